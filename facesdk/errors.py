@@ -1,4 +1,4 @@
-"""What stops us deciding, each with the exit code of the command line. What a person can cause is an Outcome instead."""
+"""What stops us deciding, each with its exit code. What a person can cause is an Outcome instead."""
 
 from __future__ import annotations
 

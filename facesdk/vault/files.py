@@ -1,0 +1,254 @@
+"""File operations a vault rests on: checked folder, lock, whole-file writes, guarded reads, destruction. POSIX only."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from facesdk.errors import FaceSdkError, StoreError, StoreIntegrityError
+
+LOCK_NAME = ".lock"
+LOCK_TIMEOUT_S = 10.0
+_LOCK_POLL_S = 0.005
+_TEMP_PREFIX = ".tmp-"
+# O_NONBLOCK: opening a pipe somebody put there must not wait for its other end.
+_GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the quota is used up: free some space",
+    errno.EROFS: "the file system is mounted read-only: remount it or choose another folder",
+    errno.EACCES: "run as the user who owns it, or choose another folder",
+    errno.EPERM: "run as the user who owns it, or choose another folder",
+    errno.ENOTDIR: "a file is where a folder was expected: choose another path",
+    errno.EISDIR: "a folder is where a file was expected: move it away",
+    errno.ELOOP: "a symlink is where a file was expected: remove it",
+    errno.EIO: "the disk reports errors: check it and restore from a backup",
+}
+
+
+@contextlib.contextmanager
+def reporting(path: Path, doing: str) -> Iterator[None]:
+    """Nothing; an OSError within becomes a StoreError with the same errno and a hint. Our own errors pass."""
+    try:
+        yield
+    except FaceSdkError:
+        raise
+    except OSError as error:
+        raise _store_error(f"cannot {doing} at {path}", error) from error
+
+
+def _store_error(what: str, error: OSError) -> StoreError:
+    hint = _HINTS.get(error.errno or 0, "check the folder and its permissions")
+    failure = StoreError(f"{what}: {error.strerror or error}; {hint}")
+    failure.errno = error.errno
+    return failure
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether a file belongs to the user of this process or to root."""
+    return status.st_uid in (os.geteuid(), 0)
+
+
+def read_at_most(descriptor: int, limit: int) -> bytes:
+    """The bytes up to the end of the file, or limit + 1 of them when it is longer."""
+    content = bytearray()
+    while len(content) <= limit:
+        piece = os.read(descriptor, limit + 1 - len(content))
+        if not piece:
+            break
+        content += piece
+    return bytes(content)
+
+
+@contextlib.contextmanager
+def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
+    """A descriptor of the folder; checks and uses through it are of the same folder, whatever happens to the path.
+
+    FileNotFoundError when missing. StoreError when it belongs to another user or others can write to it.
+    """
+    if create:
+        _make_folders(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not is_ours(status):
+            raise StoreError(f"the folder {path} belongs to user id {status.st_uid}: chown it or choose another one")
+        if stat.S_IMODE(status.st_mode) & 0o022:
+            mode = stat.S_IMODE(status.st_mode)
+            raise StoreError(f"others can write to the folder {path} (mode {mode:04o}): run `chmod 700 {path}`")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _make_folders(path: Path) -> None:
+    """Creates the folder and the missing ones above it, mode 0700, each made durable in the one that holds it."""
+    if path.is_dir():
+        return
+    _make_folders(path.parent)
+    with contextlib.suppress(FileExistsError):  # another process may have made it since; opening it checks it
+        path.mkdir(mode=0o700)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: int, *, shared: bool = False) -> Iterator[None]:
+    """Nothing; the folder's lock is held within, among threads and processes. The kernel frees it when one is killed.
+
+    StoreError after 10 s. A shared lock needs no write permission, and is skipped when nobody ever wrote here.
+    """
+    with contextlib.ExitStack() as stack:
+        flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+        may_be_missing = (FileNotFoundError,) if shared else ()
+        with contextlib.suppress(*may_be_missing):
+            descriptor = os.open(LOCK_NAME, flags | _GUARDED, 0o600, dir_fd=folder)
+            stack.callback(os.close, descriptor)
+            _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def _acquire(descriptor: int, operation: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise StoreError(
+                    f"another process has held the vault's lock for {LOCK_TIMEOUT_S:.0f} s: end it and try again"
+                ) from None
+        time.sleep(_LOCK_POLL_S)
+
+
+def create_file(name: str, content: bytes, *, folder: int | Path) -> None:
+    """Creates a durable file of mode 0600, or none at all. FileExistsError when the name is taken."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(folder, Path):
+            folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+        _write_new(name, content, folder)
+        os.fsync(folder)
+
+
+def _write_new(name: str, content: bytes, folder: int) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _GUARDED, 0o600, dir_fd=folder)
+    try:
+        try:
+            os.fchmod(descriptor, 0o600)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to report; `sweep` tries again
+            os.unlink(name, dir_fd=folder)
+        raise
+
+
+def replace_file(folder: int, name: str, content: bytes) -> None:
+    """Puts a durable file of mode 0600 under `name`; a reader or a power cut sees the whole old or the whole new one.
+
+    An OSError leaves the old file and no temporary one, except from the last step, the fsync of the folder: then the
+    new file is in place, and may not be after a power cut. Call it under the lock.
+    """
+    temporary = _TEMP_PREFIX + secrets.token_hex(16)
+    _write_new(temporary, content, folder)
+    try:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # as in _write_new
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def sweep(folder: int) -> None:
+    """Removes what a killed writer left. Call it under the lock: no other writer has one then."""
+    with os.scandir(folder) as entries:
+        left = [e.name for e in entries if e.name.startswith(_TEMP_PREFIX) and e.is_file(follow_symlinks=False)]
+    for name in left:
+        os.unlink(name, dir_fd=folder)
+
+
+def read_guarded(folder: int, name: str, *, limit: int) -> bytes:
+    """The bytes of a regular file of ours with one name and mode 0600 or stricter.
+
+    FileNotFoundError when missing. StoreIntegrityError when something else is there or it is longer than `limit`, which
+    is seen before anything is read. StoreError when group or others may use it.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | _GUARDED, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink; a socket
+            raise StoreIntegrityError(f"{name} is not a regular file: remove it and enroll again") from error
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_ours(status):
+            raise StoreIntegrityError(
+                f"{name} is not a regular file of this user with one name: remove it and enroll again"
+            )
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise StoreError(f"others can use {name} (mode {mode:04o}): run `chmod 600 {name}` in the vault's folder")
+        content = read_at_most(descriptor, limit) if status.st_size <= limit else b""
+        if status.st_size > limit or len(content) > limit:
+            raise StoreIntegrityError(f"{name} has {status.st_size} bytes, at most {limit} were expected")
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def destroy(folder: int, name: str, *, magic: bytes, region: range) -> None:
+    """Overwrites a region of the file with random bytes, makes that durable, then removes the name, durably.
+
+    Whatever is there goes, except a folder. A file with several names is overwritten only when it begins with `magic`:
+    else it may be somebody's other file. When the overwriting fails the name is removed all the same, and a StoreError
+    is raised after it. On flash and copy-on-write storage the old blocks may outlive this.
+    """
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    failure: OSError | None = None
+    if stat.S_ISREG(status.st_mode):
+        try:
+            _overwrite(folder, name, magic=magic, region=region)
+        except OSError as error:
+            failure = error
+    os.unlink(name, dir_fd=folder)
+    os.fsync(folder)
+    if failure is not None:
+        raise _store_error(f"{name} was removed, but its key could not be overwritten", failure) from failure
+
+
+def _overwrite(folder: int, name: str, *, magic: bytes, region: range) -> None:
+    descriptor = os.open(name, os.O_RDWR | _GUARDED, dir_fd=folder)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_nlink != 1 and os.pread(descriptor, len(magic), 0) != magic:
+            return
+        position, end = region.start, min(region.stop, status.st_size)
+        while position < end:
+            position += os.pwrite(descriptor, os.urandom(end - position), position)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""A convolutional network as a list of nodes, and the exact rewrites that make it quantize well.
+
+Weights are float64 (O, kh, kw, I); a depthwise node has I = 1. Layout is NHWC. Every rewrite here keeps the
+network's function (in exact arithmetic), build.py measures that it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution (depthwise if `depthwise`), bias and, where `slope` is given, PReLU with one slope a channel."""
+
+    name: str
+    source: str
+    weights: np.ndarray
+    bias: np.ndarray
+    stride: int
+    padding: tuple[int, int, int, int]  # top, bottom, left, right
+    depthwise: bool = False
+    slope: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Add:
+    """Sum of two nodes of one shape."""
+
+    name: str
+    source: str
+    other: str
+
+
+@dataclass
+class Network:
+    """Nodes in order of execution; the first reads "input" (1, size, size, 3), the last is the output."""
+
+    name: str
+    size: int
+    nodes: list[Conv | Add] = field(default_factory=list)
+
+    def consumers(self, name: str) -> list[Conv | Add]:
+        """Nodes that read the node `name`."""
+        return [n for n in self.nodes if n.source == name or (isinstance(n, Add) and n.other == name)]
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after) as TensorFlow's SAME pads one axis."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def fold_batchnorm(conv: Conv, scale: np.ndarray, shift: np.ndarray) -> Conv:
+    """`conv` followed by y * scale + shift, as one convolution."""
+    return replace(conv, weights=conv.weights * scale[:, None, None, None], bias=conv.bias * scale + shift)
+
+
+def fold_batchnorm_forward(conv: Conv, scale: np.ndarray, shift: np.ndarray) -> Conv:
+    """x * scale + shift followed by an unpadded `conv`, as one convolution."""
+    if any(conv.padding):
+        raise ValueError(f"{conv.name} is padded: a shift before it cannot be folded in")
+    bias = conv.bias + np.einsum("oyxi,i->o", conv.weights, shift)
+    return replace(conv, weights=conv.weights * scale, bias=bias)
+
+
+def _scale_outputs(network: Network, index: int, factor: np.ndarray, slope: np.ndarray) -> None:
+    """Multiplies the output channels of node `index` by `factor`, before a PReLU of these slopes."""
+    node = network.nodes[index]
+    scaled = node.weights * factor[:, None, None, None]
+    network.nodes[index] = replace(node, weights=scaled, bias=node.bias * factor, slope=slope)
+
+
+def _scale_inputs(network: Network, index: int, factor: np.ndarray) -> None:
+    """Multiplies the output of node `index`, after its PReLU, by `factor`: in the weights of the node that reads it."""
+    (following,) = network.consumers(network.nodes[index].name)
+    weights = following.weights * (factor[:, None, None, None] if following.depthwise else factor)
+    network.nodes[network.nodes.index(following)] = replace(following, weights=weights)
+
+
+def _activated(network: Network) -> list[int]:
+    """Indexes of nodes with a PReLU."""
+    return [i for i, n in enumerate(network.nodes) if isinstance(n, Conv) and n.slope is not None]
+
+
+def turn_slopes(network: Network) -> int:
+    """Brings every slope into -1..1, so that PReLU(x) = max(x, slope * x); returns how many channels were turned.
+
+    For a > 1, PReLU_a(x) = -PReLU_{1/a}(-a * x). For a < -1, PReLU_a(x) = max(x, a * x) = PReLU_{1/a}(a * x). Without
+    the second, the output would outgrow the range that MAXIMUM makes it share with its input.
+    """
+    turned = 0
+    for index in _activated(network):
+        slope = network.nodes[index].slope
+        steep = np.abs(slope) > 1.0
+        turned += int(steep.sum())
+        factor = np.where(steep, -np.abs(slope), 1.0)
+        _scale_outputs(network, index, factor, np.where(steep, 1.0 / np.where(steep, slope, 1.0), slope))
+        _scale_inputs(network, index, np.where(slope > 1.0, -1.0, 1.0))
+    return turned
+
+
+def equalize(network: Network, peak: dict[str, np.ndarray], *, power: float, bound: float) -> None:
+    """Brings the channels of each PReLU's input to like ranges: multiplied by (median / peak)^power within 1/bound..bound.
+
+    peak: largest absolute value of each channel before its PReLU. A positive factor commutes with PReLU. Factors are
+    rounded to quarter powers of two, so that the last bits of a calibration run do not show in the file.
+    Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019.
+    """
+    for index in _activated(network):
+        node = network.nodes[index]
+        ranges = np.maximum(peak[node.name], 1e-6)
+        factor = np.clip((np.median(ranges) / ranges) ** power, 1.0 / bound, bound)
+        factor = 2.0 ** (np.round(np.log2(factor) * 4) / 4)
+        _scale_outputs(network, index, factor, node.slope)
+        _scale_inputs(network, index, 1.0 / factor)

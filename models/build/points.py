@@ -1,0 +1,44 @@
+"""Writes calibration_points.json: the five alignment points of each portrait, found by facesdk's own detector and mesh.
+
+Run with facesdk installed: python models/build/points.py. The build reads the file, so it does not need facesdk.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from facesdk import _core
+
+HERE = Path(__file__).parent
+PORTRAITS = HERE.parent.parent / "facesdk" / "portraits"
+EYES = ((33, 133, 159, 145), (362, 263, 386, 374))
+SINGLE = ((1, 4), (61,), (291,))
+
+
+def main() -> None:
+    """Writes the file."""
+    spec = importlib.util.find_spec("ai_edge_litert")
+    assert spec is not None and spec.origin is not None
+    library = _core.LiteRtLibrary(str(Path(spec.origin).parent / "libLiteRt.so"))
+    models = [(HERE.parent / name).read_bytes() for name in ("blazeface_short_range.tflite", "face_mesh.tflite")]
+    detector, mesh = (_core.LiteRtSession(library, model, 1) for model in models)
+    pipeline = _core.Pipeline(detector, mesh, [])
+    points = {}
+    for path in sorted(PORTRAITS.iterdir()):
+        if path.suffix not in (".jpg", ".png"):
+            continue
+        frame = np.ascontiguousarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+        faces = pipeline.detect(frame)
+        landmarks, _, _ = pipeline.mesh(frame, faces[0][0], faces[0][1])
+        five = [landmarks[list(group), :2].mean(axis=0) for group in (*EYES, *SINGLE)]
+        points[path.name] = [[round(float(v), 2) for v in point] for point in five]
+    (HERE / "calibration_points.json").write_text(json.dumps(points, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+#include "blazeface.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace facesdk::blazeface {
+namespace {
+
+// Anchors: 2 for each cell of a 16 x 16 grid, then 6 for each of 8 x 8, all at the cell's centre with size 1.
+// Source: SsdAnchorsCalculator with the options of face_detection_short_range.
+std::array<Point, kAnchors> make_anchors() {
+  std::array<Point, kAnchors> anchors;
+  size_t next = 0;
+  for (const auto& [cells, each] : {std::pair{16, 2}, std::pair{8, 6}}) {
+    for (int y = 0; y < cells; ++y) {
+      for (int x = 0; x < cells; ++x) {
+        for (int k = 0; k < each; ++k) anchors[next++] = {(x + 0.5) / cells, (y + 0.5) / cells};
+      }
+    }
+  }
+  return anchors;
+}
+
+double sigmoid(double logit) { return 1.0 / (1.0 + std::exp(-std::clamp(logit, -80.0, 80.0))); }
+
+void accumulate(Detection& sum, const Detection& d) {
+  sum.box.x0 += d.score * d.box.x0;
+  sum.box.y0 += d.score * d.box.y0;
+  sum.box.x1 += d.score * d.box.x1;
+  sum.box.y1 += d.score * d.box.y1;
+  for (size_t k = 0; k < d.keypoints.size(); ++k) {
+    sum.keypoints[k].x += d.score * d.keypoints[k].x;
+    sum.keypoints[k].y += d.score * d.keypoints[k].y;
+  }
+}
+
+void divide(Detection& sum, double weight) {
+  for (double* value : {&sum.box.x0, &sum.box.y0, &sum.box.x1, &sum.box.y1}) *value /= weight;
+  for (Point& p : sum.keypoints) p = {p.x / weight, p.y / weight};
+}
+
+}  // namespace
+
+Region letterbox(int width, int height) {
+  return {{0.5 * width, 0.5 * height}, static_cast<double>(std::max(width, height)), 0.0};
+}
+
+std::vector<Detection> decode(const float* regressors, const float* logits, const Region& region) {
+  static const std::array<Point, kAnchors> anchors = make_anchors();
+  const Affine to_frame = region_to_frame(region, 1);
+  std::vector<Detection> found;
+  for (int i = 0; i < kAnchors; ++i) {
+    const double score = sigmoid(logits[i]);
+    if (!(score >= kMinScore)) continue;
+    const float* raw = regressors + static_cast<size_t>(i) * kValues;
+    if (!std::all_of(raw, raw + kValues, [](float v) { return std::isfinite(v); })) continue;
+    const auto place = [&](int at) {
+      return to_frame({raw[at] / double{kSize} + anchors[i].x, raw[at + 1] / double{kSize} + anchors[i].y});
+    };
+    const Point centre = place(0);
+    const double w = raw[2] / double{kSize} * region.side, h = raw[3] / double{kSize} * region.side;
+    Detection d{{centre.x - w / 2, centre.y - h / 2, centre.x + w / 2, centre.y + h / 2}, {}, score};
+    for (int k = 0; k < 6; ++k) d.keypoints[k] = place(4 + 2 * k);
+    if (d.box.area() > 0) found.push_back(d);
+  }
+  return found;
+}
+
+double overlap(const Box& a, const Box& b) {
+  const Box common{std::max(a.x0, b.x0), std::max(a.y0, b.y0), std::min(a.x1, b.x1), std::min(a.y1, b.y1)};
+  const double joint = a.area() + b.area() - common.area();
+  return joint > 0 ? common.area() / joint : 0;
+}
+
+std::vector<Detection> suppress(std::vector<Detection> found) {
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
+  std::vector<Detection> kept;
+  while (!found.empty()) {
+    const Detection best = found.front();
+    Detection mean{{0, 0, 0, 0}, {}, best.score};
+    double weight = 0;
+    std::vector<Detection> rest;
+    for (const Detection& d : found) {
+      if (overlap(best.box, d.box) > kMaxOverlap) {
+        accumulate(mean, d);
+        weight += d.score;
+      } else {
+        rest.push_back(d);
+      }
+    }
+    divide(mean, weight);
+    kept.push_back(mean);
+    found = std::move(rest);
+  }
+  return kept;
+}
+
+void sort_by_area(std::vector<Detection>& found) {
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.box.area() > b.box.area(); });
+}
+
+}  // namespace facesdk::blazeface

@@ -1,0 +1,38 @@
+// Maps between frame, region and aligned crop.
+#pragma once
+
+#include <array>
+
+#include "image.h"
+
+namespace facesdk {
+
+// A square in the frame, turned by angle (radians, clockwise as seen, since y points down).
+struct Region {
+  Point centre;
+  double side;
+  double angle;
+};
+
+constexpr int kCropSize = 112;
+using FivePoints = std::array<Point, 5>;  // right eye, left eye, nose tip, right and left mouth corner (the person's)
+
+// Where the ArcFace networks expect the five points in a 112 x 112 crop.
+// Source: the reference points that ArcFace and its followers (SFace among them) were trained with.
+extern const FivePoints kArcFacePoints;
+
+// Pixel (x, y) of a size x size picture of the region -> frame, with (0, 0) at the region's corner
+// (MediaPipe's convention: no half-pixel shift).
+Affine region_to_frame(const Region& region, int size);
+
+// Least-squares similarity (scale, rotation, shift; no mirroring) that brings from onto to.
+// Source: Umeyama 1991, in its closed form for two dimensions. Degenerate points (all equal) give a zero scale.
+Affine similarity(const FivePoints& from, const FivePoints& to);
+
+// The inverse; a map with determinant 0 gives all zeros.
+Affine inverse(const Affine& map);
+
+// Length in the frame of one pixel's step of the map.
+double scale_of(const Affine& map);
+
+}  // namespace facesdk

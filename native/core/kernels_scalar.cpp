@@ -1,0 +1,86 @@
+// The definition of every kernel.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.h"
+
+namespace facesdk {
+namespace {
+
+constexpr double kOne = 1 << kFraction;
+constexpr double kLimit = 1 << 30;
+
+int64_t to_fixed(double value) noexcept {
+  // !(<) also catches NaN, which would be undefined behaviour in llrint.
+  if (!(value > -kLimit)) return static_cast<int64_t>(-kLimit);
+  if (!(value < kLimit)) return static_cast<int64_t>(kLimit);
+  return std::llrint(value);
+}
+
+inline uint32_t tap(const Image& src, int64_t x, int64_t y, int channel) noexcept {
+  if (x < 0 || y < 0 || x >= src.width || y >= src.height) return 0;
+  return src.data[static_cast<size_t>(y) * src.stride + static_cast<size_t>(x) * src.channels + channel];
+}
+
+void scale_u8_f32_scalar(const uint8_t* in, float* out, size_t n, float scale, float bias) noexcept {
+  for (size_t i = 0; i < n; ++i) {
+    const float product = static_cast<float>(in[i]) * scale;
+    out[i] = product + bias;
+  }
+}
+
+float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept {
+  float partial[8] = {};
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (size_t lane = 0; lane < 8; ++lane) {
+      const float product = a[i + lane] * b[i + lane];
+      partial[lane] += product;
+    }
+  }
+  return dot_finish(partial, a, b, i, n);
+}
+
+bool always() { return true; }
+
+}  // namespace
+
+void warp_u8_scalar(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
+  for (int y = 0; y < height; ++y) {
+    warp_row_scalar(src, map, out + static_cast<size_t>(y) * width * 3, 0, width, y);
+  }
+}
+
+Steps warp_steps(const Affine& map, int y) noexcept {
+  return {to_fixed((map.b * y + map.c) * kOne), to_fixed((map.e * y + map.f) * kOne), to_fixed(map.a * kOne),
+          to_fixed(map.d * kOne)};
+}
+
+void warp_row_scalar(const Image& src, const Affine& map, uint8_t* row, int x0, int x1, int y) noexcept {
+  const Steps s = warp_steps(map, y);
+  for (int x = x0; x < x1; ++x) {
+    const int64_t fx = s.x + s.dx * x, fy = s.y + s.dy * x;
+    const int64_t ix = fx >> kFraction, iy = fy >> kFraction;
+    const uint32_t u = (fx >> 8) & 255, v = (fy >> 8) & 255;
+    for (int channel = 0; channel < 3; ++channel) {
+      const int from = src.channels == 3 ? channel : 0;
+      const uint32_t top = tap(src, ix, iy, from) * (256 - u) + tap(src, ix + 1, iy, from) * u;
+      const uint32_t bottom = tap(src, ix, iy + 1, from) * (256 - u) + tap(src, ix + 1, iy + 1, from) * u;
+      row[3 * x + channel] = static_cast<uint8_t>((top * (256 - v) + bottom * v + 32768) >> 16);
+    }
+  }
+}
+
+float dot_finish(const float partial[8], const float* a, const float* b, size_t from, size_t n) noexcept {
+  float p[8];
+  std::copy(partial, partial + 8, p);
+  for (size_t i = from; i < n; ++i) {
+    const float product = a[i] * b[i];
+    p[i - from] += product;
+  }
+  return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
+}
+
+const Kernels kScalar = {"scalar", always, warp_u8_scalar, scale_u8_f32_scalar, dot_f32_scalar};
+
+}  // namespace facesdk

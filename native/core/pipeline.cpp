@@ -1,0 +1,224 @@
+#include "pipeline.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "kernels.h"
+
+namespace facesdk {
+namespace {
+
+void expect_input(const Session& session, int size, ElementType type, const char* what) {
+  const TensorInfo& info = session.input_info();
+  if (info.type != type || info.shape != std::vector<int>{1, size, size, 3}) {
+    throw RuntimeFailure(std::string(what) + ": the input tensor " + info.name + " is not 1 x " + std::to_string(size) +
+                         " x " + std::to_string(size) + " x 3 of the expected type");
+  }
+}
+
+void expect_float(const Session& session, size_t output, const char* what) {
+  if (session.output_infos()[output].type != ElementType::float32) {
+    throw RuntimeFailure(std::string(what) + ": float32 outputs were expected");
+  }
+}
+
+// byte -> input element for (byte - mean) / scale, so that quantizing a crop is one look-up a byte.
+std::vector<uint8_t> make_table(const TensorInfo& info, const Embedder& embedder) {
+  const size_t width = info.type == ElementType::float32 ? 4 : 1;
+  std::vector<uint8_t> table(256 * width);
+  for (int byte = 0; byte < 256; ++byte) {
+    const double value = (byte - embedder.mean) / embedder.scale;
+    if (info.type == ElementType::float32) {
+      const float element = static_cast<float>(value);
+      std::memcpy(&table[byte * width], &element, width);
+    } else {
+      if (!(info.scale > 0)) throw RuntimeFailure("the int8 input " + info.name + " has no scale");
+      const double integer = std::clamp(std::nearbyint(value / info.scale) + info.zero_point, -128.0, 127.0);
+      const int8_t element = static_cast<int8_t>(integer);
+      std::memcpy(&table[byte * width], &element, width);
+    }
+  }
+  return table;
+}
+
+// The share of the aligned crop that shows the face itself.
+constexpr int kFaceTop = 28, kFaceBottom = 104, kFaceLeft = 22, kFaceRight = 90;
+
+}  // namespace
+
+CropStatistics measure(const uint8_t* crop) {
+  constexpr int width = kFaceRight - kFaceLeft + 2, height = kFaceBottom - kFaceTop + 2;
+  int gray[height][width];
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const uint8_t* p = crop + 3 * ((y + kFaceTop - 1) * kCropSize + x + kFaceLeft - 1);
+      gray[y][x] = (77 * p[0] + 150 * p[1] + 29 * p[2]) >> 8;
+    }
+  }
+  int64_t sum = 0, squares = 0, bright = 0, edges = 0, edge_squares = 0;
+  for (int y = 1; y < height - 1; ++y) {
+    for (int x = 1; x < width - 1; ++x) {
+      const int g = gray[y][x];
+      const int edge = 4 * g - gray[y - 1][x] - gray[y + 1][x] - gray[y][x - 1] - gray[y][x + 1];
+      sum += g;
+      squares += g * g;
+      bright += g >= 250;
+      edges += edge;
+      edge_squares += edge * edge;
+    }
+  }
+  const double n = (width - 2) * (height - 2), mean = sum / n, edge_mean = edges / n;
+  return {mean, std::sqrt(std::max(0.0, squares / n - mean * mean)), bright / n, edge_squares / n - edge_mean * edge_mean};
+}
+
+bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop) {
+  const Affine map = inverse(similarity(points, kArcFacePoints));
+  const double scale = scale_of(map);
+  if (!(scale > 0) || !std::isfinite(scale)) return false;
+  const int fine = std::clamp(static_cast<int>(scale), 1, 8);
+  if (fine == 1) {
+    kernels().warp_u8(frame, map, crop, kCropSize, kCropSize);
+    return true;
+  }
+  // Samples at the centres of a fine x fine grid in each pixel of the crop, averaged.
+  const double shift = (1.0 / fine - 1.0) / 2.0;
+  const Affine finer{map.a / fine, map.b / fine, map.c + (map.a + map.b) * shift,
+                     map.d / fine, map.e / fine, map.f + (map.d + map.e) * shift};
+  const int side = kCropSize * fine;
+  scratch.resize(static_cast<size_t>(side) * side * 3);
+  kernels().warp_u8(frame, finer, scratch.data(), side, side);
+  const unsigned count = static_cast<unsigned>(fine * fine);
+  for (int y = 0; y < kCropSize; ++y) {
+    for (int x = 0; x < kCropSize; ++x) {
+      unsigned sum[3] = {};
+      for (int v = 0; v < fine; ++v) {
+        const uint8_t* p = &scratch[3 * (static_cast<size_t>(y * fine + v) * side + static_cast<size_t>(x) * fine)];
+        for (int u = 0; u < 3 * fine; u += 3) {
+          sum[0] += p[u];
+          sum[1] += p[u + 1];
+          sum[2] += p[u + 2];
+        }
+      }
+      for (int c = 0; c < 3; ++c) *crop++ = static_cast<uint8_t>((sum[c] + count / 2) / count);
+    }
+  }
+  return true;
+}
+
+Pipeline::Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> mesh, std::vector<Embedder> embedders)
+    : detector_(std::move(detector)), mesh_(std::move(mesh)), embedders_(std::move(embedders)) {
+  pixels_.resize(size_t{mesh::kSize} * mesh::kSize * 3);
+  crop_.resize(size_t{kCropSize} * kCropSize * 3);
+  if (detector_) {
+    expect_input(*detector_, blazeface::kSize, ElementType::float32, "detector");
+    regressors_ = detector_->output_of_size(size_t{blazeface::kAnchors} * blazeface::kValues);
+    logits_ = detector_->output_of_size(blazeface::kAnchors);
+    expect_float(*detector_, regressors_, "detector");
+    expect_float(*detector_, logits_, "detector");
+  }
+  if (mesh_) {
+    expect_input(*mesh_, mesh::kSize, ElementType::float32, "face mesh");
+    points_ = mesh_->output_of_size(size_t{mesh::kPoints} * 3);
+    presence_ = mesh_->output_of_size(1);
+    expect_float(*mesh_, points_, "face mesh");
+    expect_float(*mesh_, presence_, "face mesh");
+  }
+  for (const Embedder& e : embedders_) {
+    expect_input(*e.session, kCropSize, e.session->input_info().type, "embedder");
+    if (e.session->output_infos().size() != 1) throw RuntimeFailure("embedder: one output was expected");
+    input_tables_.push_back(make_table(e.session->input_info(), e));
+    dimension_ += e.session->output_infos()[0].elements();
+  }
+}
+
+std::vector<Detection> Pipeline::detect(const Image& frame) {
+  const std::lock_guard lock(mutex_);
+  if (!detector_) throw RuntimeFailure("this pipeline has no detector");
+  const Region region = blazeface::letterbox(frame.width, frame.height);
+  kernels().warp_u8(frame, region_to_frame(region, blazeface::kSize), pixels_.data(), blazeface::kSize, blazeface::kSize);
+  kernels().scale_u8_f32(pixels_.data(), static_cast<float*>(detector_->input()),
+                         size_t{blazeface::kSize} * blazeface::kSize * 3, 2.0f / 255.0f, -1.0f);
+  detector_->invoke();
+  auto found = blazeface::suppress(blazeface::decode(static_cast<const float*>(detector_->output(regressors_)),
+                                                     static_cast<const float*>(detector_->output(logits_)), region));
+  blazeface::sort_by_area(found);
+  return found;
+}
+
+MeshResult Pipeline::find_mesh(const Image& frame, const Detection& face) {
+  const std::lock_guard lock(mutex_);
+  return find_mesh_locked(frame, face);
+}
+
+MeshResult Pipeline::find_mesh_locked(const Image& frame, const Detection& face) {
+  if (!mesh_) throw RuntimeFailure("this pipeline has no face mesh");
+  const Region region = mesh::region_of(face);
+  kernels().warp_u8(frame, region_to_frame(region, mesh::kSize), pixels_.data(), mesh::kSize, mesh::kSize);
+  kernels().scale_u8_f32(pixels_.data(), static_cast<float*>(mesh_->input()), pixels_.size(), 1.0f / 255.0f, 0.0f);
+  mesh_->invoke();
+  MeshResult result;
+  mesh::to_frame(static_cast<const float*>(mesh_->output(points_)), region, result.points);
+  const double logit = *static_cast<const float*>(mesh_->output(presence_));
+  result.presence = 1.0 / (1.0 + std::exp(-std::clamp(logit, -80.0, 80.0)));
+  const bool finite = std::all_of(result.points.begin(), result.points.end(), [](const mesh::Point3& p) {
+    return std::isfinite(p.x) && std::isfinite(p.y) && std::isfinite(p.z);
+  });
+  if (!finite) result.presence = 0;
+  result.pose = mesh::pose_of(result.points);
+  return result;
+}
+
+Sample Pipeline::embed(const Image& frame, const Detection& face) {
+  const std::lock_guard lock(mutex_);
+  if (embedders_.empty()) throw RuntimeFailure("this pipeline has no embedder");
+  Sample sample{find_mesh_locked(frame, face), {}, 0, {}};
+  if (!(sample.mesh.presence >= kMinPresence)) return sample;
+  const FivePoints points = mesh::five_points(sample.mesh.points);
+  sample.eye_distance = std::hypot(points[1].x - points[0].x, points[1].y - points[0].y);
+  if (!align(frame, points, scratch_, crop_.data())) return sample;
+  sample.statistics = measure(crop_.data());
+  sample.features.resize(dimension_);
+  float* out = sample.features.data();
+  for (size_t i = 0; i < embedders_.size(); ++i) {
+    run_embedder(i, out);
+    out += embedders_[i].session->output_infos()[0].elements();
+  }
+  return sample;
+}
+
+void Pipeline::run_embedder(size_t index, float* out) {
+  Session& session = *embedders_[index].session;
+  const std::vector<uint8_t>& table = input_tables_[index];
+  if (session.input_info().type == ElementType::int8) {
+    auto* to = static_cast<uint8_t*>(session.input());
+    for (const uint8_t byte : crop_) *to++ = table[byte];
+  } else {
+    float values[256];
+    std::memcpy(values, table.data(), sizeof(values));
+    auto* to = static_cast<float*>(session.input());
+    for (const uint8_t byte : crop_) *to++ = values[byte];
+  }
+  session.invoke();
+  const TensorInfo& info = session.output_infos()[0];
+  const size_t n = info.elements();
+  // The scale of an int8 output cancels in the unit vector, so its features follow from integers alone.
+  if (info.type == ElementType::int8) {
+    const auto* integers = static_cast<const int8_t*>(session.output(0));
+    for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(integers[i] - info.zero_point);
+  } else {
+    std::memcpy(out, session.output(0), n * sizeof(float));
+  }
+  const double squared = kernels().dot_f32(out, out, n);
+  if (!(squared > 0) || !std::isfinite(squared)) throw RuntimeFailure("the embedder gave features without a direction");
+  const float factor = static_cast<float>(std::sqrt(embedders_[index].weight / squared));
+  for (size_t i = 0; i < n; ++i) out[i] *= factor;
+}
+
+std::vector<uint8_t> Pipeline::last_crop() {
+  const std::lock_guard lock(mutex_);
+  return crop_;
+}
+
+}  // namespace facesdk

@@ -1,0 +1,89 @@
+// From a frame to features: detect, mesh, align, embed. Buffers are made once and reused.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "blazeface.h"
+#include "geometry.h"
+#include "image.h"
+#include "mesh.h"
+#include "session.h"
+
+namespace facesdk {
+
+constexpr int kMinSide = 64, kMaxSide = 8192;
+
+// One embedding network: how bytes become its input, and its share of the joined features.
+struct Embedder {
+  std::shared_ptr<Session> session;
+  double mean;    // input = (byte - mean) / scale
+  double scale;
+  double weight;  // of its squared length in the joined vector; the weights of all embedders sum to 1
+};
+
+// What quality is judged by, measured on the aligned crop's face area (gray = (77 R + 150 G + 29 B) / 256).
+struct CropStatistics {
+  double brightness;     // mean gray, 0..255
+  double contrast;       // standard deviation of gray
+  double overexposed;    // share of pixels >= 250
+  double sharpness;      // variance of the 4-neighbour Laplacian of gray
+};
+
+struct MeshResult {
+  mesh::Points points;
+  double presence;  // 0..1: the network's own opinion that there is a face
+  Pose pose;
+};
+
+struct Sample {
+  MeshResult mesh;
+  CropStatistics statistics;
+  double eye_distance;  // frame pixels, between the eye centres
+  std::vector<float> features;  // unit length
+};
+
+CropStatistics measure(const uint8_t* crop);
+
+// Brings the face with these five points into crop (112 x 112 x 3). Faces larger than the crop are averaged, not
+// skipped over. Returns false for points that no similarity can bring there (all in one place).
+bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop);
+
+// Not copyable; calls from several threads wait for each other (one pipeline a thread runs them side by side).
+class Pipeline {
+ public:
+  // mesh and embedders may be left out (nullptr, empty) where only detection is wanted. Throws RuntimeFailure if a
+  // model's tensors are not those of the named networks.
+  Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> mesh, std::vector<Embedder> embedders);
+
+  // Faces in the frame, the largest first.
+  std::vector<Detection> detect(const Image& frame);
+
+  // The mesh of one detected face.
+  MeshResult find_mesh(const Image& frame, const Detection& face);
+
+  // Features of the given face. presence below kMinPresence gives no features.
+  Sample embed(const Image& frame, const Detection& face);
+
+  // The aligned crop of the last embed(), 112 x 112 x 3.
+  std::vector<uint8_t> last_crop();
+
+  size_t dimension() const { return dimension_; }
+
+  static constexpr double kMinPresence = 0.5;
+
+ private:
+  MeshResult find_mesh_locked(const Image& frame, const Detection& face);
+  void run_embedder(size_t index, float* out);
+
+  std::mutex mutex_;
+  std::shared_ptr<Session> detector_, mesh_;
+  std::vector<Embedder> embedders_;
+  std::vector<std::vector<uint8_t>> input_tables_;  // byte -> input element, 256 entries (of 1 or 4 bytes) each
+  size_t regressors_ = 0, logits_ = 0, points_ = 0, presence_ = 0, dimension_ = 0;
+  std::vector<uint8_t> pixels_, scratch_, crop_;
+};
+
+}  // namespace facesdk

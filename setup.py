@@ -1,0 +1,19 @@
+"""The extension module; everything else stands in pyproject.toml."""
+
+from glob import glob
+
+from pybind11.setup_helpers import Pybind11Extension, build_ext
+from setuptools import setup
+
+core = Pybind11Extension(
+    "facesdk._core",
+    ["native/bindings.cpp", *sorted(glob("native/core/*.cpp"))],
+    include_dirs=["native"],
+    cxx_std=20,
+    # No contraction: every kernel variant must give the scalar one's bits.
+    extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    extra_link_args=["-Wl,-z,relro,-z,now", "-Wl,-z,max-page-size=65536"],
+    libraries=["dl"],
+)
+
+setup(ext_modules=[core], cmdclass={"build_ext": build_ext})
