@@ -294,12 +294,23 @@ void bind_pipeline(py::module_& m) {
              for (const Detection& d : found) faces.append(detection_tuple(d));
              return py::make_tuple(faces, found.empty() ? py::object(py::none()) : py::object(sample_tuple(sample)));
            })
-      .def("last_crop", [](Pipeline& p) {
-        const std::vector<uint8_t> crop = p.last_crop();
+      .def("crop", [](Pipeline& p, const py::object& frame, const py::array& box, const py::array& keypoints) -> py::object {
+        const Image image = image_of(frame);
+        const Detection face = detection_of(box, keypoints, 1.0);
+        std::vector<uint8_t> crop;
+        {
+          const py::gil_scoped_release release;
+          crop = p.crop(image, face);
+        }
+        if (crop.empty()) return py::none();
         py::array_t<uint8_t> out({kCropSize, kCropSize, 3});
         std::memcpy(out.mutable_data(), crop.data(), crop.size());
         return out;
       });
+  m.def("keypoint_pose", [](const py::array& box, const py::array& keypoints) {
+    const Pose pose = pose_of(detection_of(box, keypoints, 1.0));
+    return py::make_tuple(pose.yaw, pose.pitch, pose.roll);
+  });
 }
 
 void bind_kernels(py::module_& m) {

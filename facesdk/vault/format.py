@@ -90,6 +90,11 @@ def unseal(data: bytes, key: KeySource, *, user: str) -> Record:
     return parse_payload(payload, user=user)
 
 
+def key_kind(data: bytes) -> KeyKind:
+    """Which kind of key a sealed file asks for, as its checked header says. StoreIntegrityError, StoreVersionError."""
+    return _parse_header(data).kdf.kind
+
+
 def _split(derived: bytes) -> tuple[bytes, bytes]:
     """The key that wraps the data key, and the value that shows the key is the right one and reveals nothing of it."""
     return derived[:_KEY_SIZE], derived[_KEY_SIZE:]

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from facesdk.errors import AlreadyEnrolledError, InputError, KeyUnavailableError, NotEnrolledError
+from facesdk.errors import AlreadyEnrolledError, FaceSdkError, InputError, KeyUnavailableError, NotEnrolledError
 from facesdk.vault import files
-from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, seal, unseal
+from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, key_kind, seal, unseal
 from facesdk.vault.keys import KeySource
 from facesdk.vault.record import Record, check_user
 
@@ -39,7 +39,7 @@ class Vault:
         name = _file_name(record.user)
         key = self._need_key()
         if not replace and self.exists(record.user):
-            raise _already_enrolled(record.user)
+            raise already_enrolled(record.user)
         # Before the lock: deriving a key takes long enough that others should not wait for it.
         sealed = seal(record, key)
         with (
@@ -48,7 +48,7 @@ class Vault:
             files.locked(folder),
         ):
             if not replace and _is_there(folder, name):
-                raise _already_enrolled(record.user)
+                raise already_enrolled(record.user)
             files.sweep(folder)
             files.replace_file(folder, name, sealed)
 
@@ -83,6 +83,18 @@ class Vault:
             except FileNotFoundError:
                 return []
         return sorted(name.removesuffix(_SUFFIX) for name in names if _is_user_file(name))
+
+    def status(self) -> dict[str, str]:
+        """Each name of `users` with what its sealed file asks for: "passphrase", "key file", or what is wrong with it."""
+        found = {}
+        for user in self.users():
+            try:
+                with self._folder_of(user, "read the vault") as folder:
+                    data = files.read_guarded(folder, _file_name(user), limit=MAX_FILE_SIZE)
+                found[user] = f"sealed by {key_kind(data).label}"
+            except FaceSdkError as error:
+                found[user] = f"unusable: {error}"
+        return found
 
     def exists(self, user: str) -> bool:
         """Whether the user has a file in the vault, intact or not."""
@@ -132,5 +144,5 @@ def _is_there(folder: int, name: str) -> bool:
     return True
 
 
-def _already_enrolled(user: str) -> AlreadyEnrolledError:
+def already_enrolled(user: str) -> AlreadyEnrolledError:
     return AlreadyEnrolledError(f"{user!r} is enrolled already: give replace=True to enroll again")

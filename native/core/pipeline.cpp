@@ -170,14 +170,17 @@ MeshResult Pipeline::find_mesh_locked(const Image& frame, const Detection& face)
   return result;
 }
 
+bool Pipeline::fill_crop(const Image& frame, Sample& sample) {
+  const FivePoints points = mesh::five_points(sample.mesh.points);
+  sample.eye_distance = std::hypot(points[1].x - points[0].x, points[1].y - points[0].y);
+  return align(frame, points, scratch_, crop_.data());
+}
+
 Sample Pipeline::embed(const Image& frame, const Detection& face) {
   const std::lock_guard lock(mutex_);
   if (embedders_.empty()) throw RuntimeFailure("this pipeline has no embedder");
   Sample sample{find_mesh_locked(frame, face), {}, 0, {}};
-  if (!(sample.mesh.presence >= kMinPresence)) return sample;
-  const FivePoints points = mesh::five_points(sample.mesh.points);
-  sample.eye_distance = std::hypot(points[1].x - points[0].x, points[1].y - points[0].y);
-  if (!align(frame, points, scratch_, crop_.data())) return sample;
+  if (!fill_crop(frame, sample)) return sample;
   sample.statistics = measure(crop_.data());
   sample.features.resize(dimension_);
   float* out = sample.features.data();
@@ -216,9 +219,10 @@ void Pipeline::run_embedder(size_t index, float* out) {
   for (size_t i = 0; i < n; ++i) out[i] *= factor;
 }
 
-std::vector<uint8_t> Pipeline::last_crop() {
+std::vector<uint8_t> Pipeline::crop(const Image& frame, const Detection& face) {
   const std::lock_guard lock(mutex_);
-  return crop_;
+  Sample sample{find_mesh_locked(frame, face), {}, 0, {}};
+  return fill_crop(frame, sample) ? crop_ : std::vector<uint8_t>{};
 }
 
 }  // namespace facesdk

@@ -64,18 +64,18 @@ class Pipeline {
   // The mesh of one detected face.
   MeshResult find_mesh(const Image& frame, const Detection& face);
 
-  // Features of the given face. presence below kMinPresence gives no features.
+  // Features of the given face; empty where the mesh gives no points to align by. Whether presence and statistics
+  // are good enough is the caller's to say.
   Sample embed(const Image& frame, const Detection& face);
 
-  // The aligned crop of the last embed(), 112 x 112 x 3.
-  std::vector<uint8_t> last_crop();
+  // The aligned crop that embed() would look at, 112 x 112 x 3; empty where it has no points to align by.
+  std::vector<uint8_t> crop(const Image& frame, const Detection& face);
 
   size_t dimension() const { return dimension_; }
 
-  static constexpr double kMinPresence = 0.5;
-
  private:
   MeshResult find_mesh_locked(const Image& frame, const Detection& face);
+  bool fill_crop(const Image& frame, Sample& sample);
   void run_embedder(size_t index, float* out);
 
   std::mutex mutex_;

@@ -1,0 +1,252 @@
+"""Accuracy on Labeled Faces in the Wild: 10-fold, FMR and FNMR over all pairs, and the operating points by group.
+
+python benchmarks/lfw.py --data ../shared/data [--write]
+
+DATA holds lfw-deepfunneled.tar, lfw_pairs.txt and lfw_attributes.csv. --write puts the table into README.md and the
+operating points into models/manifest.toml. In LFW the labelled face is the one nearest the photo's centre. The
+faces of a group are compared with each other (women with women, men with men), which is harder than across.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import math
+import multiprocessing
+import os
+import platform
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from facesdk import Engine
+from facesdk.evaluation import vector
+from facesdk.images import decode_rgb
+from facesdk.models import load_manifest
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)
+EMBEDDERS = ("sface", "mobilefacenet", "joint")
+MARKER = "# operating points"
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Paths, subjects, group of each ("f", "m" or ""), and features by embedder, (n, d) of unit length."""
+
+    paths: list[str]
+    subjects: np.ndarray
+    groups: np.ndarray
+    features: dict[str, np.ndarray]
+    missed: int
+
+
+def _centre_face(engine: Engine, frame: np.ndarray):
+    middle = np.array([frame.shape[1] / 2, frame.shape[0] / 2])
+    faces = engine.detect(frame)
+    return min(faces, key=lambda f: np.linalg.norm((f.box_px[:2] + f.box_px[2:]) / 2 - middle), default=None)
+
+
+def _extract(job: tuple[Path, int, int]) -> list[tuple[str, np.ndarray | None]]:
+    """Joint features of every `step`-th photo of the archive, from `first` on; None where no face was found."""
+    archive, first, step = job
+    engine = Engine("joint", threads=1)
+    result = []
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar if m.name.endswith(".jpg")]
+        for member in sorted(members, key=lambda m: m.name)[first::step]:
+            file = tar.extractfile(member)
+            assert file is not None
+            frame = decode_rgb(file.read(), name=member.name)
+            face = _centre_face(engine, frame)
+            found = None if face is None else engine.features(frame, face)
+            result.append((member.name, None if found is None else np.array(vector(found))))
+    return result
+
+
+def _features_of_archive(archive: Path, cache: Path) -> dict[str, np.ndarray | None]:
+    if cache.exists():
+        with np.load(cache) as stored:
+            return {p: (v if v.any() else None) for p, v in zip(stored["paths"].tolist(), stored["vectors"], strict=True)}
+    workers = os.cpu_count() or 1
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        parts = pool.map(_extract, [(archive, i, workers) for i in range(workers)])
+    found = dict(item for part in parts for item in part)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    size = next(v for v in found.values() if v is not None).shape[0]
+    vectors = np.stack([np.zeros(size, np.float32) if v is None else v for v in found.values()])
+    np.savez(cache, paths=np.array(list(found)), vectors=vectors)
+    return found
+
+
+def load(data: Path) -> Photos:
+    """All photos with a face, their labels and features."""
+    manifest = load_manifest()
+    key = "-".join(i[:8] for i in manifest.model_ids("joint"))
+    found = _features_of_archive(data / "lfw-deepfunneled.tar", ROOT / ".cache" / f"lfw-{key}.npz")
+    with open(data / "lfw_attributes.csv", newline="") as file:
+        labels = {row["path"]: row for row in csv.DictReader(file)}
+    paths = sorted(p for p, v in found.items() if v is not None)
+    joint = np.stack([found[p] for p in paths])
+    weights = manifest.embedder("joint").weights
+    dimension = manifest.models["sface"].outputs[0]["shape"][-1]
+    features = {
+        "sface": joint[:, :dimension] / math.sqrt(weights[0]),
+        "mobilefacenet": joint[:, dimension:] / math.sqrt(weights[1]),
+        "joint": joint,
+    }
+    subjects = np.array([p.split("/")[1] for p in paths])
+    groups = np.array([labels.get(p, {}).get("gender", "") for p in paths])
+    return Photos(paths, subjects, groups, features, len(found) - len(paths))
+
+
+def all_scores(features: np.ndarray, subjects: np.ndarray, *, floor: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of all mated pairs, of the non-mated pairs over `floor`, and the number of non-mated pairs."""
+    _, person = np.unique(subjects, return_inverse=True)
+    mated, tail, count = [], [], 0
+    for start in range(0, len(features), 1024):
+        block = features[start : start + 1024] @ features.T
+        rows = np.arange(start, start + len(block))[:, None]
+        later = np.arange(len(features))[None] > rows
+        same = (person[start : start + 1024, None] == person[None]) & later
+        other = ~same & later
+        mated.append(block[same])
+        count += int(other.sum())
+        tail.append(block[other & (block > floor)])
+    return np.concatenate(mated), np.sort(np.concatenate(tail))[::-1], count
+
+
+def threshold_at(tail: np.ndarray, count: int, target: float) -> float:
+    """The lowest threshold (score >= threshold matches) with a false match rate of at most target."""
+    allowed = math.floor(target * count)
+    return float(np.nextafter(tail[allowed], np.float32(2)))
+
+
+def upper_bound(errors: int, count: int) -> float:
+    """One-sided 95 % upper bound of a proportion. Source: Wilson 1927. Pairs share photos, so it is somewhat low."""
+    z, p = NormalDist().inv_cdf(0.95), errors / count
+    centre, spread = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    return (centre + spread) / (1 + z * z / count)
+
+
+def ten_fold(photos: Photos, embedder: str, pairs_file: Path) -> float:
+    """Mean accuracy over the standard ten folds, each with the threshold that is best on the other nine."""
+    lines = [line.split() for line in pairs_file.read_text().splitlines()]
+    folds, each = int(lines[0][0]), int(lines[0][1])
+    index = {p: i for i, p in enumerate(photos.paths)}
+
+    def at(name: str, number: str) -> int:
+        return index[f"lfw-deepfunneled/{name}/{name}_{int(number):04d}.jpg"]
+
+    pairs = [(at(p[0], p[1]), at(p[0] if len(p) == 3 else p[2], p[-1])) for p in lines[1:]]
+    features = photos.features[embedder]
+    scores = np.array([float(features[a] @ features[b]) for a, b in pairs])
+    same = np.array([len(p) == 3 for p in lines[1:]])
+    fold = np.arange(len(pairs)) // (2 * each)
+    accuracies = []
+    for k in range(folds):
+        train, test = fold != k, fold == k
+        candidates = np.unique(scores[train])
+        correct = [(np.mean((scores[train] >= t) == same[train]), t) for t in candidates]
+        best = max(correct)[1]
+        accuracies.append(np.mean((scores[test] >= best) == same[test]))
+    return 100 * float(np.mean(accuracies))
+
+
+def measure(photos: Photos, embedder: str, pairs_file: Path) -> dict:
+    """Everything reported of one embedder."""
+    features = photos.features[embedder]
+    mated, tail, count = all_scores(features, photos.subjects, floor=0.2)
+    result: dict = {
+        "embedder": embedder, "photos": len(features), "mated": len(mated), "non_mated": count,
+        "ten_fold": ten_fold(photos, embedder, pairs_file), "overall": [], "operating_points": [],
+    }  # fmt: skip
+    groups = {}
+    for group, name in (("f", "women"), ("m", "men")):
+        chosen = photos.groups == group
+        groups[name] = all_scores(features[chosen], photos.subjects[chosen], floor=0.1)[1:]
+    for target in TARGETS:
+        overall = threshold_at(tail, count, target)
+        result["overall"].append({"fmr": target, "threshold": overall, "fnmr": float(np.mean(mated < overall))})
+        by_group = {name: threshold_at(*scores, target) for name, scores in groups.items()}
+        worst = max(by_group, key=lambda name: by_group[name])
+        threshold = float(np.ceil(by_group[worst] * 1e5) / 1e5)
+        group_tail, group_count = groups[worst]
+        errors = int((group_tail >= threshold).sum())
+        result["operating_points"].append({
+            "target_fmr": target, "threshold": threshold, "group": worst, "comparisons": group_count,
+            "fmr": errors / group_count, "fmr_bound": upper_bound(errors, group_count),
+            "fnmr": float(np.mean(mated < threshold)),
+        })  # fmt: skip
+    return result
+
+
+def table(results: list[dict], missed: int) -> str:
+    """The README's table."""
+    machine = f"{platform.machine()}, {datetime.date.today().isoformat()}"
+    first = results[0]
+    lines = [
+        f"LFW deep-funneled, {first['photos'] + missed:,} photos, faces found: {first['photos']:,}; "
+        f"{first['mated']:,} mated and {first['non_mated']:,} non-mated pairs, one photo against one ({machine}).",
+        "",
+        "| embedder | 10-fold | FNMR at FMR 1e-4 / 2e-5 / 1e-5, all pairs | FNMR with the worse of women and men held to 2e-5 | its FMR, 95 % bound |",
+        "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for r in results:
+        fnmr = " / ".join(f"{100 * o['fnmr']:.2f} %" for o in r["overall"][1:])
+        point = next(p for p in r["operating_points"] if p["target_fmr"] == 2e-5)
+        lines.append(
+            f"| {r['embedder']} | {r['ten_fold']:.2f} % | {fnmr} | {100 * point['fnmr']:.2f} % | "
+            f"{point['fmr']:.1e} ({point['group']}), < {point['fmr_bound']:.1e} of {point['comparisons']:,} |"
+        )
+    return "\n".join(lines)
+
+
+def operating_points(results: list[dict]) -> str:
+    """The manifest's part, after its marker."""
+    date = datetime.date.today().isoformat()
+    lines = [f"{MARKER}: written by benchmarks/lfw.py on {date}. Each holds the worse of women and men to its target.",
+             "# fmr and fmr_bound (95 %, one-sided): of that group; fnmr: of all mated pairs, one photo against one.", ""]  # fmt: skip
+    for r in results:
+        lines.append(f"[[operating_points.{r['embedder']}]]\n" + f"\n[[operating_points.{r['embedder']}]]\n".join(
+            "".join(f"{k} = {json.dumps(v)}\n" for k, v in p.items()) for p in r["operating_points"]
+        ))  # fmt: skip
+    return "\n".join(lines)
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Replaces what stands between the markers of this name in a Markdown file."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    content = path.read_text()
+    head, rest = content.split(begin)
+    path.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+
+
+def main() -> int:
+    """Measures, prints, and with --write updates README.md and the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    photos = load(arguments.data)
+    results = [measure(photos, e, arguments.data / "lfw_pairs.txt") for e in EMBEDDERS]
+    print(table(results, photos.missed))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.write:
+        manifest = ROOT / "models" / "manifest.toml"
+        text = manifest.read_text().split(MARKER)[0].rstrip("\n")
+        manifest.write_text(f"{text}\n\n{operating_points(results)}")
+        write_between(ROOT / "README.md", "lfw", table(results, photos.missed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""What is installed, what is used and why: facts for a bug report, nothing about any person."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+from facesdk import _core
+from facesdk.errors import FaceSdkError
+from facesdk.models import load_manifest, load_model
+from facesdk.runtime import RUNTIMES, choose_runtime
+
+PACKAGES = ("facesdk-unlock", "numpy", "cryptography", "Pillow", "ai-edge-litert", "tflite-runtime", "mediapipe",
+            "opencv-python-headless")  # fmt: skip
+
+
+def _installed() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _runtime(name: str) -> dict[str, str | bool]:
+    try:
+        chosen = choose_runtime(name)
+    except FaceSdkError as error:
+        return {"usable": False, "reason": str(error)}
+    return {"usable": True, "name": chosen.name, "version": chosen.version, "reason": chosen.reason}
+
+
+def check_models() -> list[dict[str, Any]]:
+    """One entry a model: name, version, licence, size, sha256, and whether the file is the manifest's (ok, problem)."""
+    rows = []
+    for entry in load_manifest().models.values():
+        problem = None
+        try:
+            load_model(entry.name)
+        except FaceSdkError as error:
+            problem = str(error)
+        rows.append({
+            "name": entry.name, "version": entry.version, "licence": entry.licence, "size": entry.size,
+            "sha256": entry.sha256, "origin": entry.origin, "ok": problem is None, "problem": problem,
+        })  # fmt: skip
+    return rows
+
+
+def examine() -> dict[str, Any]:
+    """Machine, versions, kernels, models, every runtime's state, and the one that "auto" takes with its reason."""
+    return {
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": sys.version.split()[0],
+        "packages": _installed(),
+        "kernels": {"used": _core.variant(), "usable": _core.variants()},
+        "models": {row["name"]: row["ok"] for row in check_models()},
+        "runtime": _runtime("auto"),
+        "runtimes": {name: _runtime(name) for name in RUNTIMES},
+        "camera": "OpenCV" if importlib.util.find_spec("cv2") else "none: pip install 'facesdk-unlock[camera]'",
+        "liveness": "not checked in this version: a good photograph of the owner can pass",
+    }

@@ -1,0 +1,159 @@
+"""Engine: frame -> faces -> aligned crop -> features. The way through it is native code with the GIL released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from facesdk import _core
+from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
+from facesdk.models import Manifest, ModelEntry, load_manifest, load_model
+from facesdk.runtime import Runtime, choose_runtime
+from facesdk.types import Face, Features, Pose, Quality
+
+if TYPE_CHECKING:
+    from facesdk.mediapipe_detector import MediaPipeDetector
+    from facesdk.types import Frame
+
+DETECTORS = ("blazeface", "mediapipe")
+
+
+def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Session:
+    """A session of one model whose tensors are those of the manifest."""
+    try:
+        session = runtime.make_session(load_model(entry.name, manifest))
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
+    found = [session.input_info, *session.output_infos]
+    for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
+        for key in ("name", "dtype", "shape"):
+            if expected[key] != came[key]:
+                raise ModelIntegrityError(f"model {entry.name}: {key} is {came[key]!r} where the manifest says {expected[key]!r}")
+    if len(found) != 1 + len(entry.outputs):
+        raise ModelIntegrityError(f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}")
+    return session
+
+
+class Engine:
+    """Finds faces and makes features of them.
+
+    embedder: "joint" (default), "sface" or "mobilefacenet". threads: of each network, 1 to 16. runtime: "auto" or one
+    of facesdk.runtime.RUNTIMES. detector: "blazeface", or "mediapipe" for the installed package's own (extra mediapipe).
+    Calls from several threads wait for each other; one engine a thread runs them side by side. Raises InputError,
+    AcceleratorError, ModelIntegrityError.
+
+    Frames are C-contiguous uint8 arrays, (H, W, 3) in RGB or (H, W) in gray, sides from 64 to 8192 px; anything else
+    is an InputError.
+    """
+
+    def __init__(
+        self, embedder: str = "joint", *, threads: int = 1, runtime: str = "auto", detector: str = "blazeface"
+    ) -> None:
+        if detector not in DETECTORS:
+            raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
+        manifest = load_manifest()
+        entry = manifest.embedder(embedder)
+        self.embedder = embedder
+        self.model_ids = manifest.model_ids(embedder)
+        self.runtime = choose_runtime(runtime, threads=threads)
+        names = ("blazeface_short_range", "face_mesh", *entry.models)
+        self.threads = threads
+        self.sessions = {n: _checked_session(self.runtime, manifest.models[n], manifest) for n in names}
+        embedders = [
+            (self.sessions[n], manifest.models[n].mean, manifest.models[n].scale, weight)
+            for n, weight in zip(entry.models, entry.weights, strict=True)
+        ]
+        try:
+            self._pipeline = _core.Pipeline(self.sessions[names[0]], self.sessions[names[1]], embedders)
+        except _core.RuntimeFailure as error:
+            raise ModelIntegrityError(f"the models do not fit together: {error}") from error
+        self._mediapipe: MediaPipeDetector | None = None
+        if detector == "mediapipe":
+            from facesdk.mediapipe_detector import MediaPipeDetector
+
+            self._mediapipe = MediaPipeDetector()
+
+    def __repr__(self) -> str:
+        return f"Engine(embedder={self.embedder!r}, runtime={self.runtime.name!r})"
+
+    @property
+    def dimension(self) -> int:
+        """Number of features."""
+        return int(self._pipeline.dimension)
+
+    def detect(self, frame: Frame, *, landmarks: bool = False) -> list[Face]:
+        """Faces in the frame, the largest first; empty where there is none. landmarks: run the face mesh on each."""
+        faces = self._detect(frame)
+        return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
+
+    def features(self, frame: Frame, face: Face | None = None) -> Features | None:
+        """Features of the given face, or of the largest; None where there is no face."""
+        return self.observe(frame)[0] if face is None else self._embed(frame, face)
+
+    def observe(self, frame: Frame) -> tuple[Features | None, list[Face]]:
+        """Features of the largest face and all faces found, from one look at the frame."""
+        if self._mediapipe is not None:
+            faces = self._detect(frame)
+            return (self._embed(frame, faces[0], others=faces[1:]) if faces else None), faces
+        found, sample = _run(self._pipeline.process, frame)
+        faces = [_face(f) for f in found]
+        return (self._features(faces, sample) if faces else None), faces
+
+    def crop(self, frame: Frame, face: Face | None = None) -> Frame | None:
+        """The aligned crop that the features are made of, uint8 (112, 112, 3); None where there is no face."""
+        if face is None:
+            faces = self._detect(frame)
+            if not faces:
+                return None
+            face = faces[0]
+        crop: Frame | None = _run(self._pipeline.crop, frame, face.box_px, face.keypoints_px)
+        return crop
+
+    def _detect(self, frame: Frame) -> list[Face]:
+        if self._mediapipe is None:
+            return [_face(found) for found in _run(self._pipeline.detect, frame)]
+        found = self._mediapipe.detect(frame)
+        poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in found]
+        return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(found, poses, strict=True)]
+
+    def _with_mesh(self, frame: Frame, face: Face) -> Face:
+        points, _, pose = _run(self._pipeline.mesh, frame, face.box_px, face.keypoints_px)
+        return replace(face, landmarks_px=points, pose=Pose(*pose))
+
+    def _embed(self, frame: Frame, face: Face, *, others: Sequence[Face] = ()) -> Features | None:
+        return self._features([face, *others], _run(self._pipeline.embed, frame, face.box_px, face.keypoints_px))
+
+    def _features(self, faces: list[Face], sample: Any) -> Features | None:
+        (points, presence, pose), (brightness, contrast, overexposed, sharpness), eye_distance, vector = sample
+        if vector is None:
+            return None
+        vector.flags.writeable = False
+        quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence)
+        face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
+        return Features(self.embedder, face, quality, _runner_up(faces), vector)
+
+
+def _area(face: Face) -> float:
+    x0, y0, x1, y1 = (float(v) for v in face.box_px)
+    return max(0.0, x1 - x0) * max(0.0, y1 - y0)
+
+
+def _runner_up(faces: list[Face]) -> float:
+    """Area of the second face over that of the first, 0 where there is no second."""
+    return _area(faces[1]) / _area(faces[0]) if len(faces) > 1 else 0.0
+
+
+def _face(found: Any) -> Face:
+    box, keypoints, score, pose = found
+    return Face(box, keypoints, score, Pose(*pose))
+
+
+def _run(call: Any, *arguments: Any) -> Any:
+    """The native call's result, its errors as ours."""
+    try:
+        return call(*arguments)
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"running a model failed: {error}") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -1,0 +1,149 @@
+"""Which runtime runs the models, and why: LiteRT natively, LiteRT's Python interpreter, or tflite-runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from facesdk import _core
+from facesdk.errors import AcceleratorError, InputError
+
+RUNTIMES = ("litert-native", "litert", "tflite-runtime")
+# 2.1.0 and 2.1.2 answer status 500; newer than 2.3 was not tried, and the C library promises no stable ABI.
+NATIVE_VERSIONS = ((2, 1, 6), (2, 4, 0))
+
+SessionMaker = Callable[[bytes], _core.Session]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that was chosen: its name and version, the reason, and a function that makes a session of model bytes."""
+
+    name: str
+    version: str
+    reason: str
+    make_session: SessionMaker
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise AcceleratorError(f"the package {package} is not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _checked_native_version() -> str:
+    version = _version("ai-edge-litert")
+    if version is None:
+        raise AcceleratorError("ai-edge-litert is not installed: pip install 'ai-edge-litert>=2.1.6,<2.4'")
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    if not NATIVE_VERSIONS[0] <= numbers < NATIVE_VERSIONS[1]:
+        raise AcceleratorError(
+            f"ai-edge-litert {version} is installed; its C library was tried from 2.1.6 to before 2.4: "
+            "pip install 'ai-edge-litert>=2.1.6,<2.4'"
+        )
+    return version
+
+
+def _litert_native(threads: int) -> Runtime:
+    version = _checked_native_version()
+    library = _package_folder("ai_edge_litert") / "libLiteRt.so"
+    try:
+        loaded = _core.LiteRtLibrary(str(library))
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"LiteRT {version} cannot be used natively: {error}") from error
+    return Runtime(
+        "litert-native", version, "the C library of ai-edge-litert loaded with every symbol",
+        lambda model: _core.LiteRtSession(loaded, model, threads),
+    )  # fmt: skip
+
+
+def _describe(details: dict[str, Any]) -> dict[str, Any]:
+    scale, zero_point = details["quantization"]
+    shape = [int(n) for n in details["shape"]]
+    dtype = details["dtype"].__name__
+    return {"name": details["name"], "dtype": dtype, "shape": shape, "scale": float(scale), "zero_point": int(zero_point)}
+
+
+def _interpreter_session(interpreter_class: Any, model: bytes, threads: int) -> _core.Session:
+    interpreter = interpreter_class(model_content=model, num_threads=threads)
+    interpreter.allocate_tensors()
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1:
+        raise _core.RuntimeFailure(f"a model with one input was expected, this has {len(inputs)}")
+    source, targets = inputs[0]["index"], [output["index"] for output in outputs]
+
+    def run(array: Any, results: list[Any]) -> None:
+        interpreter.set_tensor(source, array)
+        interpreter.invoke()
+        for result, target in zip(results, targets, strict=True):
+            result[...] = interpreter.get_tensor(target)
+
+    return _core.PythonSession(_describe(inputs[0]), [_describe(output) for output in outputs], run)
+
+
+def _litert(threads: int) -> Runtime:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise AcceleratorError(f"ai-edge-litert cannot be imported ({error}): pip install ai-edge-litert") from error
+    version = _version("ai-edge-litert") or "unknown"
+    return Runtime(
+        "litert", version, "the Python interpreter of ai-edge-litert",
+        lambda model: _interpreter_session(Interpreter, model, threads),
+    )  # fmt: skip
+
+
+def _tflite_runtime(threads: int) -> Runtime:
+    version = _version("tflite-runtime")
+    if version is None:
+        raise AcceleratorError("tflite-runtime is not installed: pip install 'facesdk-unlock[tflite-runtime]'")
+    if int((_version("numpy") or "0").split(".")[0]) >= 2:
+        raise AcceleratorError(f"tflite-runtime {version} fails with numpy 2: pip install 'numpy<2'")
+    try:
+        from tflite_runtime.interpreter import Interpreter
+    except ImportError as error:
+        raise AcceleratorError(f"tflite-runtime {version} cannot be imported: {error}") from error
+    return Runtime(
+        "tflite-runtime", version, "the Python interpreter of tflite-runtime",
+        lambda model: _interpreter_session(Interpreter, model, threads),
+    )  # fmt: skip
+
+
+_MAKERS: dict[str, Callable[[int], Runtime]] = {
+    "litert-native": _litert_native, "litert": _litert, "tflite-runtime": _tflite_runtime,
+}  # fmt: skip
+
+
+def choose_runtime(name: str = "auto", *, threads: int = 1) -> Runtime:
+    """The runtime of this name, or for "auto" the first of RUNTIMES that loads, its reason naming what was passed over.
+
+    InputError for an unknown name or threads outside 1..16, AcceleratorError if it cannot be loaded.
+    """
+    if not isinstance(threads, int) or not 1 <= threads <= 16:
+        raise InputError(f"threads must be a number from 1 to 16, not {threads!r}")
+    if name != "auto":
+        if name not in _MAKERS:
+            raise InputError(f"runtime must be auto or one of {', '.join(RUNTIMES)}, not {name!r}")
+        return _MAKERS[name](threads)
+    passed_over = []
+    for candidate in RUNTIMES:
+        try:
+            runtime = _MAKERS[candidate](threads)
+        except AcceleratorError as error:
+            passed_over.append(f"{candidate}: {error}")
+            continue
+        why = "; ".join([runtime.reason, *passed_over]) if passed_over else runtime.reason
+        return Runtime(runtime.name, runtime.version, why, runtime.make_session)
+    raise AcceleratorError(f"no runtime can be loaded ({'; '.join(passed_over)})")

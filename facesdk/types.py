@@ -1,0 +1,116 @@
+"""What goes in and comes out: frozen, typed, shapes in the docstrings. No representation shows features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Float32Array: TypeAlias = NDArray[np.float32]
+    Frame: TypeAlias = NDArray[np.uint8]
+
+
+class Decision(Enum):
+    """How an attempt ended. Only MATCH opens anything."""
+
+    MATCH = "match"
+    NON_MATCH = "non_match"
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+    POOR_QUALITY = "poor_quality"
+
+
+class Guidance(Enum):
+    """What the person in front of the camera can do next; the value is a sentence for them."""
+
+    NONE = ""
+    SHOW_FACE = "Look at the camera: no face was found."
+    BE_ALONE = "Only one person may be in the picture."
+    COME_CLOSER = "Come closer: the face is too small."
+    LOOK_STRAIGHT = "Turn your face to the camera."
+    MORE_LIGHT = "More light, please: the face is too dark."
+    LESS_LIGHT = "Less light on the face, please: it is over-exposed."
+    HOLD_STILL = "Hold still: the picture is blurred."
+    UNCOVER_FACE = "Show your whole face: it could not be made out."
+    CHANGE_SOMETHING = "Take another picture: this one is nearly the same as an earlier one."
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Head pose in degrees: yaw > 0 turns the nose to the picture's right, pitch > 0 lowers it, roll > 0 is clockwise."""
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One detected face, in pixels of the frame (x to the right, y down, pixel centres at integers).
+
+    box_px: float32 (4,) x0, y0, x1, y1; may reach over the frame's edge.
+    keypoints_px: float32 (6, 2): right eye, left eye, nose tip, mouth centre, right ear, left ear (the person's).
+    landmarks_px: float32 (468, 3) of the face mesh where asked for, else None; z in pixels, smaller is nearer.
+    pose: from the mesh where there is one, else a rougher one from the keypoints.
+    score: the detector's, 0.5 to 1; says that this is a face, nothing about whose.
+    """
+
+    box_px: Float32Array
+    keypoints_px: Float32Array
+    score: float
+    pose: Pose
+    landmarks_px: Float32Array | None = None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Measured on the aligned crop's face area (gray levels 0..255) and in the frame.
+
+    eye_distance_px: between the eye centres in the frame. overexposed: share of pixels at 250 or more.
+    sharpness: variance of the Laplacian. presence: 0..1, the mesh network's opinion that this is a face.
+    """
+
+    eye_distance_px: float
+    brightness: float
+    contrast: float
+    overexposed: float
+    sharpness: float
+    presence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Biometric features of one face. Their numbers come out through facesdk.evaluation only.
+
+    embedder: which network made them; face: where it was; quality: of the sample; runner_up: area of the frame's second
+    face over this one's (0 if there was none, or the caller named the face).
+    """
+
+    embedder: str
+    face: Face
+    quality: Quality
+    runner_up: float
+    _vector: Float32Array
+
+    def __repr__(self) -> str:
+        return f"Features(embedder={self.embedder!r}, dimension={self._vector.shape[0]})"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verification came to. True in a condition for MATCH alone. Holds no score, on purpose.
+
+    reason: one sentence for a log or a developer; guidance: the person's next move; elapsed_ms: from frames to decision.
+    """
+
+    decision: Decision
+    reason: str
+    guidance: Guidance
+    elapsed_ms: float
+
+    def __bool__(self) -> bool:
+        return self.decision is Decision.MATCH
