@@ -87,10 +87,17 @@ def activations(network: Network, samples: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in result.items()}
 
 
-def ranges(network: Network, samples: np.ndarray) -> dict[str, tuple[float, float]]:
-    """(low, high) of every node over all samples."""
+def ranges(network: Network, samples: np.ndarray, *, share: float) -> dict[str, tuple[float, float]]:
+    """(low, high) of every node such that `share` of the samples stay below high, and as many above low.
+
+    Clipping the rarest extremes leaves finer steps for everything else.
+    """
     return {
-        name: (float(v[:, :, 0].min()), float(v[:, :, 1].max())) for name, v in activations(network, samples).items()
+        name: (
+            float(np.quantile(v[:, :, 0].min(axis=1), 1.0 - share)),
+            float(np.quantile(v[:, :, 1].max(axis=1), share)),
+        )
+        for name, v in activations(network, samples).items()
     }
 
 

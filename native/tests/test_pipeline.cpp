@@ -1,0 +1,519 @@
+// The pipeline around networks that answer what the test tells them to.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "frames.h"
+#include "pipeline.h"
+#include "test.h"
+
+using namespace facesdk;
+using test::Frame;
+
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr int kCropBytes = kCropSize * kCropSize * 3;
+
+TensorInfo tensor(ElementType type, std::vector<int> shape, float scale = 0, int zero_point = 0) {
+  return {"t", type, std::move(shape), scale, zero_point};
+}
+
+// Keeps what it was given and answers what it holds.
+class FakeSession final : public Session {
+ public:
+  FakeSession(TensorInfo input, std::vector<TensorInfo> outputs) {
+    input_info_ = std::move(input);
+    output_infos_ = std::move(outputs);
+    given.resize(input_info_.bytes());
+    for (const TensorInfo& t : output_infos_) answers.emplace_back(t.bytes());
+  }
+  void* input() override { return given.data(); }
+  void invoke() override {
+    if (failing) throw RuntimeFailure("the fake fails");
+    ++invocations;
+  }
+  const void* output(size_t i) override { return answers.at(i).data(); }
+
+  float* answer(size_t i) { return reinterpret_cast<float*>(answers.at(i).data()); }
+  const float* input_floats() const { return reinterpret_cast<const float*>(given.data()); }
+  const int8_t* input_bytes() const { return reinterpret_cast<const int8_t*>(given.data()); }
+
+  std::vector<uint8_t> given;
+  std::vector<std::vector<uint8_t>> answers;
+  int invocations = 0;
+  bool failing = false;
+};
+
+using Fake = std::shared_ptr<FakeSession>;
+
+const TensorInfo kDetectorInput = tensor(ElementType::float32, {1, 128, 128, 3});
+const TensorInfo kMeshInput = tensor(ElementType::float32, {1, 192, 192, 3});
+
+Fake fake_detector() {
+  const auto fake = std::make_shared<FakeSession>(
+      kDetectorInput, std::vector{tensor(ElementType::float32, {1, 896, 16}), tensor(ElementType::float32, {1, 896, 1})});
+  std::fill_n(fake->answer(1), blazeface::kAnchors, -100.0f);
+  return fake;
+}
+
+// A mesh that puts the five points at the given places of its 192 x 192 input, everything else in the middle.
+Fake fake_mesh(const FivePoints& at, float presence_logit = 10.0f) {
+  const auto fake = std::make_shared<FakeSession>(
+      kMeshInput, std::vector{tensor(ElementType::float32, {1, 1, 1, 1404}), tensor(ElementType::float32, {1, 1, 1, 1})});
+  std::fill_n(fake->answer(0), 1404, 96.0f);
+  const std::vector<std::vector<int>> indexes = {{33, 133, 159, 145}, {362, 263, 386, 374}, {1, 4}, {61}, {291}};
+  for (size_t i = 0; i < 5; ++i) {
+    for (const int index : indexes[i]) {
+      fake->answer(0)[3 * index] = static_cast<float>(at[i].x);
+      fake->answer(0)[3 * index + 1] = static_cast<float>(at[i].y);
+    }
+  }
+  *fake->answer(1) = presence_logit;
+  return fake;
+}
+
+Fake fake_embedder(ElementType in, ElementType out, int n, float scale = 0.0078125f, int zero_point = 0, int out_zero = 0) {
+  const auto fake = std::make_shared<FakeSession>(tensor(in, {1, kCropSize, kCropSize, 3}, scale, zero_point),
+                                                  std::vector{tensor(out, {1, 1, 1, n}, 0.5f, out_zero)});
+  for (int i = 0; i < n; ++i) {
+    if (out == ElementType::float32) fake->answer(0)[i] = static_cast<float>(i + 1);
+    if (out == ElementType::int8) fake->answers[0][i] = static_cast<uint8_t>(i + 1);
+  }
+  return fake;
+}
+
+// A face whose mesh region is the frame's square from (0, 0) to (192, 192): input pixels are frame pixels.
+Detection level_face() {
+  Detection d{{32, 32, 160, 160}, {}, 0.9};
+  d.keypoints = {{{70, 80}, {120, 80}, {96, 100}, {96, 130}, {40, 90}, {150, 90}}};
+  return d;
+}
+
+// The reference points times scale, with the crop's corner at (x, y).
+FivePoints scaled(double scale, double x, double y) {
+  FivePoints points = kArcFacePoints;
+  for (Point& p : points) p = {p.x * scale + x, p.y * scale + y};
+  return points;
+}
+
+std::vector<uint8_t> aligned(const Image& frame, const FivePoints& points) {
+  std::vector<uint8_t> scratch, crop(kCropBytes, 99);
+  CHECK(align(frame, points, scratch, crop.data()));
+  return crop;
+}
+
+std::vector<uint8_t> crop_of(const test::Paint& paint) {
+  const Frame frame(kCropSize, kCropSize, 3, paint);
+  return {frame.image.data, frame.image.data + kCropBytes};
+}
+
+double squared_length(const float* values, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += double{values[i]} * values[i];
+  return sum;
+}
+
+}  // namespace
+
+TEST(pipeline_refuses_other_networks) {
+  const auto float32 = ElementType::float32, int8 = ElementType::int8;
+  const auto detector = [](TensorInfo in, std::vector<TensorInfo> out) {
+    Pipeline(std::make_shared<FakeSession>(std::move(in), std::move(out)), nullptr, {});
+  };
+  const auto mesh = [](TensorInfo in, std::vector<TensorInfo> out) {
+    Pipeline(nullptr, std::make_shared<FakeSession>(std::move(in), std::move(out)), {});
+  };
+  const auto embedder = [](TensorInfo in, std::vector<TensorInfo> out) {
+    Pipeline(nullptr, nullptr, {{std::make_shared<FakeSession>(std::move(in), std::move(out)), 128, 128, 1}});
+  };
+  const TensorInfo boxes = tensor(float32, {1, 896, 16}), scores = tensor(float32, {1, 896, 1});
+  const TensorInfo points = tensor(float32, {1, 1404}), flag = tensor(float32, {1, 1});
+  // The positive twins: the right tensors in either order, nothing at all.
+  detector(kDetectorInput, {boxes, scores});
+  detector(kDetectorInput, {scores, boxes});
+  mesh(kMeshInput, {flag, points});
+  embedder(tensor(int8, {1, 112, 112, 3}, 0.01f), {tensor(int8, {1, 128})});
+  Pipeline(nullptr, nullptr, {});
+
+  CHECK_THROWS(RuntimeFailure, "1 x 128 x 128 x 3", detector(kMeshInput, {boxes, scores}));
+  CHECK_THROWS(RuntimeFailure, "1 x 128 x 128 x 3", detector(tensor(int8, {1, 128, 128, 3}), {boxes, scores}));
+  CHECK_THROWS(RuntimeFailure, "1 x 128 x 128 x 3", detector(tensor(float32, {128, 128, 3}), {boxes, scores}));
+  CHECK_THROWS(RuntimeFailure, "0 outputs of 896 elements", detector(kDetectorInput, {boxes}));
+  CHECK_THROWS(RuntimeFailure, "2 outputs of 896 elements", detector(kDetectorInput, {boxes, scores, scores}));
+  CHECK_THROWS(RuntimeFailure, "0 outputs of 14336 elements", detector(kDetectorInput, {points, scores}));
+  CHECK_THROWS(RuntimeFailure, "float32", detector(kDetectorInput, {boxes, tensor(int8, {1, 896, 1})}));
+  CHECK_THROWS(RuntimeFailure, "float32", detector(kDetectorInput, {tensor(int8, {1, 896, 16}), scores}));
+  CHECK_THROWS(RuntimeFailure, "1 x 192 x 192 x 3", mesh(kDetectorInput, {points, flag}));
+  CHECK_THROWS(RuntimeFailure, "0 outputs of 1404 elements", mesh(kMeshInput, {flag}));
+  CHECK_THROWS(RuntimeFailure, "0 outputs of 1 elements", mesh(kMeshInput, {points}));
+  CHECK_THROWS(RuntimeFailure, "float32", mesh(kMeshInput, {points, tensor(int8, {1, 1})}));
+  CHECK_THROWS(RuntimeFailure, "1 x 112 x 112 x 3", embedder(tensor(int8, {1, 3, 112, 112}, 0.01f), {flag}));
+  CHECK_THROWS(RuntimeFailure, "one output", embedder(tensor(int8, {1, 112, 112, 3}, 0.01f), {points, flag}));
+  CHECK_THROWS(RuntimeFailure, "scale", embedder(tensor(int8, {1, 112, 112, 3}, 0.0f), {points}));
+  CHECK_THROWS(RuntimeFailure, "scale", embedder(tensor(int8, {1, 112, 112, 3}, kNan), {points}));
+}
+
+TEST(pipeline_says_what_it_lacks) {
+  const Frame frame(192, 192, 3, test::constant(1));
+  Pipeline empty(nullptr, nullptr, {});
+  CHECK_THROWS(RuntimeFailure, "no detector", empty.detect(frame.image));
+  CHECK_THROWS(RuntimeFailure, "no face mesh", empty.find_mesh(frame.image, level_face()));
+  CHECK_THROWS(RuntimeFailure, "no face mesh", empty.crop(frame.image, level_face()));
+  CHECK_THROWS(RuntimeFailure, "no embedder", empty.embed(frame.image, level_face()));
+}
+
+TEST(pipeline_feeds_the_detector_a_letterbox) {
+  const Fake detector = fake_detector();
+  Pipeline pipeline(detector, nullptr, {});
+  // 256 x 128 white: half of the square's rows are black, a quarter above and a quarter below.
+  const Frame frame(256, 128, 3, test::constant(255));
+  CHECK(pipeline.detect(frame.image).empty());
+  const float* in = detector->input_floats();
+  CHECK_EQ(in[(10 * 128 + 64) * 3], -1.0f);
+  CHECK_EQ(in[(120 * 128 + 64) * 3], -1.0f);
+  CHECK_EQ(in[(64 * 128 + 64) * 3 + 2], 255.0f * (2.0f / 255.0f) - 1.0f);
+  CHECK_EQ(detector->invocations, 1);
+}
+
+TEST(pipeline_detects_the_largest_first) {
+  const Fake detector = fake_detector();
+  Pipeline pipeline(detector, nullptr, {});
+  const Frame frame(128, 128, 1, test::constant(7));
+  for (const auto& [anchor, side, logit] : {std::tuple{0, 6.0f, 5.0f}, std::tuple{511, 20.0f, 1.0f}}) {
+    detector->answer(1)[anchor] = logit;
+    detector->answer(0)[anchor * 16 + 2] = side;
+    detector->answer(0)[anchor * 16 + 3] = side;
+  }
+  const auto found = pipeline.detect(frame.image);
+  CHECK_EQ(found.size(), size_t{2});
+  if (found.size() != 2) return;
+  CHECK_NEAR(found[0].box.width(), 20, 1e-9);
+  CHECK_NEAR(found[1].box.x0, 1, 1e-9);
+}
+
+TEST(pipeline_mesh_sees_its_region) {
+  const Fake mesh = fake_mesh(kArcFacePoints, 0.0f);
+  Pipeline pipeline(nullptr, mesh, {});
+  const Frame frame(192, 192, 3, [](int x, int y, int c) { return c == 0 ? x : c == 1 ? y : 255; });
+  const MeshResult result = pipeline.find_mesh(frame.image, level_face());
+  CHECK_EQ(result.presence, 0.5);
+  CHECK_NEAR(result.points[61].x, kArcFacePoints[3].x, 1e-4);
+  CHECK_NEAR(result.points[61].y, kArcFacePoints[3].y, 1e-4);
+  const float* pixel = mesh->input_floats() + 3 * (100 * 192 + 50);
+  CHECK_NEAR(pixel[0] * 255, 50, 1e-3);
+  CHECK_NEAR(pixel[1] * 255, 100, 1e-3);
+  CHECK_NEAR(pixel[2], 1, 1e-6);
+}
+
+TEST(pipeline_int8_input_is_exact) {
+  const Frame frame(192, 192, 3, test::noise());
+  const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
+  Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, 128, 128, 1}});
+  CHECK_EQ(pipeline.embed(frame.image, level_face()).features.size(), size_t{4});
+  const std::vector<uint8_t> crop = pipeline.crop(frame.image, level_face());
+  CHECK_EQ(crop.size(), size_t{kCropBytes});
+  bool exact = true;
+  bool seen[256] = {};
+  for (int i = 0; i < kCropBytes; ++i) {
+    exact = exact && embedder->input_bytes()[i] == crop[i] - 128;
+    seen[crop[i]] = true;
+  }
+  CHECK(exact);
+  CHECK(std::count(std::begin(seen), std::end(seen), true) > 200);
+}
+
+TEST(pipeline_int8_input_is_rounded_shifted_and_clamped) {
+  struct Known {
+    double mean, scale;
+    float tensor_scale;
+    int zero_point, byte, expected;
+  };
+  const Known list[] = {
+      {127.5, 127.5, 1 / 127.5f, 0, 255, 127},  {127.5, 127.5, 1 / 127.5f, -1, 0, -128},
+      {127.5, 127.5, 1 / 127.5f, -128, 0, -128}, {127.5, 127.5, 1 / 127.5f, 127, 200, 127},
+      {0, 1, 2.0f, 0, 3, 2},                     {0, 1, 2.0f, 0, 5, 2},  // halves go to the even integer
+      {0, 255, 1 / 255.0f, -128, 0, -128},       {0, 255, 1 / 255.0f, -128, 255, 127},
+      {128, 128, 0.0078125f, 0, 0, -128},        {128, 128, 0.0078125f, 0, 255, 127},
+  };
+  for (const Known& known : list) {
+    const Frame frame(192, 192, 3, test::constant(known.byte));
+    const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4, known.tensor_scale, known.zero_point);
+    Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, known.mean, known.scale, 1}});
+    pipeline.embed(frame.image, level_face());
+    CHECK_EQ(static_cast<int>(embedder->input_bytes()[5000]), known.expected);
+  }
+}
+
+TEST(pipeline_float_input) {
+  const Frame frame(192, 192, 3, test::noise());
+  const Fake embedder = fake_embedder(ElementType::float32, ElementType::float32, 4);
+  Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, 127.5, 128, 1}});
+  pipeline.embed(frame.image, level_face());
+  const std::vector<uint8_t> crop = pipeline.crop(frame.image, level_face());
+  bool exact = true;
+  for (int i = 0; i < kCropBytes; ++i) exact = exact && embedder->input_floats()[i] == static_cast<float>((crop[i] - 127.5) / 128);
+  CHECK(exact);
+}
+
+TEST(pipeline_weights_give_unit_length) {
+  const Frame frame(192, 192, 3, test::noise());
+  const Fake first = fake_embedder(ElementType::int8, ElementType::int8, 128, 0.0078125f, 0, 7);
+  const Fake second = fake_embedder(ElementType::float32, ElementType::float32, 192);
+  Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{first, 128, 128, 0.7}, {second, 127.5, 128, 0.3}});
+  CHECK_EQ(pipeline.dimension(), size_t{320});
+  const Sample sample = pipeline.embed(frame.image, level_face());
+  CHECK_EQ(sample.features.size(), size_t{320});
+  if (sample.features.size() != 320) return;
+  CHECK_NEAR(squared_length(sample.features.data(), 128), 0.7, 1e-6);
+  CHECK_NEAR(squared_length(sample.features.data() + 128, 192), 0.3, 1e-6);
+  // Directions: the int8 outputs less their zero point, the float outputs as they are.
+  const std::vector<float>& f = sample.features;
+  CHECK_EQ(f[6], 0.0f);
+  CHECK_NEAR(f[0] / f[7], -6.0, 1e-5);
+  CHECK_NEAR(f[128 + 99] / f[128], 100.0, 1e-4);
+  CHECK_NEAR(sample.eye_distance, std::hypot(73.5318 - 38.2946, 51.6963 - 51.5014), 1e-4);
+}
+
+TEST(pipeline_refuses_features_without_direction) {
+  const Frame frame(192, 192, 3, test::noise());
+  for (const float bad : {0.0f, kNan, HUGE_VALF, -HUGE_VALF, 3e38f}) {
+    const Fake embedder = fake_embedder(ElementType::float32, ElementType::float32, 4);
+    Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, 127.5, 128, 1}});
+    std::fill_n(embedder->answer(0), 4, bad);
+    CHECK_THROWS(RuntimeFailure, "without a direction", pipeline.embed(frame.image, level_face()));
+    // One bad number among good ones is no better, and the next good answer is taken.
+    for (int i = 0; i < 4; ++i) embedder->answer(0)[i] = i == 2 && bad != 0 ? bad : 1.0f;
+    if (bad != 0) CHECK_THROWS(RuntimeFailure, "without a direction", pipeline.embed(frame.image, level_face()));
+    std::fill_n(embedder->answer(0), 4, 1.0f);
+    CHECK_EQ(pipeline.embed(frame.image, level_face()).features.size(), size_t{4});
+  }
+}
+
+TEST(pipeline_refuses_bad_embedders) {
+  const auto make = [](double mean, double scale, double weight) {
+    Pipeline(nullptr, nullptr, {{fake_embedder(ElementType::int8, ElementType::int8, 4), mean, scale, weight}});
+  };
+  make(128, 128, 1);
+  for (const double bad : {0.0, -1.0, double{kNan}, HUGE_VAL}) {
+    CHECK_THROWS(RuntimeFailure, "embedder", make(128, bad, 1));
+    CHECK_THROWS(RuntimeFailure, "embedder", make(128, 128, bad));
+  }
+  CHECK_THROWS(RuntimeFailure, "embedder", make(kNan, 128, 1));
+  CHECK_THROWS(RuntimeFailure, "embedder", make(HUGE_VAL, 128, 1));
+  CHECK_THROWS(RuntimeFailure, "embedder", make(128, 128, 0.5));  // weights sum to 1
+}
+
+TEST(pipeline_presence_is_a_number_from_0_to_1) {
+  // What is compared with a limit must not be NaN: no comparison would refuse it.
+  struct Known {
+    float logit;
+    double presence;
+  };
+  const Known list[] = {{0.0f, 0.5}, {1.0f, 0.7310585786300049}, {-1e30f, 0.0}, {-HUGE_VALF, 0.0},
+                        {1e30f, 1.0}, {kNan, 0.0}};
+  const Frame frame(192, 192, 3, test::noise());
+  for (const Known& known : list) {
+    const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
+    Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40), known.logit), {{embedder, 128, 128, 1}});
+    CHECK_NEAR(pipeline.find_mesh(frame.image, level_face()).presence, known.presence, 1e-12);
+    const Sample sample = pipeline.embed(frame.image, level_face());
+    CHECK_NEAR(sample.mesh.presence, known.presence, 1e-12);
+    // Judging it is the caller's business: the features are there.
+    CHECK_EQ(sample.features.size(), size_t{4});
+  }
+}
+
+TEST(pipeline_nan_points_have_no_presence) {
+  const Frame frame(192, 192, 3, test::noise());
+  for (const float bad : {kNan, HUGE_VALF}) {
+    for (const int point : {0, 61, 33, 467}) {
+      for (const int axis : {0, 1, 2}) {
+        const Fake mesh = fake_mesh(scaled(1, 40, 40));
+        mesh->answer(0)[3 * point + axis] = bad;
+        Pipeline pipeline(nullptr, mesh, {{fake_embedder(ElementType::int8, ElementType::int8, 4), 128, 128, 1}});
+        const Sample sample = pipeline.embed(frame.image, level_face());
+        CHECK_EQ(sample.mesh.presence, 0.0);
+        const bool aligned_by = (point == 61 || point == 33) && axis != 2;
+        CHECK_EQ(sample.features.empty(), aligned_by);
+        CHECK_EQ(pipeline.crop(frame.image, level_face()).empty(), aligned_by);
+      }
+    }
+  }
+}
+
+TEST(pipeline_points_in_one_place_give_no_features) {
+  const Frame frame(192, 192, 3, test::noise());
+  const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
+  Pipeline pipeline(nullptr, fake_mesh({{{96, 96}, {96, 96}, {96, 96}, {96, 96}, {96, 96}}}), {{embedder, 128, 128, 1}});
+  CHECK(pipeline.embed(frame.image, level_face()).features.empty());
+  CHECK(pipeline.crop(frame.image, level_face()).empty());
+}
+
+TEST(pipeline_survives_a_failing_session) {
+  const Frame frame(192, 192, 3, test::noise());
+  const Fake detector = fake_detector(), mesh = fake_mesh(scaled(1, 40, 40));
+  const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
+  Pipeline pipeline(detector, mesh, {{embedder, 128, 128, 1}});
+  for (const Fake& session : {detector, mesh, embedder}) {
+    session->failing = true;
+    CHECK_THROWS(RuntimeFailure, "the fake fails", {
+      pipeline.detect(frame.image);
+      pipeline.embed(frame.image, level_face());
+    });
+    session->failing = false;
+    CHECK_EQ(pipeline.embed(frame.image, level_face()).features.size(), size_t{4});
+  }
+}
+
+TEST(pipeline_calls_wait_for_each_other) {
+  const Frame frame(192, 192, 3, test::noise());
+  const Fake mesh = fake_mesh(scaled(1, 40, 40)), embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
+  Pipeline pipeline(nullptr, mesh, {{embedder, 128, 128, 1}});
+  const std::vector<float> expected = pipeline.embed(frame.image, level_face()).features;
+  std::vector<int> good(4, 0);
+  std::vector<std::thread> threads;
+  for (int& count : good) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) count += pipeline.embed(frame.image, level_face()).features == expected;
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (const int count : good) CHECK_EQ(count, 20);
+  // Unprotected counting would have lost some.
+  CHECK_EQ(embedder->invocations, 81);
+}
+
+TEST(align_of_one_colour_is_that_colour) {
+  const Frame frame(1000, 1000, 3, [](int, int, int c) { return 137 + c; });
+  for (const double scale : {1.0, 1.9, 2.0, 3.0, 5.5, 8.0}) {
+    const std::vector<uint8_t> crop = aligned(frame.image, scaled(scale, 20, 20));
+    bool equal = true;
+    for (int i = 0; i < kCropBytes; ++i) equal = equal && crop[i] == 137 + i % 3;
+    CHECK(equal);
+  }
+}
+
+TEST(align_has_no_half_pixel_drift) {
+  // A ramp of 240 gray levels over the crop's part of the frame, level or upright; averaging its samples must
+  // give the ramp's value at the crop pixel's centre, whatever the number of samples.
+  for (const double scale : {1.0, 2.0, 3.0, 5.0, 8.0}) {
+    for (const bool across : {true, false}) {
+      const double slope = 240 / (111 * scale);
+      const int side = static_cast<int>(112 * scale) + 40;
+      const Frame frame(side, side, 3, [=](int x, int y, int) {
+        return static_cast<int>(std::clamp(std::lround(((across ? x : y) - 20) * slope), 0L, 255L));
+      });
+      const std::vector<uint8_t> crop = aligned(frame.image, scaled(scale, 20, 20));
+      double worst = 0, bias = 0;
+      int n = 0;
+      for (int y = 2; y < 110; ++y) {
+        for (int x = 2; x < 110; ++x) {
+          const double error = crop[3 * (y * kCropSize + x)] - (across ? x : y) * scale * slope;
+          worst = std::max(worst, std::abs(error));
+          bias += error;
+          ++n;
+        }
+      }
+      CHECK(worst <= 1.0);
+      CHECK_NEAR(bias / n, 0, 0.25);  // a third of a crop pixel would be 0.7
+    }
+  }
+}
+
+TEST(align_puts_the_points_in_their_places) {
+  // White dots of five pixels at the face's points, turned and enlarged: they must come out at ArcFace's.
+  const double c = 2.6 * std::cos(0.4), s = 2.6 * std::sin(0.4);
+  FivePoints points = kArcFacePoints;
+  for (Point& p : points) p = {c * p.x - s * p.y + 180, s * p.x + c * p.y + 20};
+  const Frame frame(480, 420, 1, [&](int x, int y, int) {
+    const bool near = std::any_of(points.begin(), points.end(), [&](Point p) { return std::hypot(p.x - x, p.y - y) < 5; });
+    return near ? 255 : 0;
+  });
+  const std::vector<uint8_t> crop = aligned(frame.image, points);
+  for (const Point& p : kArcFacePoints) {
+    double sum = 0, x_sum = 0, y_sum = 0;
+    for (int y = static_cast<int>(p.y) - 6; y <= p.y + 6; ++y) {
+      for (int x = static_cast<int>(p.x) - 6; x <= p.x + 6; ++x) {
+        const double v = crop[3 * (y * kCropSize + x)];
+        sum += v;
+        x_sum += v * x;
+        y_sum += v * y;
+      }
+    }
+    CHECK(sum > 0);
+    CHECK_NEAR(x_sum / sum, p.x, 0.1);
+    CHECK_NEAR(y_sum / sum, p.y, 0.1);
+  }
+}
+
+TEST(align_refuses_points_in_one_place) {
+  const Frame frame(64, 64, 3, test::noise());
+  std::vector<uint8_t> scratch, crop(kCropBytes);
+  const FivePoints same = {{{5, 5}, {5, 5}, {5, 5}, {5, 5}, {5, 5}}};
+  CHECK(!align(frame.image, same, scratch, crop.data()));
+  FivePoints holed = kArcFacePoints;
+  holed[3].y = std::nan("");
+  CHECK(!align(frame.image, holed, scratch, crop.data()));
+}
+
+TEST(align_takes_faces_of_any_size) {
+  const Frame frame(64, 64, 3, test::constant(200));
+  std::vector<uint8_t> scratch, crop(kCropBytes);
+  for (const double scale : {1e-6, 0.01, 0.5, 100.0, 1e6, 3e9, 1e12, 1e30}) {
+    CHECK(align(frame.image, scaled(scale, 0, 0), scratch, crop.data()));
+    // Faces that fill thousands of frames are averaged as finely as any is.
+    if (scale >= 100) CHECK_EQ(scratch.size(), size_t{8 * 8} * kCropBytes);
+  }
+}
+
+TEST(measure_flat) {
+  const CropStatistics s = measure(crop_of(test::constant(100)).data());
+  CHECK_EQ(s.brightness, 100.0);
+  CHECK_EQ(s.contrast, 0.0);
+  CHECK_EQ(s.overexposed, 0.0);
+  CHECK_EQ(s.sharpness, 0.0);
+  // gray = (77 R + 150 G + 29 B) / 256
+  CHECK_EQ(measure(crop_of([](int, int, int c) { return c == 0 ? 200 : 0; }).data()).brightness, 60.0);
+  CHECK_EQ(measure(crop_of([](int, int, int c) { return c == 1 ? 200 : 0; }).data()).brightness, 117.0);
+  CHECK_EQ(measure(crop_of([](int, int, int c) { return c == 2 ? 200 : 0; }).data()).brightness, 22.0);
+}
+
+TEST(measure_checkerboard) {
+  const CropStatistics s = measure(crop_of([](int x, int y, int) { return (x + y) % 2 == 0 ? 0 : 255; }).data());
+  CHECK_NEAR(s.brightness, 127.5, 1e-9);
+  CHECK_NEAR(s.contrast, 127.5, 1e-9);
+  CHECK_NEAR(s.overexposed, 0.5, 1e-9);
+  CHECK_NEAR(s.sharpness, 1020.0 * 1020.0, 1e-6);
+}
+
+TEST(measure_bright) {
+  CHECK_EQ(measure(crop_of(test::constant(255)).data()).overexposed, 1.0);
+  CHECK_EQ(measure(crop_of(test::constant(250)).data()).overexposed, 1.0);
+  CHECK_EQ(measure(crop_of(test::constant(249)).data()).overexposed, 0.0);
+}
+
+TEST(measure_looks_at_the_face_only) {
+  const auto face = [](int x, int y) { return x >= 21 && x < 91 && y >= 27 && y < 105; };
+  const auto crop = crop_of([&](int x, int y, int) { return face(x, y) ? 60 : 255; });
+  const CropStatistics s = measure(crop.data());
+  CHECK_EQ(s.brightness, 60.0);
+  CHECK_EQ(s.sharpness, 0.0);
+  // A ramp is no edge: its Laplacian is zero.
+  const CropStatistics ramp = measure(crop_of([](int x, int y, int) { return x + y; }).data());
+  CHECK_EQ(ramp.sharpness, 0.0);
+  CHECK(ramp.contrast > 20);
+}
+
+TEST(session_counts_elements) {
+  CHECK_EQ(tensor(ElementType::float32, {1, 896, 16}).elements(), size_t{14336});
+  CHECK_EQ(tensor(ElementType::float32, {1, 896, 16}).bytes(), size_t{4 * 14336});
+  CHECK_EQ(tensor(ElementType::int8, {2, 3}).bytes(), size_t{6});
+  CHECK_EQ(tensor(ElementType::int8, {}).elements(), size_t{1});
+}

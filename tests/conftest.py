@@ -1,0 +1,69 @@
+"""What all tests share: the network is blocked, portraits are read once, engines are made once."""
+
+from __future__ import annotations
+
+import socket
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesdk import Engine, FaceVerifier
+from facesdk.images import load_rgb
+
+PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
+
+
+class NetworkUsedError(AssertionError):
+    """A test tried to reach another machine, or this one through the network."""
+
+
+def _refuse(*_arguments: object, **_options: object) -> None:
+    raise NetworkUsedError("the suite runs with the network blocked")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def blocked_network():
+    """Every way out through Python's socket module raises."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto", "bind"):
+            patch.setattr(socket.socket, name, _refuse)
+        patch.setattr(socket, "getaddrinfo", _refuse)
+        yield
+
+
+@cache
+def portrait(name: str) -> np.ndarray:
+    """A bundled portrait, uint8 (H, W, 3)."""
+    found = [p for p in PORTRAITS.iterdir() if p.stem == name]
+    assert len(found) == 1, name
+    return load_rgb(found[0])
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The default engine."""
+    return Engine()
+
+
+@pytest.fixture(scope="session")
+def sface() -> Engine:
+    """The fastest engine to test with."""
+    return Engine("sface")
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A fresh key file."""
+    from facesdk.vault import KeyFileKey
+
+    path = tmp_path / "key"
+    KeyFileKey.create(path)
+    return path
+
+
+@pytest.fixture
+def verifier(tmp_path: Path, key_file: Path, engine: Engine) -> FaceVerifier:
+    """A verifier with an empty vault."""
+    return FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine)

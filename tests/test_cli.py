@@ -1,0 +1,199 @@
+"""The command as a user runs it: exit codes, JSON, messages, no tracebacks, nothing that lets a caller climb."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PORTRAITS
+
+from facesdk.cli import main
+
+
+def portrait_file(name: str) -> str:
+    return str(next(p for p in PORTRAITS.iterdir() if p.stem == name))
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    return ["--vault", str(tmp_path / "vault"), "--key-file", str(tmp_path / "key")]
+
+
+@pytest.fixture
+def enrolled(options: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert main(["enroll", *options, "--embedder", "sface", portrait_file("obama_2005"), portrait_file("obama_2009")]) == 0
+    capsys.readouterr()
+    return options
+
+
+def test_enroll_verify_list_remove(options, capsys) -> None:
+    assert main(["enroll", *options, "--user", "anna", portrait_file("ardern_2018")]) == 0
+    out, err = capsys.readouterr()
+    assert "enrolled anna" in out
+    assert "encrypted template" in err
+    assert Path(options[3]).stat().st_mode & 0o777 == 0o600
+    assert main(["verify", *options, "--user", "anna", portrait_file("ardern_2022")]) == 0
+    assert capsys.readouterr().out.startswith("match")
+    assert main(["verify", *options, "--user", "anna", portrait_file("sunak")]) == 1
+    assert capsys.readouterr().out.startswith("non_match")
+    assert main(["list", "--vault", options[1], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"users": ["anna"]}
+    assert main(["remove", "--vault", options[1], "--user", "anna"]) == 0
+    assert main(["verify", *options, "--user", "anna", portrait_file("ardern_2022")]) == 3
+
+
+def test_verify_json_has_no_score(enrolled, capsys) -> None:
+    for name, decision, code in (("obama_2012", "match", 0), ("sunak", "non_match", 1)):
+        assert main(["verify", *enrolled, "--json", portrait_file(name)]) == code
+        result = json.loads(capsys.readouterr().out)
+        assert set(result) == {"decision", "reason", "elapsed_ms"}
+        assert result["decision"] == decision
+        assert not any(character.isdigit() for character in result["reason"])
+
+
+def test_errors_have_codes_hints_and_json(enrolled, capsys, tmp_path) -> None:
+    picture = portrait_file("obama_2012")
+    (vault, key) = enrolled[1], enrolled[3]
+    assert main(["enroll", *enrolled, picture]) == 2
+    assert "hint: --replace" in capsys.readouterr().err
+    assert main(["verify", *enrolled, "--embedder", "joint", picture]) == 2
+    assert "EngineMismatch" not in capsys.readouterr().err
+    shutil.copy(key, tmp_path / "other")
+    assert main(["enroll", "--vault", str(tmp_path / "v2"), "--key-file", str(tmp_path / "third"), picture]) == 0
+    assert main(["verify", "--vault", vault, "--key-file", str(tmp_path / "third"), "--json", picture]) == 4
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["error"] == "KeyUnavailableError"
+    sealed = next(Path(vault).glob("*.face"))
+    sealed.write_bytes(sealed.read_bytes()[:-1])
+    assert main(["verify", *enrolled, picture]) == 6
+    assert main(["verify", *enrolled, str(tmp_path / "missing.jpg")]) in (2, 6)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0 truncated", b"\x89PNG\r\n\x1a\n"])
+def test_unreadable_pictures_are_usage_errors(enrolled, capsys, tmp_path, content) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(content)
+    assert main(["verify", *enrolled, str(broken)]) == 2
+    assert str(broken) in capsys.readouterr().err
+
+
+def test_refused_samples_exit_with_one_and_say_why(options, capsys) -> None:
+    assert main(["enroll", *options, portrait_file("obama_2012"), portrait_file("sunak")]) == 1
+    assert "not the same person" in capsys.readouterr().err
+    assert main(["list", "--vault", options[1], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"users": []}
+
+
+def test_unmeasured_target_is_refused(enrolled, capsys) -> None:
+    assert main(["verify", *enrolled, "--target-fmr", "0.5", portrait_file("obama_2012")]) == 2
+    assert "operating points" in capsys.readouterr().err
+
+
+def test_passphrase_file(tmp_path, capsys) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    secret.chmod(0o600)
+    options = ["--vault", str(tmp_path / "vault"), "--passphrase-file", str(secret)]
+    assert main(["enroll", *options, portrait_file("obama_2012")]) == 0
+    assert main(["verify", *options, portrait_file("obama_2009")]) == 0
+    secret.write_text("battery staple\n")
+    assert main(["verify", *options, portrait_file("obama_2009")]) == 4
+    assert "battery" not in capsys.readouterr().err
+    secret.chmod(0o644)
+    assert main(["verify", *options, portrait_file("obama_2009")]) == 4
+
+
+def test_passphrase_prompt_does_not_echo(tmp_path) -> None:
+    """A real terminal: consent, passphrase twice, then once, and the words never appear."""
+    command = [sys.executable, "-m", "facesdk", "enroll", "--vault", str(tmp_path / "vault"), "--embedder", "sface"]
+    first = _in_terminal([*command, portrait_file("obama_2012")], ["yes", "secret words", "secret words"])
+    assert first[0] == 0, first[1]
+    assert "secret words" not in first[1]
+    command[3] = "verify"
+    second = _in_terminal([*command, portrait_file("obama_2009")], ["secret words"])
+    assert second[0] == 0, second[1]
+    third = _in_terminal([*command, portrait_file("obama_2009")], ["wrong"])
+    assert third[0] == 4, third[1]
+    assert "Traceback" not in third[1]
+
+
+def _in_terminal(command: list[str], answers: list[str]) -> tuple[int, str]:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    text, pending = "", list(answers)
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        text += data.decode(errors="replace")
+        if pending and text.rstrip(" ").endswith((":", "yes:")):
+            os.write(terminal, (pending.pop(0) + "\n").encode())
+            text += "\n"
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
+
+
+def test_no_terminal_and_no_key_is_a_usage_error(tmp_path) -> None:
+    command = [sys.executable, "-m", "facesdk", "verify", "--vault", str(tmp_path), portrait_file("obama_2012")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "--passphrase-file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_status_doctor_models_bench(enrolled, capsys) -> None:
+    assert main(["status", "--vault", enrolled[1], "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["users"] == {"owner": "sealed by key file"}
+    assert status["rollback"] == "not protected"
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["runtime"]["name"] == "litert-native"
+    assert facts["runtime"]["reason"]
+    assert not facts["runtimes"]["tflite-runtime"]["usable"]
+    assert main(["models", "--json"]) == 0
+    assert all(row["ok"] for row in json.loads(capsys.readouterr().out)["models"])
+    assert main(["bench", "--json", "--rounds", "5", "--embedder", "sface"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["pipeline_ms"] > 0
+    assert result["bare_invoke_ms"] == pytest.approx(sum(result["invoke_ms"].values()), abs=0.01)
+    assert set(result["invoke_ms"]) == {"blazeface_short_range", "face_mesh", "sface"}
+    for command in ("status", "doctor", "models"):
+        assert main([command]) == 0
+    assert "no score" not in capsys.readouterr().out
+
+
+def test_demo_passes_and_draws(tmp_path, capsys) -> None:
+    from PIL import Image
+
+    picture = tmp_path / "demo.png"
+    assert main(["demo", "--picture", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "demo passed" in out
+    assert out.count(" ms ") >= 12
+    assert "MATCH" in out
+    with Image.open(picture) as image:
+        assert image.size[0] > 1000
+
+
+def test_demo_without_picture_writes_nothing(tmp_path) -> None:
+    command = [sys.executable, "-m", "facesdk", "demo", "--no-picture"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_command_exits_with_two() -> None:
+    for words in (["nonsense"], [], ["verify"], ["identify", "a.jpg"]):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 2

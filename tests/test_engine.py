@@ -1,0 +1,168 @@
+"""Engine: what comes out for which frames, on every runtime that is here."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from conftest import PORTRAITS, portrait
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facesdk import Engine, Face
+from facesdk.errors import AcceleratorError, InputError
+from facesdk.evaluation import score, vector
+
+PAIRS = [("obama_2005", "obama_2012"), ("ardern_2018", "ardern_2022"), ("macron_2014", "macron_2025")]
+
+
+def test_features_are_unit_vectors_of_the_right_length(engine: Engine, sface: Engine) -> None:
+    for made, dimension in ((engine, 320), (sface, 128), (Engine("mobilefacenet"), 192)):
+        found = vector(made.features(portrait("hopper")))
+        assert found.shape == (dimension,)
+        assert found.dtype == np.float32
+        assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_joint_is_the_weighted_concatenation(engine: Engine, sface: Engine) -> None:
+    joint = vector(engine.features(portrait("sunak")))
+    np.testing.assert_allclose(joint[:128], np.sqrt(0.7) * vector(sface.features(portrait("sunak"))), atol=1e-6)
+    other = vector(Engine("mobilefacenet").features(portrait("sunak")))
+    np.testing.assert_allclose(joint[128:], np.sqrt(0.3) * other, atol=1e-6)
+
+
+def test_scores_separate_people(engine: Engine) -> None:
+    features = {p.stem: engine.features(portrait(p.stem)) for p in PORTRAITS.glob("*.*g")}
+    same = [score(features[a], features[b]) for a, b in PAIRS]
+    different = [
+        score(features[a], features[b]) for a in features for b in features if a.split("_")[0] < b.split("_")[0]
+    ]
+    assert min(same) > 0.55
+    assert max(different) < 0.35
+    assert score(features["sunak"], features["sunak"]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_score_refuses_features_of_two_embedders(engine: Engine, sface: Engine) -> None:
+    with pytest.raises(InputError):
+        score(engine.features(portrait("sunak")), sface.features(portrait("sunak")))
+
+
+def test_detect_gives_faces_largest_first(engine: Engine) -> None:
+    small, large = portrait("hopper"), portrait("sunak")
+    canvas = np.zeros((900, 1300, 3), np.uint8)
+    canvas[: small.shape[0], : small.shape[1]] = small
+    canvas[: large.shape[0], 540 : 540 + large.shape[1]] = large
+    faces = engine.detect(canvas)
+    assert len(faces) == 2
+    areas = [float(np.prod(f.box_px[2:] - f.box_px[:2])) for f in faces]
+    assert areas == sorted(areas, reverse=True)
+    assert all(isinstance(f, Face) and f.keypoints_px.shape == (6, 2) and f.box_px.shape == (4,) for f in faces)
+    assert all(f.landmarks_px is None for f in faces)
+    with_mesh = engine.detect(canvas, landmarks=True)
+    assert all(f.landmarks_px is not None and f.landmarks_px.shape == (468, 3) for f in with_mesh)
+
+
+def test_features_of_a_named_face(engine: Engine) -> None:
+    frame = np.zeros((900, 1500, 3), np.uint8)
+    for i, name in enumerate(("ardern_2018", "sunak")):
+        image = portrait(name)[:900, :716]
+        frame[: image.shape[0], i * 750 : i * 750 + image.shape[1]] = image
+    faces = engine.detect(frame)
+    assert len(faces) == 2
+    for face in faces:
+        name = "ardern_2022" if face.box_px[0] < 700 else "sunak"
+        assert score(engine.features(frame, face), engine.features(portrait(name))) > 0.6
+
+
+def test_no_face_is_none(engine: Engine) -> None:
+    for frame in (np.zeros((64, 64, 3), np.uint8), np.full((480, 640), 255, np.uint8)):
+        assert engine.detect(frame) == []
+        assert engine.features(frame) is None
+        assert engine.crop(frame) is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(64, 200), st.integers(64, 200), st.booleans(), st.integers(0, 2**32 - 1))
+def test_noise_never_breaks_it(height: int, width: int, gray: bool, seed: int) -> None:
+    shape = (height, width) if gray else (height, width, 3)
+    frame = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    _ENGINE.features(frame)
+
+
+_ENGINE = Engine("sface")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        [[1, 2], [3, 4]],
+        None,
+        "a string",
+        np.zeros((100, 100, 3), np.float32),
+        np.zeros((100, 100, 4), np.uint8),
+        np.zeros((100, 100, 3, 1), np.uint8),
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((63, 100, 3), np.uint8),
+        np.zeros((64, 8193), np.uint8),
+        np.zeros((200, 200, 3), np.uint8)[::2, ::2],
+        np.zeros((100, 100, 3), np.uint8)[:, :, ::-1],
+    ],
+)
+def test_wrong_frames_are_input_errors(engine: Engine, frame: object) -> None:
+    for call in (engine.detect, engine.features):
+        with pytest.raises(InputError, match="expected"):
+            call(frame)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"embedder": "arcface"}, {"threads": 0}, {"threads": 99}, {"runtime": "onnx"},
+                                     {"detector": "haar"}])  # fmt: skip
+def test_wrong_options_are_input_errors(options: dict) -> None:
+    with pytest.raises(InputError):
+        Engine(**options)
+
+
+def test_python_interpreter_gives_the_same_bits(engine: Engine) -> None:
+    python = Engine(runtime="litert")
+    assert (engine.runtime.name, python.runtime.name) == ("litert-native", "litert")
+    for name in ("obama_2012", "hopper"):
+        assert np.array_equal(vector(engine.features(portrait(name))), vector(python.features(portrait(name))))
+
+
+def test_two_threads_give_the_same_features(engine: Engine) -> None:
+    two = Engine(threads=2)
+    assert np.array_equal(vector(engine.features(portrait("sunak"))), vector(two.features(portrait("sunak"))))
+
+
+def test_one_engine_a_thread(engine: Engine) -> None:
+    names = [p.stem for p in PORTRAITS.glob("*.*g")][:6]
+    expected = {n: vector(engine.features(portrait(n))) for n in names}
+    wrong: list[str] = []
+
+    def work() -> None:
+        own = Engine()
+        for name in names:
+            if not np.array_equal(vector(own.features(portrait(name))), expected[name]):
+                wrong.append(name)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert wrong == []
+
+
+def test_missing_runtime_says_what_to_install() -> None:
+    with pytest.raises(AcceleratorError, match="pip install"):
+        Engine(runtime="tflite-runtime")
+
+
+def test_a_face_upside_down_or_shifted_keeps_its_features_apart_from_no_ones(engine: Engine) -> None:
+    original = portrait("sunak")
+    rolled = np.ascontiguousarray(np.rot90(portrait("sunak")[:700, :700]))
+    padded = np.pad(original, ((40, 17), (33, 60), (0, 0)))
+    base = engine.features(original)
+    assert score(base, engine.features(padded)) > 0.95
+    turned = engine.features(rolled)
+    assert turned is None or score(base, turned) > 0.3

@@ -1,0 +1,98 @@
+"""Manifest and model files: what is shipped is what the manifest says, and nothing else is run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from facesdk.errors import InputError, ModelIntegrityError
+from facesdk.models import load_manifest, load_model, models_folder
+from facesdk.policy import Policy
+
+TARGETS = {1e-3, 1e-4, 2e-5, 1e-5}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    shutil.copytree(models_folder(), folder, ignore=shutil.ignore_patterns("build", "LICENSES"))
+    return folder
+
+
+def test_shipped_files_are_the_manifest_s() -> None:
+    manifest = load_manifest()
+    assert set(manifest.models) == {"blazeface_short_range", "face_mesh", "sface", "mobilefacenet"}
+    for entry in manifest.models.values():
+        assert len(load_model(entry.name)) == entry.size
+        assert entry.licence
+        assert entry.origin
+        assert entry.outputs
+    for name in ("sface", "mobilefacenet"):
+        entry = manifest.models[name]
+        assert entry.input["dtype"] == entry.outputs[0]["dtype"] == "int8"
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "longer", "missing", "empty", "folder"])
+def test_damaged_models_are_refused(copy: Path, damage: str) -> None:
+    manifest = load_manifest(copy)
+    assert load_model("face_mesh", manifest)
+    path = copy / "face_mesh.tflite"
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[1000] ^= 1
+        path.write_bytes(data)
+    elif damage == "cut":
+        path.write_bytes(data[:-1])
+    elif damage == "longer":
+        path.write_bytes(data + b"x")
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+    with pytest.raises(ModelIntegrityError, match="face_mesh"):
+        load_model("face_mesh", manifest)
+
+
+@pytest.mark.parametrize("text", ["", "not toml [", "format = 2", "format = 1\n[models.x]\nfile = 'x'"])
+def test_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.toml").write_text(text)
+    with pytest.raises(ModelIntegrityError):
+        load_manifest(tmp_path)
+    with pytest.raises(ModelIntegrityError):
+        load_manifest(tmp_path / "nowhere")
+
+
+def test_operating_points_hold_what_they_say() -> None:
+    for embedder in load_manifest().embedders.values():
+        points = embedder.operating_points
+        assert {p.target_fmr for p in points} == TARGETS, embedder.name
+        assert all(p.fmr <= p.target_fmr and p.fmr < p.fmr_bound for p in points)
+        assert all(p.comparisons > 1_000_000 and p.group in ("women", "men") for p in points)
+        ordered = sorted(points, key=lambda p: p.target_fmr)
+        assert [p.threshold for p in ordered] == sorted((p.threshold for p in points), reverse=True)
+        assert all(0 < p.threshold < 1 for p in points)
+
+
+def test_policy_takes_measured_targets_only() -> None:
+    for target in TARGETS:
+        assert Policy(target_fmr=target).operating_point("joint").target_fmr == target
+    for wrong in (0.0, 1e-6, 0.5, float("nan"), -1, "2e-5", None):
+        with pytest.raises(InputError):
+            Policy(target_fmr=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"min_eye_distance_px": 0}, {"max_yaw_deg": 91}, {"min_brightness": -1},
+                                    {"max_overexposed": 2}, {"max_sample_similarity": float("nan")},
+                                    {"min_sharpness": "20"}])  # fmt: skip
+def test_policy_checks_its_numbers(change: dict) -> None:
+    with pytest.raises(InputError):
+        Policy(**change)
+
+
+def test_unknown_embedder_names_those_there_are() -> None:
+    with pytest.raises(InputError, match="joint, mobilefacenet, sface"):
+        load_manifest().embedder("arcface")

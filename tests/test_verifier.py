@@ -1,0 +1,223 @@
+"""FaceVerifier on the bundled portraits: who matches, who does not, what is refused and why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import PORTRAITS, portrait
+from PIL import Image, ImageEnhance, ImageFilter
+
+from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy
+from facesdk.errors import (
+    AlreadyEnrolledError,
+    EngineMismatchError,
+    EnrollmentError,
+    InputError,
+    KeyUnavailableError,
+    NotEnrolledError,
+    StoreIntegrityError,
+)
+
+OBAMA = ("obama_2005", "obama_2009", "obama_2012")
+OTHERS = ("biden", "macron_2025", "sunak", "ardern_2018", "collins", "hopper")
+
+
+def _changed(name: str, change) -> np.ndarray:
+    return np.asarray(change(Image.fromarray(portrait(name))))
+
+
+@pytest.fixture
+def enrolled(verifier: FaceVerifier) -> FaceVerifier:
+    verifier.enroll("owner", [portrait(n) for n in OBAMA[:2]])
+    return verifier
+
+
+def test_same_person_years_apart_matches_and_others_do_not(enrolled: FaceVerifier) -> None:
+    outcome = enrolled.verify("owner", portrait("obama_2012"))
+    assert outcome
+    assert outcome.decision is Decision.MATCH
+    assert outcome.elapsed_ms > 0
+    for name in OTHERS:
+        outcome = enrolled.verify("owner", portrait(name))
+        assert not outcome, name
+        assert outcome.decision is Decision.NON_MATCH, name
+
+
+@pytest.mark.parametrize("embedder", ["sface", "mobilefacenet"])
+def test_each_embedder_tells_people_apart(embedder: str, tmp_path, key_file) -> None:
+    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=Engine(embedder))
+    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
+    assert verifier.verify("owner", portrait("obama_2012"))
+    for name in OTHERS:
+        assert verifier.verify("owner", portrait(name)).decision is Decision.NON_MATCH
+
+
+def test_several_frames_are_fused_and_unusable_ones_left_out(enrolled: FaceVerifier) -> None:
+    empty = np.zeros((240, 320, 3), np.uint8)
+    assert enrolled.verify("owner", [empty, portrait("obama_2012"), empty])
+    # Frames of another person pull the fused probe away from the owner.
+    assert not enrolled.verify("owner", [portrait("obama_2012"), *[portrait("sunak")] * 3])
+
+
+def test_a_picture_may_be_given_as_a_path(enrolled: FaceVerifier) -> None:
+    assert enrolled.verify("owner", PORTRAITS / "obama_2012.jpg")
+    assert enrolled.verify("owner", [str(PORTRAITS / "obama_2012.jpg")])
+
+
+def test_gray_frames_work(enrolled: FaceVerifier) -> None:
+    gray = _changed("obama_2012", lambda p: p.convert("L"))
+    assert gray.ndim == 2
+    assert enrolled.verify("owner", gray)
+
+
+def test_what_a_person_can_cause_is_an_outcome(enrolled: FaceVerifier) -> None:
+    empty = np.full((480, 640, 3), 128, np.uint8)
+    outcome = enrolled.verify("owner", empty)
+    assert (outcome.decision, outcome.guidance) == (Decision.NO_FACE, Guidance.SHOW_FACE)
+    two = np.concatenate([portrait("ardern_2018")[:800, :700], portrait("obama_2012")[:800, :700]], axis=1)
+    assert enrolled.verify("owner", np.ascontiguousarray(two)).decision is Decision.SEVERAL_FACES
+    dark = _changed("obama_2012", lambda p: ImageEnhance.Brightness(p).enhance(0.12))
+    outcome = enrolled.verify("owner", dark)
+    assert (outcome.decision, outcome.guidance) == (Decision.POOR_QUALITY, Guidance.MORE_LIGHT)
+
+
+REFUSED = {
+    "blurred": (lambda p: p.filter(ImageFilter.GaussianBlur(14)), "blurred"),
+    "dark": (lambda p: ImageEnhance.Brightness(p).enhance(0.12), "dark"),
+    "over-exposed": (lambda p: ImageEnhance.Brightness(p).enhance(4.0), "over-exposed"),
+    "small": (lambda p: p.resize((p.width // 5, p.height // 5)), "too small"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: str) -> None:
+    change, word = REFUSED[what]
+    verifier.enroll("twin", portrait("obama_2012"))
+    with pytest.raises(EnrollmentError, match=word) as caught:
+        verifier.enroll("owner", [portrait("obama_2012"), _changed("obama_2005", change)])
+    assert len(caught.value.reasons) == 1
+    assert caught.value.reasons[0].startswith("picture 2:")
+    assert verifier.users() == ["twin"]
+
+
+def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
+    strict = FaceVerifier(verifier._vault._path, key=verifier._vault._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0))
+    with pytest.raises(EnrollmentError, match="turned"):
+        strict.enroll("owner", portrait("obama_2009"))
+    verifier.enroll("owner", portrait("obama_2009"))
+
+
+def test_several_faces_are_refused_at_enrollment(verifier: FaceVerifier) -> None:
+    two = np.concatenate([portrait("ardern_2018")[:800, :700], portrait("obama_2012")[:800, :700]], axis=1)
+    with pytest.raises(EnrollmentError, match="several faces"):
+        verifier.enroll("owner", np.ascontiguousarray(two))
+
+
+def test_two_people_are_not_enrolled_as_one(verifier: FaceVerifier) -> None:
+    with pytest.raises(EnrollmentError, match="not the same person"):
+        verifier.enroll("owner", [portrait("obama_2012"), portrait("sunak")])
+    with pytest.raises(EnrollmentError, match="picture 3: not the same person"):
+        verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2012"), portrait("biden")])
+    assert verifier.users() == []
+
+
+def test_near_copies_are_refused(verifier: FaceVerifier) -> None:
+    original = portrait("obama_2012")
+    shifted = np.ascontiguousarray(original[1:, 1:])
+    brighter = _changed("obama_2012", lambda p: ImageEnhance.Brightness(p).enhance(1.03))
+    for copy in (original.copy(), shifted, brighter):
+        with pytest.raises(EnrollmentError, match="nearly the same"):
+            verifier.enroll("owner", [original, copy])
+
+
+def test_enrolling_again_needs_replace(enrolled: FaceVerifier) -> None:
+    with pytest.raises(AlreadyEnrolledError):
+        enrolled.enroll("owner", portrait("obama_2012"))
+    assert enrolled._vault.get("owner").generation == 1
+    enrolled.enroll("owner", portrait("sunak"), replace=True)
+    assert enrolled._vault.get("owner").generation == 2
+    assert not enrolled.verify("owner", portrait("obama_2012"))
+    assert enrolled.verify("owner", portrait("sunak"))
+
+
+def test_samples_and_their_mean_are_kept_and_nothing_else(enrolled: FaceVerifier) -> None:
+    record = enrolled._vault.get("owner")
+    assert record.samples.shape == (2, enrolled.engine.dimension)
+    mean = record.samples.mean(axis=0)
+    np.testing.assert_allclose(record.references, mean / np.linalg.norm(mean), atol=1e-6)
+    assert record.model_ids == enrolled.engine.model_ids
+    assert {f.name for f in dataclasses.fields(record)} == {
+        "user", "embedder", "model_ids", "references", "samples", "created_unix_s", "generation", "consent",
+    }  # fmt: skip
+
+
+def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
+    with pytest.raises(InputError, match="1 to 10"):
+        verifier.enroll("owner", [portrait("obama_2012")] * 11)
+    with pytest.raises(InputError, match="1 to 10"):
+        verifier.enroll("owner", [])
+    with pytest.raises(InputError):
+        verifier.verify("owner", 7)
+
+
+def test_engine_of_another_embedder_is_a_named_error(enrolled: FaceVerifier, sface: Engine) -> None:
+    other = FaceVerifier(enrolled._vault._path, key=enrolled._vault._key, engine=sface)
+    with pytest.raises(EngineMismatchError, match="joint"):
+        other.verify("owner", portrait("obama_2012"))
+
+
+def test_engine_follows_the_template_when_none_is_given(tmp_path, key_file, sface: Engine) -> None:
+    FaceVerifier(tmp_path / "v", key_file=key_file, engine=sface).enroll("owner", portrait("obama_2012"))
+    chosen = FaceVerifier(tmp_path / "v", key_file=key_file)
+    assert chosen.verify("owner", portrait("obama_2009"))
+    assert chosen.engine.embedder == "sface"
+
+
+def test_another_model_file_is_a_mismatch(enrolled: FaceVerifier) -> None:
+    record = enrolled._vault.get("owner")
+    enrolled._vault.put(dataclasses.replace(record, model_ids=("0" * 64, *record.model_ids[1:])), replace=True)
+    with pytest.raises(EngineMismatchError, match="another version"):
+        enrolled.verify("owner", portrait("obama_2012"))
+
+
+def test_remove_and_unknown_users(enrolled: FaceVerifier) -> None:
+    enrolled.remove("owner")
+    for call in (lambda: enrolled.verify("owner", portrait("obama_2012")), lambda: enrolled.remove("owner")):
+        with pytest.raises(NotEnrolledError):
+            call()
+
+
+def test_tampered_template_never_matches(enrolled: FaceVerifier) -> None:
+    (sealed,) = enrolled._vault._path.glob("*.face")
+    data = bytearray(sealed.read_bytes())
+    assert enrolled.verify("owner", portrait("obama_2012"))
+    data[len(data) // 2] ^= 1
+    sealed.write_bytes(data)
+    with pytest.raises(StoreIntegrityError):
+        enrolled.verify("owner", portrait("obama_2012"))
+
+
+def test_passphrase_opens_and_a_wrong_one_does_not(tmp_path, engine: Engine) -> None:
+    FaceVerifier(tmp_path / "v", passphrase="right", engine=engine).enroll("owner", portrait("obama_2012"))
+    assert FaceVerifier(tmp_path / "v", passphrase="right", engine=engine).verify("owner", portrait("obama_2009"))
+    with pytest.raises(KeyUnavailableError):
+        FaceVerifier(tmp_path / "v", passphrase="wrong", engine=engine).verify("owner", portrait("obama_2009"))
+
+
+def test_exactly_one_key_must_be_given(tmp_path, key_file) -> None:
+    with pytest.raises(InputError, match="exactly one"):
+        FaceVerifier(tmp_path)
+    with pytest.raises(InputError, match="exactly one"):
+        FaceVerifier(tmp_path, passphrase="x", key_file=key_file)
+
+
+def test_nothing_shown_reveals_features_keys_or_scores(enrolled: FaceVerifier, engine: Engine) -> None:
+    features = engine.features(portrait("obama_2012"))
+    assert features is not None
+    outcome = enrolled.verify("owner", portrait("obama_2012"))
+    shown = repr(features) + repr(outcome) + repr(enrolled) + repr(enrolled._vault) + repr(enrolled._vault.get("owner"))
+    for number in np.asarray(features._vector)[:20]:
+        assert f"{number:.4f}" not in shown
+    assert {f.name for f in dataclasses.fields(outcome)} == {"decision", "reason", "guidance", "elapsed_ms"}
