@@ -2,8 +2,11 @@
 
 from glob import glob
 
-from pybind11.setup_helpers import Pybind11Extension, build_ext
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
+
+# As many compilers as processors; NPY_NUM_BUILD_JOBS says otherwise.
+ParallelCompile("NPY_NUM_BUILD_JOBS", default=0).install()
 
 core = Pybind11Extension(
     "facesdk._core",

@@ -73,7 +73,9 @@ def _extract(job: tuple[Path, int, int]) -> list[tuple[str, np.ndarray | None]]:
 def _features_of_archive(archive: Path, cache: Path) -> dict[str, np.ndarray | None]:
     if cache.exists():
         with np.load(cache) as stored:
-            return {p: (v if v.any() else None) for p, v in zip(stored["paths"].tolist(), stored["vectors"], strict=True)}
+            return {
+                p: (v if v.any() else None) for p, v in zip(stored["paths"].tolist(), stored["vectors"], strict=True)
+            }
     workers = os.cpu_count() or 1
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         parts = pool.map(_extract, [(archive, i, workers) for i in range(workers)])
@@ -195,7 +197,8 @@ def table(results: list[dict], missed: int) -> str:
         f"LFW deep-funneled, {first['photos'] + missed:,} photos, faces found: {first['photos']:,}; "
         f"{first['mated']:,} mated and {first['non_mated']:,} non-mated pairs, one photo against one ({machine}).",
         "",
-        "| embedder | 10-fold | FNMR at FMR 1e-4 / 2e-5 / 1e-5, all pairs | FNMR with the worse of women and men held to 2e-5 | its FMR, 95 % bound |",
+        "| embedder | 10-fold | FNMR at FMR 1e-4 / 2e-5 / 1e-5, all pairs "
+        "| FNMR with the worse of women and men held to 2e-5 | its FMR, 95 % bound |",
         "|---|---|---|---|---|",
     ]  # fmt: skip
     for r in results:
@@ -211,13 +214,15 @@ def table(results: list[dict], missed: int) -> str:
 def operating_points(results: list[dict]) -> str:
     """The manifest's part, after its marker."""
     date = datetime.date.today().isoformat()
-    lines = [f"{MARKER}: written by benchmarks/lfw.py on {date}. Each holds the worse of women and men to its target.",
-             "# fmr and fmr_bound (95 %, one-sided): of that group; fnmr: of all mated pairs, one photo against one.", ""]  # fmt: skip
+    lines = [
+        f"{MARKER}: written by benchmarks/lfw.py on {date}. Each holds the worse of women and men to its target.",
+        "# fmr and fmr_bound (95 %, one-sided): of that group; fnmr: of all mated pairs, one photo against one.",
+    ]
     for r in results:
-        lines.append(f"[[operating_points.{r['embedder']}]]\n" + f"\n[[operating_points.{r['embedder']}]]\n".join(
-            "".join(f"{k} = {json.dumps(v)}\n" for k, v in p.items()) for p in r["operating_points"]
-        ))  # fmt: skip
-    return "\n".join(lines)
+        for point in r["operating_points"]:
+            lines += ["", f"[[operating_points.{r['embedder']}]]"]
+            lines += [f"{key} = {json.dumps(value)}" for key, value in point.items()]
+    return "\n".join(lines) + "\n"
 
 
 def write_between(path: Path, name: str, text: str) -> None:

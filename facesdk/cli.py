@@ -108,7 +108,9 @@ def _remove(arguments: argparse.Namespace) -> int:
     from facesdk.vault import Vault
 
     Vault(arguments.vault).remove(arguments.user)
-    _show(arguments, {"removed": arguments.user}, [f"removed {arguments.user}: its key is overwritten, its file deleted"])
+    _show(
+        arguments, {"removed": arguments.user}, [f"removed {arguments.user}: its key is overwritten, its file deleted"]
+    )
     return 0
 
 
@@ -163,8 +165,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     engine = Engine(arguments.embedder or "joint", threads=arguments.threads, runtime=arguments.runtime)
     result = run_bench(engine, rounds=arguments.rounds)
     lines = [f"{name:24} {ms:8.2f} ms" for name, ms in result["invoke_ms"].items()]
-    lines += [f"{'all networks':24} {result['bare_invoke_ms']:8.2f} ms",
-              f"{'frame to features':24} {result['pipeline_ms']:8.2f} ms  ({result['overhead']:.3f} x, n = {result['n']})"]  # fmt: skip
+    frame = f"{result['pipeline_ms']:8.2f} ms  ({result['overhead']:.3f} x, n = {result['n']})"
+    lines += [f"{'all networks':24} {result['bare_invoke_ms']:8.2f} ms", f"{'frame to features':24} {frame}"]
     _show(arguments, result, lines)
     return 0
 
@@ -217,7 +219,9 @@ def make_parser() -> argparse.ArgumentParser:
     enroll.add_argument("--yes", action="store_true", help="the person agrees; do not ask")
     _add_vault(_add(commands, "list", _list, "Name who is enrolled."), user=False, key=False)
     _add_vault(_add(commands, "remove", _remove, "Destroy the template of a person."), key=False)
-    _add_vault(_add(commands, "status", _status, "Say what protects the templates and what does not."), user=False, key=False)
+    _add_vault(
+        _add(commands, "status", _status, "Say what protects the templates and what does not."), user=False, key=False
+    )
     _add(commands, "doctor", _doctor, "Say what is installed and used, and why.")
     bench = _add(commands, "bench", _bench, "Time the networks and the way from frame to features.")
     _add_engine(bench)

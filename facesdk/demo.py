@@ -49,7 +49,10 @@ class Demo:
 def run_demo(say: Callable[[str], None], *, picture: Path | None = None) -> bool:
     """True if every step came out as it must. picture: where to write the drawing, if anywhere."""
     demo = Demo(say)
-    with as_file(files("facesdk.portraits")) as folder, tempfile.TemporaryDirectory(prefix="facesdk-demo-") as temporary:
+    with (
+        as_file(files("facesdk.portraits")) as folder,
+        tempfile.TemporaryDirectory(prefix="facesdk-demo-") as temporary,
+    ):
         frames = demo.step(
             "read nine bundled portraits", lambda: {n: load_rgb(folder / n) for n in (*OWNER, LATER, *OTHERS)}
         )

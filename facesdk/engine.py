@@ -29,9 +29,13 @@ def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) ->
     for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
         for key in ("name", "dtype", "shape"):
             if expected[key] != came[key]:
-                raise ModelIntegrityError(f"model {entry.name}: {key} is {came[key]!r} where the manifest says {expected[key]!r}")
+                raise ModelIntegrityError(
+                    f"model {entry.name}: {key} is {came[key]!r} where the manifest says {expected[key]!r}"
+                )
     if len(found) != 1 + len(entry.outputs):
-        raise ModelIntegrityError(f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}")
+        raise ModelIntegrityError(
+            f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}"
+        )
     return session
 
 
@@ -39,7 +43,7 @@ class Engine:
     """Finds faces and makes features of them.
 
     embedder: "joint" (default), "sface" or "mobilefacenet". threads: of each network, 1 to 16. runtime: "auto" or one
-    of facesdk.runtime.RUNTIMES. detector: "blazeface", or "mediapipe" for the installed package's own (extra mediapipe).
+    of facesdk.runtime.RUNTIMES. detector: "blazeface", or "mediapipe" for the installed package's own (an extra).
     Calls from several threads wait for each other; one engine a thread runs them side by side. Raises InputError,
     AcceleratorError, ModelIntegrityError.
 

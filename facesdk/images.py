@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from facesdk.errors import InputError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from facesdk.types import Frame
 
 MIN_SIDE, MAX_SIDE = 64, 8192
@@ -52,21 +54,32 @@ def decode_rgb(data: bytes, *, name: str = "picture") -> Frame:
     except InputError:
         raise
     # Pillow's decoders raise these for damaged files, depending on where the damage lies.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        Image.DecompressionBombError,
+    ) as error:
         raise InputError(f"{name}: not a readable JPEG or PNG picture ({error})") from error
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
-    if not (MIN_SIDE <= min(size) and max(size) <= MAX_SIDE):
+    if not (min(size) >= MIN_SIDE and max(size) <= MAX_SIDE):
         raise InputError(f"{name}: {size[0]} x {size[1]} pixels; both sides must be from {MIN_SIDE} to {MAX_SIDE}")
 
 
-def _flattened(image):  # type: ignore[no-untyped-def]
+def _flattened(image: Image.Image) -> Image.Image:
     """RGB; transparency over white, 16-bit gray brought to 8."""
     from PIL import Image
 
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        return image.point(lambda v: v / 256.0).convert("L").convert("RGB") if image.mode != "F" else image.convert("RGB")
+        return (
+            image.point(lambda v: v / 256.0).convert("L").convert("RGB") if image.mode != "F" else image.convert("RGB")
+        )
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

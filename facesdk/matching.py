@@ -31,7 +31,8 @@ def mean_direction(vectors: Sequence[Float32Array]) -> Float32Array:
     length = float(np.linalg.norm(total))
     if length < 1e-6:
         raise InputError("the features cancel each other out; they cannot be of one person")
-    return (total / length).astype(np.float32)
+    direction: Float32Array = (total / length).astype(np.float32)
+    return direction
 
 
 def vectors_of(features: Sequence[Features]) -> list[Float32Array]:

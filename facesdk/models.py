@@ -1,4 +1,7 @@
-"""The manifest and the model files: size and sha256 checked, then those very bytes are given out. Nothing else opens a model."""
+"""The manifest and the model files: size and sha256 checked, then those very bytes are given out.
+
+Nothing else opens a model.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ class Policy:
         offered = sorted({p.target_fmr for e in load_manifest().embedders.values() for p in e.operating_points})
         if self.target_fmr not in offered:
             listed = ", ".join(f"{value:g}" for value in offered)
-            raise InputError(f"target_fmr must be one of the measured operating points ({listed}), not {self.target_fmr!r}")
+            raise InputError(
+                f"target_fmr must be one of the measured operating points ({listed}), not {self.target_fmr!r}"
+            )
         bounds = {
             "min_eye_distance_px": (8.0, 1000.0), "max_yaw_deg": (1.0, 90.0), "max_pitch_deg": (1.0, 90.0),
             "min_brightness": (0.0, 255.0), "max_overexposed": (0.0, 1.0), "min_sharpness": (0.0, 1e4),
@@ -46,7 +48,7 @@ class Policy:
                 raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value!r}")
 
     def operating_point(self, embedder: str, *, target_fmr: float | None = None) -> OperatingPoint:
-        """The embedder's operating point for this policy's target_fmr, or for another one. InputError if not measured."""
+        """The embedder's operating point for this policy's target_fmr or another. InputError if not measured."""
         wanted = self.target_fmr if target_fmr is None else target_fmr
         for point in load_manifest().embedder(embedder).operating_points:
             if point.target_fmr == wanted:

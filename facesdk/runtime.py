@@ -21,7 +21,7 @@ SessionMaker = Callable[[bytes], _core.Session]
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime that was chosen: its name and version, the reason, and a function that makes a session of model bytes."""
+    """A runtime that was chosen: name, version, the reason, and a function from model bytes to a session."""
 
     name: str
     version: str
@@ -73,7 +73,13 @@ def _describe(details: dict[str, Any]) -> dict[str, Any]:
     scale, zero_point = details["quantization"]
     shape = [int(n) for n in details["shape"]]
     dtype = details["dtype"].__name__
-    return {"name": details["name"], "dtype": dtype, "shape": shape, "scale": float(scale), "zero_point": int(zero_point)}
+    return {
+        "name": details["name"],
+        "dtype": dtype,
+        "shape": shape,
+        "scale": float(scale),
+        "zero_point": int(zero_point),
+    }
 
 
 def _interpreter_session(interpreter_class: Any, model: bytes, threads: int) -> _core.Session:

@@ -41,7 +41,7 @@ class Guidance(Enum):
 
 @dataclass(frozen=True)
 class Pose:
-    """Head pose in degrees: yaw > 0 turns the nose to the picture's right, pitch > 0 lowers it, roll > 0 is clockwise."""
+    """Head pose in degrees: yaw > 0 turns the nose to the picture's right, pitch > 0 lowers it, roll > 0 clockwise."""
 
     yaw_deg: float
     pitch_deg: float
@@ -104,7 +104,7 @@ class Features:
 class Outcome:
     """What a verification came to. True in a condition for MATCH alone. Holds no score, on purpose.
 
-    reason: one sentence for a log or a developer; guidance: the person's next move; elapsed_ms: from frames to decision.
+    reason: one sentence for a log; guidance: the person's next move; elapsed_ms: from frames to decision.
     """
 
     decision: Decision

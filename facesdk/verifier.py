@@ -1,4 +1,4 @@
-"""FaceVerifier: enroll once, verify one-to-one, remove. The only place where engine, quality, matching and vault meet."""
+"""FaceVerifier: enroll once, verify one-to-one, remove. Only here engine, quality, matching and vault meet."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ class FaceVerifier:
     """Verifies one person at a time against the sealed template under that person's name.
 
     vault: folder of the sealed files, made if missing. Give one of passphrase, key_file (a path, for development) and
-    key (a source of keys from facesdk.vault). There is no way to search for a face among several users. Pictures are paths, or arrays as Engine takes them.
-    Raises InputError for arguments that do not fit, KeyUnavailableError for a key file that cannot be used.
+    key (a source of keys from facesdk.vault). There is no way to search for a face among several users. Pictures are
+    paths, or arrays as Engine takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a
+    key file that cannot be used.
     """
 
     def __init__(
@@ -185,5 +186,7 @@ class FaceVerifier:
                 reasons.append(f"picture {i + 1}: nearly the same as an earlier one. {Guidance.CHANGE_SOMETHING.value}")
             others = [v for j, v in enumerate(vectors) if j != i]
             if others and not matching.is_match(matching.mean_direction(others), [vector], threshold=threshold):
-                reasons.append(f"picture {i + 1}: not the same person as in the others. Use pictures of one person only.")
+                reasons.append(
+                    f"picture {i + 1}: not the same person as in the others. Use pictures of one person only."
+                )
         return reasons

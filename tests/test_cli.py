@@ -27,7 +27,9 @@ def options(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def enrolled(options: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    assert main(["enroll", *options, "--embedder", "sface", portrait_file("obama_2005"), portrait_file("obama_2009")]) == 0
+    assert (
+        main(["enroll", *options, "--embedder", "sface", portrait_file("obama_2005"), portrait_file("obama_2009")]) == 0
+    )
     capsys.readouterr()
     return options
 

@@ -99,7 +99,9 @@ def test_damage_is_an_input_error_or_a_picture(name) -> None:
     assert decode_rgb(original).shape[2] == 3
     rng = np.random.default_rng(7)
     for _ in range(150):
-        data = bytearray(original[: int(rng.integers(0, min(len(original), 20000)))] if rng.random() < 0.4 else original)
+        data = bytearray(
+            original[: int(rng.integers(0, min(len(original), 20000)))] if rng.random() < 0.4 else original
+        )
         for _ in range(int(rng.integers(1, 6))):
             if data:
                 data[int(rng.integers(0, min(len(data), 3000)))] = int(rng.integers(0, 256))

@@ -1,4 +1,4 @@
-"""The shape of the package: public names, direction of imports, what importing costs, no network code, no one-to-many."""
+"""The shape of the package: public names, direction of imports, what importing costs, nothing that reaches out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,23 @@ PACKAGE = Path(facesdk.__file__).parent
 ROWS = [
     {"cli", "__main__", "demo", "doctor", "bench", "service"},
     {"verifier"},
-    {"engine", "quality", "liveness", "matching", "vault", "camera", "policy", "images", "evaluation", "mediapipe_detector"},
+    {
+        "engine",
+        "quality",
+        "liveness",
+        "matching",
+        "vault",
+        "camera",
+        "policy",
+        "images",
+        "evaluation",
+        "mediapipe_detector",
+    },
     {"models", "runtime"},
     {"_core"},
     {"types", "errors"},
 ]
-# policy stands on models and is asked by quality; images is read by camera; matching's scores are what evaluation shows.
+# policy is asked by quality, images are read by camera, matching's scores are what evaluation shows.
 SAME_ROW = {("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector")}
 TOP_ROW = {("__main__", "cli"), ("cli", "demo"), ("cli", "doctor"), ("cli", "bench")}
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "asyncio", "socketserver", "xmlrpc"}
@@ -85,7 +96,8 @@ def test_one_to_one_by_construction() -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    code = "import facesdk, sys; print([m for m in ('numpy', 'PIL', 'cryptography', 'ai_edge_litert', 'facesdk._core') if m in sys.modules])"
+    heavy = ("numpy", "PIL", "cryptography", "ai_edge_litert", "facesdk._core")
+    code = f"import facesdk, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

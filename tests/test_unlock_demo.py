@@ -27,7 +27,9 @@ def picture(name: str, frame: int) -> Image.Image:
     if not name:
         return Image.new("RGB", (640, 480), (90, 90, 90))
     image = ImageOps.pad(Image.fromarray(portrait(name)), (640, 480), color=(90, 90, 90))
-    return image.transform(image.size, Image.Transform.AFFINE, (1, 0, frame % 5, 0, 1, -(frame % 3)), fillcolor=(90, 90, 90))
+    return image.transform(
+        image.size, Image.Transform.AFFINE, (1, 0, frame % 5, 0, 1, -(frame % 3)), fillcolor=(90, 90, 90)
+    )
 
 
 @pytest.fixture

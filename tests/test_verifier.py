@@ -103,7 +103,9 @@ def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: st
 
 
 def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
-    strict = FaceVerifier(verifier._vault._path, key=verifier._vault._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0))
+    strict = FaceVerifier(
+        verifier._vault._path, key=verifier._vault._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
+    )
     with pytest.raises(EnrollmentError, match="turned"):
         strict.enroll("owner", portrait("obama_2009"))
     verifier.enroll("owner", portrait("obama_2009"))

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def vector(features: Features) -> Float32Array:
     """float32 (d,), unit length, a copy."""
-    return matching.vectors_of([features])[0].copy()
+    copy: Float32Array = matching.vectors_of([features])[0].copy()
+    return copy
 
 
 def score(features_a: Features, features_b: Features) -> float:

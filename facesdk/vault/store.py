@@ -85,7 +85,7 @@ class Vault:
         return sorted(name.removesuffix(_SUFFIX) for name in names if _is_user_file(name))
 
     def status(self) -> dict[str, str]:
-        """Each name of `users` with what its sealed file asks for: "passphrase", "key file", or what is wrong with it."""
+        """Each name of `users` with the kind of key its file is sealed by, or with what is wrong with the file."""
         found = {}
         for user in self.users():
             try:

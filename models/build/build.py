@@ -10,13 +10,13 @@ import hashlib
 import json
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+import tomllib
 from ai_edge_litert.interpreter import Interpreter
 from calibrate import crops, peaks, ranges
 from network import Network, equalize, turn_slopes
@@ -136,8 +136,9 @@ def _embedder(
     limit = MAX_TIME_RATIO[network.name]
     _require(ratio <= limit, f"{network.name}: int8 takes {ratio:.2f} x the float time, {limit} is the limit")
     report = {
-        "crops": len(checked), "float_cosine_min": round(float_cosine, 6), "int8_cosine_mean": round(float(cosine.mean()), 5),
-        "int8_cosine_min": round(float(cosine.min()), 5), "channels_turned": turned, "ops": ops, "ops_outside_xnnpack": outside,
+        "crops": len(checked), "float_cosine_min": round(float_cosine, 6),
+        "int8_cosine_mean": round(float(cosine.mean()), 5), "int8_cosine_min": round(float(cosine.min()), 5),
+        "channels_turned": turned, "ops": ops, "ops_outside_xnnpack": outside,
         "invoke_ms": times, "time_ratio": round(ratio, 3),
     }  # fmt: skip
     return model, report
@@ -148,7 +149,8 @@ def _tensor(details: dict) -> str:
     shape = ", ".join(str(int(n)) for n in details["shape"])
     kind = np.dtype(details["dtype"]).name
     name = details["name"]
-    return f'{{ name = "{name}", dtype = "{kind}", shape = [{shape}], scale = {float(scale)!r}, zero_point = {int(zero)} }}'
+    what = f'name = "{name}", dtype = "{kind}", shape = [{shape}]'
+    return f"{{ {what}, scale = {float(scale)!r}, zero_point = {int(zero)} }}"
 
 
 def _manifest(config: dict, files: dict[str, bytes]) -> str:

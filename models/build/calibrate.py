@@ -14,9 +14,7 @@ from writer import write
 
 HERE = Path(__file__).parent
 PORTRAITS = HERE.parent.parent / "facesdk" / "portraits"
-ARCFACE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
-)
+ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

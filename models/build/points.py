@@ -23,7 +23,8 @@ SINGLE = ((1, 4), (61,), (291,))
 def main() -> None:
     """Writes the file."""
     spec = importlib.util.find_spec("ai_edge_litert")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     library = _core.LiteRtLibrary(str(Path(spec.origin).parent / "libLiteRt.so"))
     models = [(HERE.parent / name).read_bytes() for name in ("blazeface_short_range.tflite", "face_mesh.tflite")]
     detector, mesh = (_core.LiteRtSession(library, model, 1) for model in models)

@@ -1,0 +1,51 @@
+"""Frame to features against the bare networks, for each embedder, with one thread: the README's table.
+
+python benchmarks/overhead.py [--rounds 200] [--write README.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import sys
+from pathlib import Path
+
+from facesdk import Engine
+from facesdk.bench import run_bench
+from facesdk.models import load_manifest
+
+
+def table(rows: list[dict]) -> str:
+    """The README's table."""
+    date = datetime.date.today().isoformat()
+    lines = [
+        f"640x480 frame, one thread, n = {rows[0]['n']} ({platform.machine()}, {date}).",
+        "",
+        "| embedder | all networks, bare | frame to features | ratio |",
+        "|---|---:|---:|---:|",
+    ]
+    for row in rows:
+        times = f"{row['bare_invoke_ms']:.2f} ms | {row['pipeline_ms']:.2f} ms"
+        lines.append(f"| {row['embedder']} | {times} | {row['overhead']:.3f} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--write", type=Path, metavar="README")
+    arguments = parser.parse_args()
+    rows = [run_bench(Engine(name), rounds=arguments.rounds) for name in sorted(load_manifest().embedders)]
+    text = table(rows)
+    print(text)
+    if arguments.write:
+        begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
+        head, rest = arguments.write.read_text().split(begin)
+        arguments.write.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

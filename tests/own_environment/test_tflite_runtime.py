@@ -1,0 +1,49 @@
+"""tflite-runtime 2.14 with numpy 1: the whole way, in an environment made for it (.ci/run does)."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from facesdk import Engine, FaceVerifier
+from facesdk.demo import LATER, OTHERS, OWNER
+from facesdk.errors import AcceleratorError
+from facesdk.evaluation import vector
+from facesdk.images import load_rgb
+from facesdk.runtime import choose_runtime
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("FACESDK_OWN_ENVIRONMENT") != "tflite-runtime",
+    reason="needs numpy < 2 and tflite-runtime, in an environment of its own: see .ci/run",
+)
+
+
+def portraits() -> dict[str, np.ndarray]:
+    from importlib.resources import as_file, files
+
+    with as_file(files("facesdk.portraits")) as folder:
+        return {name: load_rgb(folder / name) for name in (*OWNER, LATER, *OTHERS)}
+
+
+def test_the_whole_way_agrees_with_litert(tmp_path) -> None:
+    engine, native = Engine(runtime="tflite-runtime"), Engine(runtime="litert-native")
+    assert (engine.runtime.name, engine.runtime.version) == ("tflite-runtime", "2.14.0")
+    frames = portraits()
+    verifier = FaceVerifier(tmp_path / "vault", passphrase="own", engine=engine)
+    verifier.enroll("owner", [frames[name] for name in OWNER])
+    assert verifier.verify("owner", frames[LATER])
+    for name in OTHERS:
+        assert not verifier.verify("owner", frames[name])
+    for frame in frames.values():
+        cosine = float(vector(engine.features(frame)) @ vector(native.features(frame)))
+        assert cosine > 0.98
+
+
+def test_auto_prefers_litert_and_says_why() -> None:
+    assert choose_runtime("auto").name == "litert-native"
+    with pytest.raises(AcceleratorError, match="not installed"):
+        from facesdk.mediapipe_detector import MediaPipeDetector
+
+        MediaPipeDetector()
