@@ -1,5 +1,6 @@
 """The native core. Arrays must be C-contiguous, nothing is copied silently; ValueError says what was expected."""
 
+import mmap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ class Session:
     def run(self, input: NDArray[Any]) -> list[NDArray[Any]]: ...
 
 class LiteRtSession(Session):
-    def __init__(self, library: LiteRtLibrary, model: bytes, threads: int) -> None: ...
+    def __init__(self, library: LiteRtLibrary, model: bytes | mmap.mmap, threads: int) -> None: ...
 
 class PythonSession(Session):
     def __init__(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
-from facesdk.models import Manifest, ModelEntry, load_manifest, load_model
+from facesdk.models import Manifest, ModelEntry, load_manifest, load_model, release_model
 from facesdk.runtime import Runtime, choose_runtime
 from facesdk.types import Face, Features, Pose, Quality
 
@@ -21,10 +21,12 @@ DETECTORS = ("blazeface", "mediapipe")
 
 def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Session:
     """A session of one model whose tensors are those of the manifest."""
+    model = load_model(entry.name, manifest)
     try:
-        session = runtime.make_session(load_model(entry.name, manifest))
+        session = runtime.make_session(model)
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
+    release_model(model)
     found = [session.input_info, *session.output_infos]
     for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
         for key in ("name", "dtype", "shape"):
@@ -117,7 +119,7 @@ class Engine:
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
             return [_face(found) for found in _run(self._pipeline.detect, frame)]
-        found = self._mediapipe.detect(frame)
+        found = self._mediapipe.detect(frame if frame.ndim == 3 else frame[:, :, None].repeat(3, axis=2))
         poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in found]
         return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(found, poses, strict=True)]
 

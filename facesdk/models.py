@@ -6,6 +6,8 @@ Nothing else opens a model.
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -122,21 +124,30 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
     return Manifest(folder, models, embedders)
 
 
-def load_model(name: str, manifest: Manifest | None = None) -> bytes:
-    """The bytes of a model, after their size and sha256 were found to be the manifest's. ModelIntegrityError if not."""
+def load_model(name: str, manifest: Manifest | None = None) -> mmap.mmap:
+    """The bytes of a model, mapped, after their size and sha256 were found to be the manifest's; else ModelIntegrityError.
+
+    Mapped and not copied: once a runtime has packed the weights, the pages can be given back (release_model). Whoever may
+    write into the installed file while it is mapped may as well write into the code that reads it.
+    """
     manifest = manifest or load_manifest()
     entry = manifest.models[name]
     path = manifest.folder / entry.file
     hint = "install facesdk again"
     try:
         with open(path, "rb") as file:
-            data = file.read(entry.size + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size != entry.size:
+                raise ModelIntegrityError(f"model {path} should have {entry.size} bytes and has {size}: {hint}")
+            data = mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
     except OSError as error:
         raise ModelIntegrityError(f"model {path} cannot be read ({error.strerror}): {hint}") from error
-    if len(data) != entry.size:
-        came = f"more than {entry.size}" if len(data) > entry.size else str(len(data))
-        raise ModelIntegrityError(f"model {path} should have {entry.size} bytes and has {came}: {hint}")
     found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
         raise ModelIntegrityError(f"model {path} should have sha256 {entry.sha256} and has {found}: {hint}")
     return data
+
+
+def release_model(data: mmap.mmap) -> None:
+    """Gives the mapped pages back to the system; what is read again later comes from the file's cache."""
+    data.madvise(mmap.MADV_DONTNEED)

@@ -115,30 +115,38 @@ TensorInfo tensor_of(const py::dict& d) {
           d["shape"].cast<std::vector<int>>(), d["scale"].cast<float>(), d["zero_point"].cast<int>()};
 }
 
-// A LiteRT session together with the Python bytes that its model lies in.
+// A LiteRT session together with the Python buffer (bytes, mmap) that its model lies in.
 class KeptSession final : public Session {
  public:
-  KeptSession(std::shared_ptr<LiteRtLibrary> library, py::bytes model, int threads) : model_(std::move(model)) {
-    char* data = nullptr;
-    py::ssize_t size = 0;
-    if (PyBytes_AsStringAndSize(model_.ptr(), &data, &size) != 0) throw py::error_already_set();
-    const std::string_view bytes(data, static_cast<size_t>(size));
-    const py::gil_scoped_release release;
-    inner_ = make_litert_session(std::move(library), bytes, threads);
-    input_info_ = inner_->input_info();
-    output_infos_ = inner_->output_infos();
+  KeptSession(std::shared_ptr<LiteRtLibrary> library, const py::buffer& model, int threads) {
+    // Held for as long as the session lives: an mmap cannot be closed meanwhile.
+    if (PyObject_GetBuffer(model.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+    const std::string_view bytes(static_cast<const char*>(view_.buf), static_cast<size_t>(view_.len));
+    try {
+      open(std::move(library), bytes, threads);
+    } catch (...) {
+      PyBuffer_Release(&view_);
+      throw;
+    }
   }
   ~KeptSession() override {
     inner_.reset();  // before the bytes
     const py::gil_scoped_acquire acquire;
-    model_ = py::bytes();
+    PyBuffer_Release(&view_);
   }
   void* input() override { return inner_->input(); }
   void invoke() override { inner_->invoke(); }
   const void* output(size_t i) override { return inner_->output(i); }
 
  private:
-  py::bytes model_;
+  void open(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads) {
+    const py::gil_scoped_release release;
+    inner_ = make_litert_session(std::move(library), bytes, threads);
+    input_info_ = inner_->input_info();
+    output_infos_ = inner_->output_infos();
+  }
+
+  Py_buffer view_{};
   std::unique_ptr<Session> inner_;
 };
 
@@ -231,7 +239,7 @@ void bind_sessions(py::module_& m) {
         return out;
       });
   py::class_<KeptSession, Session, std::shared_ptr<KeptSession>>(m, "LiteRtSession")
-      .def(py::init<std::shared_ptr<LiteRtLibrary>, py::bytes, int>(), py::arg("library"), py::arg("model"),
+      .def(py::init<std::shared_ptr<LiteRtLibrary>, const py::buffer&, int>(), py::arg("library"), py::arg("model"),
            py::arg("threads"));
   py::class_<PythonSession, Session, std::shared_ptr<PythonSession>>(m, "PythonSession")
       .def(py::init<const py::dict&, const std::vector<py::dict>&, py::function>());

@@ -291,6 +291,30 @@ TEST(warp_takes_small_frames) {
   }
 }
 
+TEST(warp_meets_the_frame_from_far_away) {
+  // Regions many times the frame's size start far outside it; the frame is still where it is.
+  const Frame frame(300, 300, 3, test::constant(255));
+  for (const double step : {100.0, 312.0, 5000.0}) {
+    for (const Kernels* k : supported()) {
+      const std::vector<uint8_t> out = warp(*k, frame.image, {step, 0, 150 - 96 * step, 0, step, 150 - 40 * step}, 192, 80);
+      const auto lit = [&](size_t x, size_t y) { return out[3 * (192 * y + x)] == 255; };
+      CHECK(lit(96, 40));
+      CHECK(!lit(93, 40) && !lit(99, 40) && !lit(96, 37) && !lit(96, 43));
+    }
+  }
+}
+
+TEST(warp_takes_frames_beyond_32767_pixels) {
+  // Such coordinates do not fit the 16.16 fixed point of 32-bit lanes.
+  for (const int channels : {1, 3}) {
+    const Frame wide(40000, 8, channels, test::noise()), tall(64, 40000, channels, test::noise());
+    for (const double start : {10000.0, 16300.0}) {
+      check_variants_agree(wide, {"along a row", {400, 0, start, 0, 1, 2}}, 64, 4);
+      check_variants_agree(tall, {"down a column", {0, 0, 20, 400, 0, start}}, 64, 4);
+    }
+  }
+}
+
 TEST(warp_survives_wild_maps) {
   for (const int channels : {1, 3}) {
     const Frame frame(65, 97, channels, test::noise());
