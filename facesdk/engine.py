@@ -119,7 +119,7 @@ class Engine:
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
             return [_face(found) for found in _run(self._pipeline.detect, frame)]
-        found = self._mediapipe.detect(frame if frame.ndim == 3 else frame[:, :, None].repeat(3, axis=2))
+        found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if getattr(frame, "ndim", 3) == 2 else frame)
         poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in found]
         return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(found, poses, strict=True)]
 

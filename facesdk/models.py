@@ -125,10 +125,10 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
 
 
 def load_model(name: str, manifest: Manifest | None = None) -> mmap.mmap:
-    """The bytes of a model, mapped, after their size and sha256 were found to be the manifest's; else ModelIntegrityError.
+    """The bytes of a model, mapped, after their size and sha256 were found to be the manifest's.
 
-    Mapped and not copied: once a runtime has packed the weights, the pages can be given back (release_model). Whoever may
-    write into the installed file while it is mapped may as well write into the code that reads it.
+    ModelIntegrityError if they are not. Mapped and not copied: once a runtime has packed the weights, the pages can be
+    given back (release_model). Whoever may write into the installed file may as well write into the code that reads it.
     """
     manifest = manifest or load_manifest()
     entry = manifest.models[name]

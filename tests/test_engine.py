@@ -27,9 +27,9 @@ def test_features_are_unit_vectors_of_the_right_length(engine: Engine, sface: En
 
 def test_joint_is_the_weighted_concatenation(engine: Engine, sface: Engine) -> None:
     joint = vector(engine.features(portrait("sunak")))
-    np.testing.assert_allclose(joint[:128], np.sqrt(0.7) * vector(sface.features(portrait("sunak"))), atol=1e-6)
+    np.testing.assert_allclose(joint[:128], np.sqrt(0.75) * vector(sface.features(portrait("sunak"))), atol=1e-6)
     other = vector(Engine("mobilefacenet").features(portrait("sunak")))
-    np.testing.assert_allclose(joint[128:], np.sqrt(0.3) * other, atol=1e-6)
+    np.testing.assert_allclose(joint[128:], np.sqrt(0.25) * other, atol=1e-6)
 
 
 def test_scores_separate_people(engine: Engine) -> None:

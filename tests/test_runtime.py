@@ -42,7 +42,7 @@ def test_a_library_that_is_none_is_refused(monkeypatch, tmp_path: Path) -> None:
 def test_nothing_installed_names_every_reason(monkeypatch) -> None:
     monkeypatch.setattr(runtime, "_version", lambda _package: None)
     monkeypatch.setitem(runtime._MAKERS, "litert", runtime._tflite_runtime)
-    with pytest.raises(AcceleratorError, match="ai-edge-litert is not installed.*tflite-runtime is not installed"):
+    with pytest.raises(AcceleratorError, match=r"ai-edge-litert is not installed.*tflite-runtime is not installed"):
         choose_runtime("auto")
 
 

@@ -113,7 +113,12 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _embedder(
-    network: Network, origin: Path, reference: Callable[[Path, np.ndarray], np.ndarray], samples: np.ndarray
+    network: Network,
+    origin: Path,
+    reference: Callable[[Path, np.ndarray], np.ndarray],
+    *,
+    samples: np.ndarray,
+    about: dict,
 ) -> tuple[bytes, dict[str, object]]:
     """The int8 file of a network and what was measured of it."""
     checked = samples[::3]
@@ -122,8 +127,8 @@ def _embedder(
     float_cosine = float((_features(plain, checked) * origin_features).sum(axis=1).min())
     _require(float_cosine >= FLOAT_COSINE, f"{network.name}: rebuilt float has cosine {float_cosine} to its origin")
     turned = turn_slopes(network)
-    equalize(network, peaks(network, samples), power=1.0, bound=20.0)
-    model = write(network, ranges(network, samples, share=0.95))
+    equalize(network, peaks(network, samples), power=about["equalize"], bound=20.0)
+    model = write(network, ranges(network, samples, share=about["share"]))
     cosine = (_features(model, checked) * origin_features).sum(axis=1)
     _require(float(cosine.mean()) >= INT8_COSINE, f"{network.name}: int8 has mean cosine {cosine.mean()} to float")
     ops, outside = _ops(model)
@@ -131,7 +136,7 @@ def _embedder(
     files = {"int8": model, "rebuilt float": plain}
     if origin.read_bytes()[4:8] == b"TFL3":
         files["origin"] = origin.read_bytes()
-    times = _times(files, rounds=60)
+    times = _times(files, rounds=40)
     ratio = times["int8"] / times.get("origin", times["rebuilt float"])
     limit = MAX_TIME_RATIO[network.name]
     _require(ratio <= limit, f"{network.name}: int8 takes {ratio:.2f} x the float time, {limit} is the limit")
@@ -186,7 +191,9 @@ def main(origins: Path, out: Path) -> None:
         ("sface", read_sface, _sface_origin), ("mobilefacenet", read_mobilefacenet, _mobilefacenet_origin)
     ):  # fmt: skip
         path = origins / f"{name}.origin"
-        files[name], report[name] = _embedder(read(path), path, reference, samples)
+        files[name], report[name] = _embedder(
+            read(path), path, reference, samples=samples, about=config["models"][name]
+        )
     for name, model in files.items():
         (out / f"{name}.tflite").write_bytes(model)
     (out / "manifest.toml").write_text(_manifest(config, files))

@@ -1,4 +1,4 @@
-"""The extra mediapipe: its own detector behind Face gives what ours gives, in an environment made for it (.ci/run does)."""
+"""The extra mediapipe: its own detector gives what ours gives, in an environment made for it (.ci/run does)."""
 
 from __future__ import annotations
 

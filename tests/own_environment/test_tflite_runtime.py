@@ -44,6 +44,4 @@ def test_the_whole_way_agrees_with_litert(tmp_path) -> None:
 def test_auto_prefers_litert_and_says_why() -> None:
     assert choose_runtime("auto").name == "litert-native"
     with pytest.raises(AcceleratorError, match="not installed"):
-        from facesdk.mediapipe_detector import MediaPipeDetector
-
-        MediaPipeDetector()
+        Engine("sface", detector="mediapipe")
