@@ -241,8 +241,8 @@ def table(results: list[dict], missed: int, refused: np.ndarray) -> str:
     found = next(at for at in results[-1]["several"]["at"] if at["target_fmr"] == 2e-5)
     lines += [
         "",
-        f"Joint, five samples enrolled, three frames fused, same threshold: {found['false_non_matches']} of {people} people "
-        f"not recognized, {found['false_matches']} of {non_mated:,} comparisons of different people accepted.",
+        f"Joint, five samples enrolled, three frames fused, same threshold: {found['false_non_matches']} of {people} "
+        f"people not recognized, {found['false_matches']} of {non_mated:,} comparisons of different people accepted.",
         f"A verification would refuse {100 * np.mean(refused != ''):.2f} % of the photos for their quality: "
         + ", ".join(f"{name} {n}" for name, n in sorted(Counter(refused[refused != ""].tolist()).items())) + ".",
     ]  # fmt: skip

@@ -35,6 +35,9 @@ std::span<const Kernels> variants() noexcept;
 // The first variant that this processor runs.
 const Kernels& kernels() noexcept;
 
+// The scalar dot: eight partial sums are what a compiler makes SIMD of, so no variant of our own gains on it.
+float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept;
+
 // The scalar warp, and one row of it from x0 to x1: shared by the variants for the parts they do not take.
 void warp_u8_scalar(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept;
 void warp_row_scalar(const Image& src, const Affine& map, uint8_t* row, int x0, int x1, int y) noexcept;
@@ -44,9 +47,6 @@ struct Steps {
   int64_t x, y, dx, dy;
 };
 Steps warp_steps(const Affine& map, int y) noexcept;
-
-// Tail and combination of dot_f32, shared by the variants.
-float dot_finish(const float partial[8], const float* a, const float* b, size_t from, size_t n) noexcept;
 
 extern const Kernels kScalar;
 #if defined(__x86_64__)

@@ -110,18 +110,9 @@ TARGET_AVX2 void scale_u8_f32_avx2(const uint8_t* in, float* out, size_t n, floa
   kScalar.scale_u8_f32(in + i, out + i, n - i, scale, bias);
 }
 
-TARGET_AVX2 float dot_f32_avx2(const float* a, const float* b, size_t n) noexcept {
-  __m256 sum = _mm256_setzero_ps();
-  size_t i = 0;
-  for (; i + 8 <= n; i += 8) sum = _mm256_add_ps(sum, _mm256_mul_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
-  alignas(32) float partial[8];
-  _mm256_store_ps(partial, sum);
-  return dot_finish(partial, a, b, i, n);
-}
-
 }  // namespace
 
-const Kernels kAvx2 = {"avx2", has_avx2, warp_u8_avx2, scale_u8_f32_avx2, dot_f32_avx2};
+const Kernels kAvx2 = {"avx2", has_avx2, warp_u8_avx2, scale_u8_f32_avx2, dot_f32_scalar};
 
 }  // namespace facesdk
 #endif

@@ -22,23 +22,10 @@ void scale_u8_f32_neon(const uint8_t* in, float* out, size_t n, float scale, flo
   kScalar.scale_u8_f32(in + i, out + i, n - i, scale, bias);
 }
 
-float dot_f32_neon(const float* a, const float* b, size_t n) noexcept {
-  float32x4_t low = vdupq_n_f32(0), high = vdupq_n_f32(0);
-  size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    low = vaddq_f32(low, vmulq_f32(vld1q_f32(a + i), vld1q_f32(b + i)));
-    high = vaddq_f32(high, vmulq_f32(vld1q_f32(a + i + 4), vld1q_f32(b + i + 4)));
-  }
-  float partial[8];
-  vst1q_f32(partial, low);
-  vst1q_f32(partial + 4, high);
-  return dot_finish(partial, a, b, i, n);
-}
-
 }  // namespace
 
 // NEON has no gather: loading four taps lane by lane costs what the scalar warp costs.
-const Kernels kNeon = {"neon", always, warp_u8_scalar, scale_u8_f32_neon, dot_f32_neon};
+const Kernels kNeon = {"neon", always, warp_u8_scalar, scale_u8_f32_neon, dot_f32_scalar};
 
 }  // namespace facesdk
 #endif

@@ -1,5 +1,4 @@
 // The definition of every kernel.
-#include <algorithm>
 #include <cmath>
 
 #include "kernels.h"
@@ -27,18 +26,6 @@ void scale_u8_f32_scalar(const uint8_t* in, float* out, size_t n, float scale, f
     const float product = static_cast<float>(in[i]) * scale;
     out[i] = product + bias;
   }
-}
-
-float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept {
-  float partial[8] = {};
-  size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (size_t lane = 0; lane < 8; ++lane) {
-      const float product = a[i + lane] * b[i + lane];
-      partial[lane] += product;
-    }
-  }
-  return dot_finish(partial, a, b, i, n);
 }
 
 bool always() { return true; }
@@ -71,12 +58,18 @@ void warp_row_scalar(const Image& src, const Affine& map, uint8_t* row, int x0, 
   }
 }
 
-float dot_finish(const float partial[8], const float* a, const float* b, size_t from, size_t n) noexcept {
-  float p[8];
-  std::copy(partial, partial + 8, p);
-  for (size_t i = from; i < n; ++i) {
-    const float product = a[i] * b[i];
-    p[i - from] += product;
+float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept {
+  float p[8] = {};
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (size_t lane = 0; lane < 8; ++lane) {
+      const float product = a[i + lane] * b[i + lane];
+      p[lane] += product;
+    }
+  }
+  for (size_t lane = 0; i + lane < n; ++lane) {
+    const float product = a[i + lane] * b[i + lane];
+    p[lane] += product;
   }
   return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
