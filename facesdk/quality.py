@@ -36,7 +36,7 @@ def assess(features: Features | None, faces: int, policy: Policy, *, enrolling: 
     """None for a sample to be used, else why not. faces: how many were detected, to tell none from a covered one."""
     if faces == 0:
         return Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
-    if features is None or features.quality.presence < MIN_PRESENCE:
+    if features is None or not features.quality.presence >= MIN_PRESENCE:
         return _poor(Guidance.UNCOVER_FACE, "the face could not be made out (covered or cut off)")
     if features.runner_up > (0.0 if enrolling else BYSTANDER_AREA):
         return Refusal(Decision.SEVERAL_FACES, Guidance.BE_ALONE, "several faces are in the picture")

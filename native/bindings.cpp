@@ -30,7 +30,7 @@ Image image_of(const py::object& object) {
   if (!py::isinstance<py::array>(object)) wrong(expected, py::str(py::type::of(object)).cast<std::string>());
   const auto a = py::reinterpret_borrow<py::array>(object);
   const bool shape = a.ndim() == 2 || (a.ndim() == 3 && a.shape(2) == 3);
-  if (!a.dtype().is(py::dtype::of<uint8_t>()) || !shape || !(a.flags() & py::array::c_style)) wrong(expected, describe(a));
+  if (!py::isinstance<py::array_t<uint8_t>>(a) || !shape || !(a.flags() & py::array::c_style)) wrong(expected, describe(a));
   if (a.shape(0) < kMinSide || a.shape(1) < kMinSide || a.shape(0) > kMaxSide || a.shape(1) > kMaxSide) {
     wrong("both sides of the picture between " + std::to_string(kMinSide) + " and " + std::to_string(kMaxSide) + " pixels",
           describe(a));
@@ -42,7 +42,9 @@ Image image_of(const py::object& object) {
 
 template <typename T>
 const T* floats_of(const py::array& a, py::ssize_t ndim, const char* what) {
-  if (!a.dtype().is(py::dtype::of<T>()) || a.ndim() != ndim || !(a.flags() & py::array::c_style)) {
+  // Equivalent dtypes, not the same object: arrays that were pickled bring their own.
+  const int needed = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!py::isinstance<py::array_t<T>>(a) || a.ndim() != ndim || (a.flags() & needed) != needed) {
     wrong(std::string("a C-contiguous ") + what, describe(a));
   }
   return static_cast<const T*>(a.data());
@@ -222,7 +224,7 @@ void bind_sessions(py::module_& m) {
       .def("run", [](Session& s, const py::array& in) {
         const TensorInfo& info = s.input_info();
         const py::dtype type = info.type == ElementType::int8 ? py::dtype::of<int8_t>() : py::dtype::of<float>();
-        if (!in.dtype().is(type) || in.size() != static_cast<py::ssize_t>(info.elements()) ||
+        if (!in.dtype().equal(type) || in.size() != static_cast<py::ssize_t>(info.elements()) ||
             !(in.flags() & py::array::c_style)) {
           wrong("a C-contiguous array like the model's input", describe(in));
         }

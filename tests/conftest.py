@@ -19,6 +19,18 @@ class NetworkUsedError(AssertionError):
     """A test tried to reach another machine, or this one through the network."""
 
 
+def _guarded(name: str):
+    """The socket method, for sockets of this machine's file system only."""
+    original = getattr(socket.socket, name)
+
+    def method(self: socket.socket, *arguments: object) -> object:
+        if self.family != socket.AF_UNIX:
+            raise NetworkUsedError("the suite runs with the network blocked")
+        return original(self, *arguments)
+
+    return method
+
+
 def _refuse(*_arguments: object, **_options: object) -> None:
     raise NetworkUsedError("the suite runs with the network blocked")
 
@@ -28,7 +40,7 @@ def blocked_network():
     """Every way out through Python's socket module raises."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connect", "connect_ex", "sendto", "bind"):
-            patch.setattr(socket.socket, name, _refuse)
+            patch.setattr(socket.socket, name, _guarded(name))
         patch.setattr(socket, "getaddrinfo", _refuse)
         yield
 

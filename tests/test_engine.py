@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 
 import numpy as np
@@ -73,6 +74,18 @@ def test_features_of_a_named_face(engine: Engine) -> None:
     for face in faces:
         name = "ardern_2022" if face.box_px[0] < 700 else "sunak"
         assert score(engine.features(frame, face), engine.features(portrait(name))) > 0.6
+
+
+def test_a_detected_face_handed_back_gives_the_same_features(engine: Engine) -> None:
+    for name in ("biden", "obama_room", "macron_2014"):
+        frame = portrait(name)
+        handed = engine.features(frame, engine.detect(frame)[0])
+        assert np.array_equal(vector(handed), vector(engine.features(frame)))
+
+
+def test_the_network_is_blocked_while_testing() -> None:
+    with socket.socket() as probe, pytest.raises(AssertionError, match="network"):
+        probe.connect(("127.0.0.1", 9))
 
 
 def test_no_face_is_none(engine: Engine) -> None:

@@ -81,7 +81,8 @@ std::vector<Detection> suppress(std::vector<Detection> found) {
     double weight = 0;
     std::vector<Detection> rest;
     for (const Detection& d : found) {
-      if (overlap(best.box, d.box) > kMaxOverlap) {
+      // The best is always of its own group, so that every round takes at least one away.
+      if (&d == &found.front() || overlap(best.box, d.box) > kMaxOverlap) {
         accumulate(mean, d);
         weight += d.score;
       } else {

@@ -11,7 +11,7 @@
 
 namespace facesdk {
 
-// Source coordinates of a warp are held to +-2^30 / 65536 pixels; regions beyond that are outside any frame.
+// Starts and steps of a warp are held to +-2^30 pixels, so that 64 bits hold every sum of them.
 constexpr int kFraction = 16;
 
 struct Kernels {

@@ -74,8 +74,10 @@ TARGET_AVX2 void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* o
 }
 
 TARGET_AVX2 void warp_u8_avx2(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
-  // Gather offsets are signed 32 bits, and gray reads four bytes where two are needed.
-  const bool fits = src.stride * static_cast<size_t>(src.height) < (size_t{1} << 31) && src.width >= 8;
+  // Gather offsets and 16.16 coordinates are signed 32 bits, and gray reads four bytes where two are needed.
+  constexpr int kWidest = (1 << (31 - kFraction)) - 1;
+  const bool fits = src.stride * static_cast<size_t>(src.height) < (size_t{1} << 31) && src.width >= 8 &&
+                    src.width <= kWidest && src.height <= kWidest;
   const int margin = src.channels == 1 ? 2 : 0;
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   for (int y = 0; y < height; ++y) {

@@ -7,7 +7,7 @@ namespace facesdk {
 namespace {
 
 constexpr double kOne = 1 << kFraction;
-constexpr double kLimit = 1 << 30;
+constexpr double kLimit = static_cast<double>(int64_t{1} << 46);
 
 int64_t to_fixed(double value) noexcept {
   // !(<) also catches NaN, which would be undefined behaviour in llrint.

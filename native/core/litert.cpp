@@ -66,6 +66,7 @@ static_assert(sizeof(EnvironmentOption) == 24);
   X(DestroyEnvironment)               \
   X(DestroyModel)                     \
   X(DestroyOptions)                   \
+  X(DestroyOpaqueOptions)             \
   X(DestroyCompiledModel)             \
   X(DestroyTensorBuffer)
 
@@ -111,6 +112,7 @@ class Owned {
     if (handle_ != nullptr) destroy_(handle_);
   }
   Handle get() const { return handle_; }
+  void release() { handle_ = nullptr; }
 
  private:
   Handle handle_ = nullptr;
@@ -183,11 +185,15 @@ class LiteRtSession final : public Session {
     check(api_.CreateOptions(&handle), "CreateOptions");
     const Owned options(handle, api_.DestroyOptions);
     check(api_.SetOptionsHardwareAccelerators(options.get(), kCpu), "SetOptionsHardwareAccelerators");
-    // The runtime takes the payload over and frees it.
-    char* payload = strdup(("num_threads = " + std::to_string(threads) + "\n").c_str());
+    // A call that succeeds takes over what it is given, one that fails does not.
+    std::unique_ptr<char, void (*)(void*)> payload(
+        strdup(("num_threads = " + std::to_string(threads) + "\n").c_str()), std::free);
     if (payload == nullptr) throw std::bad_alloc();
-    check(api_.CreateOpaqueOptions("xnnpack", payload, std::free, &handle), "CreateOpaqueOptions");
-    check(api_.AddOpaqueOptions(options.get(), handle), "AddOpaqueOptions");  // options owns it from here
+    check(api_.CreateOpaqueOptions("xnnpack", payload.get(), std::free, &handle), "CreateOpaqueOptions");
+    payload.release();
+    Owned opaque(handle, api_.DestroyOpaqueOptions);
+    check(api_.AddOpaqueOptions(options.get(), opaque.get()), "AddOpaqueOptions");
+    opaque.release();
     check(api_.CreateCompiledModel(library_->environment(), model_.get(), options.get(), &handle),
           "CreateCompiledModel");
     compiled_ = Owned(handle, api_.DestroyCompiledModel);

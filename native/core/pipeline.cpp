@@ -77,7 +77,7 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
   const Affine map = inverse(similarity(points, kArcFacePoints));
   const double scale = scale_of(map);
   if (!(scale > 0) || !std::isfinite(scale)) return false;
-  const int fine = std::clamp(static_cast<int>(scale), 1, 8);
+  const int fine = static_cast<int>(std::clamp(scale, 1.0, 8.0));
   if (fine == 1) {
     kernels().warp_u8(frame, map, crop, kCropSize, kCropSize);
     return true;
@@ -125,11 +125,20 @@ Pipeline::Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> m
     expect_float(*mesh_, points_, "face mesh");
     expect_float(*mesh_, presence_, "face mesh");
   }
+  double weights = 0;
   for (const Embedder& e : embedders_) {
+    if (!e.session) throw RuntimeFailure("embedder: a session was expected, there is none");
+    if (!std::isfinite(e.mean) || !(e.scale > 0) || !std::isfinite(e.scale) || !(e.weight > 0)) {
+      throw RuntimeFailure("embedder: a finite mean, a positive scale and a positive weight were expected");
+    }
+    weights += e.weight;
     expect_input(*e.session, kCropSize, e.session->input_info().type, "embedder");
     if (e.session->output_infos().size() != 1) throw RuntimeFailure("embedder: one output was expected");
     input_tables_.push_back(make_table(e.session->input_info(), e));
     dimension_ += e.session->output_infos()[0].elements();
+  }
+  if (!embedders_.empty() && !(std::abs(weights - 1) < 1e-6)) {
+    throw RuntimeFailure("embedder: weights that sum to 1 were expected, these sum to " + std::to_string(weights));
   }
 }
 
@@ -144,6 +153,11 @@ std::vector<Detection> Pipeline::detect(const Image& frame) {
   auto found = blazeface::suppress(blazeface::decode(static_cast<const float*>(detector_->output(regressors_)),
                                                      static_cast<const float*>(detector_->output(logits_)), region));
   blazeface::sort_by_area(found);
+  // Callers keep faces in float32: a face handed back must lead to the very features it led to here.
+  for (Detection& d : found) {
+    for (double* v : {&d.box.x0, &d.box.y0, &d.box.x1, &d.box.y1}) *v = static_cast<float>(*v);
+    for (Point& p : d.keypoints) p = {static_cast<float>(p.x), static_cast<float>(p.y)};
+  }
   return found;
 }
 
@@ -165,7 +179,7 @@ MeshResult Pipeline::find_mesh_locked(const Image& frame, const Detection& face)
   const bool finite = std::all_of(result.points.begin(), result.points.end(), [](const mesh::Point3& p) {
     return std::isfinite(p.x) && std::isfinite(p.y) && std::isfinite(p.z);
   });
-  if (!finite) result.presence = 0;
+  if (!finite || std::isnan(logit)) result.presence = 0;
   result.pose = mesh::pose_of(result.points);
   return result;
 }
