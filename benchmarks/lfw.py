@@ -170,7 +170,7 @@ def ten_fold(photos: Photos, embedder: str, pairs_file: Path) -> float:
 
 
 def several(photos: Photos, embedder: str, points: list[dict]) -> dict:
-    """Five samples enrolled (their mean) against three frames fused (their mean): people with eight photos or more."""
+    """Five samples enrolled against three frames, as matching.py fuses them: people with eight photos or more."""
     features = photos.features[embedder]
     people = [np.flatnonzero(photos.subjects == s) for s in np.unique(photos.subjects)]
     people = [rows[:8] for rows in people if len(rows) >= 8]
@@ -178,7 +178,6 @@ def several(photos: Photos, embedder: str, points: list[dict]) -> dict:
         np.stack([features[r[part]].mean(axis=0) for r in people]) for part in (slice(5), slice(5, 8))
     )
     references /= np.linalg.norm(references, axis=1, keepdims=True)
-    probes /= np.linalg.norm(probes, axis=1, keepdims=True)
     scores = references @ probes.T
     mated, others = np.diag(scores), scores[~np.eye(len(people), dtype=bool)]
     at = [

@@ -17,7 +17,7 @@ class Policy:
     min_eye_distance_px: faces smaller than this are refused at enrollment; verification takes three quarters of it.
         ISO/IEC 19794-5 asks for 90 px in passports; networks with 112 px crops have their eyes 35 px apart.
     max_yaw_deg, max_pitch_deg: the face may be turned this far. min_brightness, max_overexposed, min_sharpness: see
-        Quality; chosen so that no bundled portrait, and under 1 % of LFW, is refused at verification.
+        Quality; no bundled portrait is refused at verification, and the README says how much of LFW is.
     max_sample_similarity: two samples of an enrollment more alike than this are near copies.
     """
 

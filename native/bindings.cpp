@@ -43,7 +43,7 @@ Image image_of(const py::object& object) {
 template <typename T>
 const T* floats_of(const py::array& a, py::ssize_t ndim, const char* what) {
   // Equivalent dtypes, not the same object: arrays that were pickled bring their own.
-  const int needed = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  const int needed = static_cast<int>(py::array::c_style) | static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
   if (!py::isinstance<py::array_t<T>>(a) || a.ndim() != ndim || (a.flags() & needed) != needed) {
     wrong(std::string("a C-contiguous ") + what, describe(a));
   }
