@@ -12,6 +12,7 @@ core = Pybind11Extension(
     "facesdk._core",
     ["native/bindings.cpp", *sorted(glob("native/core/*.cpp"))],
     include_dirs=["native"],
+    depends=sorted(glob("native/core/*.h")),
     cxx_std=20,
     # No contraction: every kernel variant must give the scalar one's bits.
     extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-fvisibility=hidden"],

@@ -41,21 +41,21 @@ def run_bench(engine: Engine, *, rounds: int = 100) -> dict[str, Any]:
     if not MIN_ROUNDS <= rounds <= MAX_ROUNDS:
         raise InputError(f"rounds must be from {MIN_ROUNDS} to {MAX_ROUNDS}, not {rounds}")
     frame = bench_frame()
-    sessions = engine.sessions
+    networks = engine.networks()
     first = time.perf_counter()
     if engine.features(frame) is None:
         raise AssertionError("the bundled portrait has a face")
     first_ms = (time.perf_counter() - first) * 1e3
-    bare: dict[str, list[float]] = {name: [] for name in sessions}
+    bare: dict[str, list[float]] = {name: [] for name in networks}
     pipeline: list[float] = []
     ratios: list[float] = []
     for _ in range(rounds):
         start = time.perf_counter()
         engine.features(frame)
         pipeline.append((time.perf_counter() - start) * 1e3)
-        for name, session in sessions.items():
+        for name, invoke in networks.items():
             start = time.perf_counter()
-            session.invoke()
+            invoke()
             bare[name].append((time.perf_counter() - start) * 1e3)
         ratios.append(pipeline[-1] / sum(values[-1] for values in bare.values()))
     each = {name: round(_median(values), 3) for name, values in bare.items()}

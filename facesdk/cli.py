@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import os
@@ -17,7 +18,7 @@ HINTS = {
     "NotEnrolledError": "facesdk enroll --user NAME PICTURE... makes a template",
     "AlreadyEnrolledError": "--replace replaces the template that is there",
     "EngineMismatchError": "leave --embedder out to use the template's own",
-    "KeyUnavailableError": "a forgotten passphrase cannot be recovered: facesdk remove, then enroll again",
+    "KeyUnavailableError": "give the enrollment's passphrase or key file; without it: facesdk remove, enroll again",
     "StoreIntegrityError": "facesdk remove, then enroll again",
     "ModelIntegrityError": "facesdk models shows which file; install facesdk again",
 }
@@ -27,10 +28,15 @@ CONSENT_NOTICE = (
 )
 
 
-def default_vault() -> Path:
-    """Where templates lie unless --vault says otherwise: $XDG_DATA_HOME/facesdk or ~/.local/share/facesdk."""
+def _vault(arguments: argparse.Namespace) -> Path:
+    """Where templates lie: --vault, or $XDG_DATA_HOME/facesdk, or ~/.local/share/facesdk."""
+    if arguments.vault is not None:
+        return Path(arguments.vault)
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "facesdk"
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "share") / "facesdk"
+    except RuntimeError as error:
+        raise UsageError(f"no home folder to keep templates in ({error}): give --vault") from error
 
 
 def _say(text: str) -> None:
@@ -42,21 +48,42 @@ def _show(arguments: argparse.Namespace, result: dict[str, Any], lines: Sequence
 
 
 def _passphrase(*, new: bool) -> str:
-    if not sys.stdin.isatty():
+    if not _at_terminal():
         raise UsageError("no terminal to ask for the passphrase: give --passphrase-file or --key-file")
-    first = getpass.getpass("passphrase: ")
-    if new and getpass.getpass("again: ") != first:
-        raise UsageError("the two passphrases differ")
+    try:
+        first = getpass.getpass("passphrase: ")
+        if new and getpass.getpass("again: ") != first:
+            raise UsageError("the two passphrases differ")
+    except EOFError:
+        raise UsageError("no passphrase was given") from None
     return first
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _consent(arguments: argparse.Namespace) -> str:
+    """How the person's consent was given, for the record. UsageError where it was not."""
+    _say(CONSENT_NOTICE)
+    if arguments.yes:
+        return "confirmed with --yes"
+    if not _at_terminal():
+        return "taken as given: enrolled without a terminal after the notice was printed"
+    try:
+        if input("Does the person agree? Type yes: ").strip().lower() == "yes":
+            return "typed yes at the prompt"
+    except EOFError:
+        _say("")
+    raise UsageError("not enrolled: the person must agree")
 
 
 def _verifier(arguments: argparse.Namespace, *, new: bool = False) -> Any:
     from facesdk.engine import Engine
-    from facesdk.policy import Policy
     from facesdk.vault import KeyFileKey, PassphraseKey
     from facesdk.verifier import FaceVerifier
 
-    options: dict[str, Any] = {"policy": Policy(target_fmr=arguments.target_fmr)}
+    options: dict[str, Any] = {}
     if arguments.key_file:
         if new and not arguments.key_file.exists():
             KeyFileKey.create(arguments.key_file)
@@ -69,16 +96,14 @@ def _verifier(arguments: argparse.Namespace, *, new: bool = False) -> Any:
     if arguments.embedder or arguments.threads != 1 or arguments.runtime != "auto" or new:
         embedder = arguments.embedder or "joint"
         options["engine"] = Engine(embedder, threads=arguments.threads, runtime=arguments.runtime)
-    return FaceVerifier(arguments.vault, **options)
+    return FaceVerifier(_vault(arguments), **options)
 
 
 def _enroll(arguments: argparse.Namespace) -> int:
-    _say(CONSENT_NOTICE)
-    consent = "confirmed on the command line"
-    if sys.stdin.isatty() and not arguments.yes:
-        if input("Does the person agree? Type yes: ").strip().lower() != "yes":
-            raise UsageError("not enrolled: the person must agree")
-        consent = "typed yes at the prompt"
+    consent = _consent(arguments)
+    for path in arguments.pictures:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file")
     verifier = _verifier(arguments, new=True)
     verifier.enroll(arguments.user, arguments.pictures, replace=arguments.replace, consent=consent)
     result = {"enrolled": arguments.user, "pictures": len(arguments.pictures)}
@@ -99,7 +124,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from facesdk.vault import Vault
 
-    users = Vault(arguments.vault).users()
+    users = Vault(_vault(arguments)).users()
     _show(arguments, {"users": users}, users or ["no one is enrolled"])
     return 0
 
@@ -107,7 +132,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     from facesdk.vault import Vault
 
-    Vault(arguments.vault).remove(arguments.user)
+    Vault(_vault(arguments)).remove(arguments.user)
     _show(
         arguments, {"removed": arguments.user}, [f"removed {arguments.user}: its key is overwritten, its file deleted"]
     )
@@ -117,11 +142,11 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from facesdk.vault import Vault
 
-    users = Vault(arguments.vault).status()
+    users = Vault(_vault(arguments)).status()
     result = {
-        "vault": str(arguments.vault), "users": users, "rollback": "not protected", "liveness": "not checked",
+        "vault": str(_vault(arguments)), "users": users, "rollback": "not protected", "liveness": "not checked",
     }  # fmt: skip
-    lines = [f"vault     {arguments.vault}", *(f"user      {name}: {kind}" for name, kind in users.items())]
+    lines = [f"vault     {_vault(arguments)}", *(f"user      {name}: {kind}" for name, kind in users.items())]
     lines += ["rollback  not protected: an older file put back is accepted",
               "liveness  not checked: a good photograph of the owner can pass"]  # fmt: skip
     _show(arguments, result, lines)
@@ -145,7 +170,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
         f"liveness  {facts['liveness']}",
     ]
     _show(arguments, facts, lines)
-    return 0 if runtime["usable"] and all(facts["models"].values()) else 6
+    if not all(facts["models"].values()):
+        return 6
+    return 0 if runtime["usable"] else 5
 
 
 def _models(arguments: argparse.Namespace) -> int:
@@ -174,7 +201,12 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from facesdk.demo import run_demo
 
-    return 0 if run_demo(print, picture=None if arguments.no_picture else arguments.picture) else 1
+    lines: list[str] = []
+    picture = None if arguments.no_picture else arguments.picture
+    passed = run_demo(lines.append if arguments.json else print, picture=picture)
+    if arguments.json:
+        print(json.dumps({"passed": passed, "picture": picture and str(picture), "steps": lines}))
+    return 0 if passed else 1
 
 
 def _pictures(parser: argparse.ArgumentParser) -> None:
@@ -189,14 +221,13 @@ def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], tex
 
 
 def _add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool = True) -> None:
-    parser.add_argument("--vault", type=Path, default=default_vault(), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--vault", type=Path, metavar="DIR", help="default: ~/.local/share/facesdk")
     if user:
         parser.add_argument("--user", default="owner", metavar="NAME", help="default: %(default)s")
     if key:
         either = parser.add_mutually_exclusive_group()
         either.add_argument("--passphrase-file", type=Path, metavar="F", help="read the passphrase from a file")
         either.add_argument("--key-file", type=Path, metavar="F", help="a key of 0600 instead (development)")
-        parser.add_argument("--target-fmr", type=float, default=2e-5, metavar="RATE", help="default: %(default)s")
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
@@ -238,16 +269,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
-    except FaceSdkError as error:
-        name = type(error).__name__
-        if arguments.json:
-            print(json.dumps({"error": name, "message": str(error)}))
-        _say(f"error: {error}")
-        if name in HINTS:
-            _say(f"hint: {HINTS[name]}")
-        return exit_code(error)
     except BrokenPipeError:
         # The reader has gone; the interpreter must not complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -255,3 +279,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
+    except Exception as error:
+        return _report(error, as_json=arguments.json)
+
+
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Says what went wrong, on stdout too with --json; returns the exit code, 70 for what is our own fault."""
+    name = type(error).__name__
+    if not isinstance(error, FaceSdkError):
+        # No traceback: it would show a user's paths and help nobody but us.
+        _say(f"error: {name}: {error} (please report this with the output of facesdk doctor)")
+    else:
+        _say(f"error: {error}")
+        if name in HINTS:
+            _say(f"hint: {HINTS[name]}")
+    if as_json and sys.stdout is not None:
+        with contextlib.suppress(OSError):  # a full or closed stdout is what the error may be about
+            print(json.dumps({"error": name, "message": str(error)}), flush=True)
+    return exit_code(error)

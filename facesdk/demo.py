@@ -65,7 +65,10 @@ def run_demo(say: Callable[[str], None], *, picture: Path | None = None) -> bool
         _verify(demo, verifier, frames)
         _attack(demo, verifier, vault, frames[LATER])
         if picture is not None:
-            demo.step(f"draw {picture}", lambda: draw(engine, frames, picture))
+            try:
+                demo.step(f"draw {picture}", lambda: draw(engine, frames, picture))
+            except OSError as error:
+                demo.expect(False, f"{picture} cannot be written ({error.strerror}): --picture names another file")
     say("demo passed" if not demo.failed else f"demo FAILED: {'; '.join(demo.failed)}")
     return not demo.failed
 

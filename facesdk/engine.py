@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
-from facesdk.models import Manifest, ModelEntry, load_manifest, load_model, release_model
-from facesdk.runtime import Runtime, choose_runtime
+from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
+from facesdk.runtime import Runtime, open_runtime
 from facesdk.types import Face, Features, Pose, Quality
 
 if TYPE_CHECKING:
@@ -26,7 +29,8 @@ def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) ->
         session = runtime.make_session(model)
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
-    release_model(model)
+    if isinstance(session, _core.LiteRtSession):
+        session.release(entry.packed)
     found = [session.input_info, *session.output_infos]
     for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
         for key in ("name", "dtype", "shape"):
@@ -62,26 +66,37 @@ class Engine:
         entry = manifest.embedder(embedder)
         self.embedder = embedder
         self.model_ids = manifest.model_ids(embedder)
-        self.runtime = choose_runtime(runtime, threads=threads)
-        names = ("blazeface_short_range", "face_mesh", *entry.models)
+        names = (*COMMON_MODELS, *entry.models)
         self.threads = threads
-        self.sessions = {n: _checked_session(self.runtime, manifest.models[n], manifest) for n in names}
+        self.runtime, self._sessions = open_runtime(
+            runtime,
+            lambda chosen: {n: _checked_session(chosen, manifest.models[n], manifest) for n in names},
+            threads=threads,
+        )
         embedders = [
-            (self.sessions[n], manifest.models[n].mean, manifest.models[n].scale, weight)
+            (self._sessions[n], manifest.models[n].mean, manifest.models[n].scale, weight)
             for n, weight in zip(entry.models, entry.weights, strict=True)
         ]
         try:
-            self._pipeline = _core.Pipeline(self.sessions[names[0]], self.sessions[names[1]], embedders)
+            self._pipeline = _core.Pipeline(self._sessions[names[0]], self._sessions[names[1]], embedders)
         except _core.RuntimeFailure as error:
             raise ModelIntegrityError(f"the models do not fit together: {error}") from error
         self._mediapipe: MediaPipeDetector | None = None
+        self._mediapipe_lock = threading.Lock()
         if detector == "mediapipe":
             from facesdk.mediapipe_detector import MediaPipeDetector
 
             self._mediapipe = MediaPipeDetector()
+            # A template made with another detector's boxes is not quite comparable: its id takes BlazeFace's place.
+            detector_id = hashlib.sha256(f"mediapipe {self._mediapipe.version}".encode()).hexdigest()
+            self.model_ids = (detector_id, *self.model_ids[1:])
 
     def __repr__(self) -> str:
         return f"Engine(embedder={self.embedder!r}, runtime={self.runtime.name!r})"
+
+    def networks(self) -> dict[str, Callable[[], None]]:
+        """For each network, in the order of the pipeline, a function that runs it alone on what it ran on last."""
+        return {name: partial(self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
 
     @property
     def dimension(self) -> int:
@@ -119,7 +134,9 @@ class Engine:
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
             return [_face(found) for found in _run(self._pipeline.detect, frame)]
-        found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if getattr(frame, "ndim", 3) == 2 else frame)
+        _run(_core.check_frame, frame)
+        with self._mediapipe_lock:
+            found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
         poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in found]
         return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(found, poses, strict=True)]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +29,17 @@ def load_rgb(path: Path | str) -> Frame:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
+        # Not blocking: a pipe without a writer would keep us waiting before its kind is known.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: cannot be read (not a regular file)")
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(path)!r}: not a path ({error})") from error
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; give a smaller picture")
     return decode_rgb(data, name=str(path))
@@ -39,7 +48,7 @@ def load_rgb(path: Path | str) -> Frame:
 def decode_rgb(data: bytes, *, name: str = "picture") -> Frame:
     """Like load_rgb, of bytes in memory; name stands in the messages."""
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
@@ -49,27 +58,33 @@ def decode_rgb(data: bytes, *, name: str = "picture") -> Frame:
         _check_size(image.size, name)
         if image.format == "JPEG" and image.mode in ("RGB", "L"):
             image.draft("RGB", (1600, 1600))
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(_flattened(upright))
+        return np.ascontiguousarray(_flattened(_upright(image)))
     except InputError:
         raise
-    # Pillow's decoders raise these for damaged files, depending on where the damage lies.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise InputError(f"{name}: not a readable JPEG or PNG picture ({error})") from error
+    # Pillow's decoders raise nearly anything for a damaged file, depending on where the damage lies.
+    except Exception as error:
+        raise InputError(f"{name}: not a readable JPEG or PNG picture ({type(error).__name__}: {error})") from error
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
     if not (min(size) >= MIN_SIDE and max(size) <= MAX_SIDE):
         raise InputError(f"{name}: {size[0]} x {size[1]} pixels; both sides must be from {MIN_SIDE} to {MAX_SIDE}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says; an unreadable EXIF block counts as none."""
+    from PIL import Image
+
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }  # fmt: skip
+    try:
+        turn = turns.get(image.getexif().get(0x0112, 1))
+    except Exception:
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _flattened(image: Image.Image) -> Image.Image:

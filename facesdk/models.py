@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 MANIFEST = "manifest.toml"
+COMMON_MODELS = ("blazeface_short_range", "face_mesh")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class OperatingPoint:
     """A threshold on the comparison score and what was measured there (see models/README.md for the data).
 
     fmr_bound: 95 % upper bound of the false match rate in the worse of the groups; comparisons: non-mated ones of it.
+    models: the first 16 digits of the sha256 of each model it was measured with; a point of other models is not used.
     """
 
     target_fmr: float
@@ -38,11 +40,15 @@ class OperatingPoint:
     fmr: float
     fmr_bound: float
     fnmr: float
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the manifest. Input element = (byte - mean) / scale before quantization."""
+    """One model of the manifest. Input element = (byte - mean) / scale before quantization.
+
+    packed: (offset, size) of the large weights in the file, which XNNPACK keeps a repacked copy of.
+    """
 
     name: str
     file: str
@@ -56,6 +62,7 @@ class ModelEntry:
     scale: float
     input: dict[str, Any]
     outputs: tuple[dict[str, Any], ...]
+    packed: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,8 @@ class Manifest:
         return self.embedders[name]
 
     def model_ids(self, embedder: str) -> tuple[str, ...]:
-        """sha256 of each model an embedder uses, in order."""
-        return tuple(self.models[name].sha256 for name in self.embedder(embedder).models)
+        """sha256 of each model that has a part in an embedder's features: detector, mesh, networks."""
+        return tuple(self.models[name].sha256 for name in (*COMMON_MODELS, *self.embedder(embedder).models))
 
 
 def models_folder() -> Path:
@@ -115,39 +122,43 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         normalization = entry.pop("normalization")
         entry.pop("origin_sha256")
         entry["outputs"] = tuple(entry["outputs"])
+        entry["packed"] = tuple((int(offset), int(size)) for offset, size in entry["packed"])
         models[name] = ModelEntry(name=name, mean=normalization["mean"], scale=normalization["scale"], **entry)
     points = data.get("operating_points", {})
     embedders = {}
     for name, entry in data["embedders"].items():
-        listed = tuple(OperatingPoint(**point) for point in points.get(name, ()))
+        ids = tuple(models[model].sha256[:16] for model in ("face_mesh", *entry["models"]))
+        listed = tuple(
+            OperatingPoint(**{**point, "models": tuple(point.get("models", ()))}) for point in points.get(name, ())
+        )
+        listed = tuple(point for point in listed if point.models == ids)
         embedders[name] = EmbedderEntry(name, tuple(entry["models"]), tuple(entry["weights"]), listed)
     return Manifest(folder, models, embedders)
 
 
 def load_model(name: str, manifest: Manifest | None = None) -> mmap.mmap:
-    """The bytes of a model, mapped, after their size and sha256 were found to be the manifest's.
+    """A private copy in memory of a model, after its size and sha256 were found to be the manifest's.
 
-    ModelIntegrityError if they are not. Mapped and not copied: once a runtime has packed the weights, the pages can be
-    given back (release_model). Whoever may write into the installed file may as well write into the code that reads it.
+    ModelIntegrityError if they are not. What happens to the file later does not reach the copy.
     """
     manifest = manifest or load_manifest()
     entry = manifest.models[name]
     path = manifest.folder / entry.file
     hint = "install facesdk again"
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size != entry.size:
                 raise ModelIntegrityError(f"model {path} should have {entry.size} bytes and has {size}: {hint}")
-            data = mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+            # Whole pages of its own, so that a session can give back those that its runtime has repacked.
+            data = mmap.mmap(-1, size)
+            view = memoryview(data)
+            filled = 0
+            while filled < size and (count := file.readinto(view[filled:])):
+                filled += count
     except OSError as error:
         raise ModelIntegrityError(f"model {path} cannot be read ({error.strerror}): {hint}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
         raise ModelIntegrityError(f"model {path} should have sha256 {entry.sha256} and has {found}: {hint}")
     return data
-
-
-def release_model(data: mmap.mmap) -> None:
-    """Gives the mapped pages back to the system; what is read again later comes from the file's cache."""
-    data.madvise(mmap.MADV_DONTNEED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from facesdk.types import Decision, Guidance
 
 if TYPE_CHECKING:
-    from facesdk.policy import Policy
+    from facesdk.policy import QualityLimits
     from facesdk.types import Features
 
 # A second face is a bystander while its box has less than this share of the first one's area. An enrollment shows one.
@@ -32,7 +32,8 @@ def _poor(guidance: Guidance, reason: str) -> Refusal:
     return Refusal(Decision.POOR_QUALITY, guidance, reason)
 
 
-def assess(features: Features | None, faces: int, policy: Policy, *, enrolling: bool) -> Refusal | None:
+# Every comparison is written so that NaN refuses.
+def assess(features: Features | None, faces: int, limits: QualityLimits, *, enrolling: bool) -> Refusal | None:
     """None for a sample to be used, else why not. faces: how many were detected, to tell none from a covered one."""
     if faces == 0:
         return Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
@@ -41,16 +42,16 @@ def assess(features: Features | None, faces: int, policy: Policy, *, enrolling: 
     if features.runner_up > (0.0 if enrolling else BYSTANDER_AREA):
         return Refusal(Decision.SEVERAL_FACES, Guidance.BE_ALONE, "several faces are in the picture")
     quality, pose = features.quality, features.face.pose
-    smallest = policy.min_eye_distance_px * (1.0 if enrolling else VERIFY_SIZE)
-    if quality.eye_distance_px < smallest:
+    smallest = limits.min_eye_distance_px * (1.0 if enrolling else VERIFY_SIZE)
+    if not quality.eye_distance_px >= smallest:
         size = f"{quality.eye_distance_px:.0f} of at least {smallest:.0f} pixels between the eyes"
         return _poor(Guidance.COME_CLOSER, f"the face is too small: {size}")
-    if abs(pose.yaw_deg) > policy.max_yaw_deg or abs(pose.pitch_deg) > policy.max_pitch_deg:
+    if not (abs(pose.yaw_deg) <= limits.max_yaw_deg and abs(pose.pitch_deg) <= limits.max_pitch_deg):
         return _poor(Guidance.LOOK_STRAIGHT, "the face is turned away")
-    if quality.brightness < policy.min_brightness:
+    if not quality.brightness >= limits.min_brightness:
         return _poor(Guidance.MORE_LIGHT, "the face is too dark")
-    if quality.overexposed > policy.max_overexposed:
+    if not quality.overexposed <= limits.max_overexposed:
         return _poor(Guidance.LESS_LIGHT, "the face is over-exposed")
-    if quality.sharpness < policy.min_sharpness:
+    if not quality.sharpness >= limits.min_sharpness:
         return _poor(Guidance.HOLD_STILL, "the face is blurred")
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import mmap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from facesdk import _core
 from facesdk.errors import AcceleratorError, InputError
@@ -16,6 +16,7 @@ RUNTIMES = ("litert-native", "litert", "tflite-runtime")
 # 2.1.0 and 2.1.2 answer status 500; newer than 2.3 was not tried, and the C library promises no stable ABI.
 NATIVE_VERSIONS = ((2, 1, 6), (2, 4, 0))
 
+T = TypeVar("T")
 SessionMaker = Callable[[mmap.mmap], _core.Session]
 
 
@@ -86,18 +87,24 @@ def _describe(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interpreter_session(interpreter_class: Any, model: mmap.mmap, threads: int) -> _core.Session:
-    interpreter = interpreter_class(model_content=model[:], num_threads=threads)
-    interpreter.allocate_tensors()
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    try:
+        interpreter = interpreter_class(model_content=model[:], num_threads=threads)
+        interpreter.allocate_tensors()
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    except (RuntimeError, SystemError, ValueError) as error:
+        raise _core.RuntimeFailure(f"the interpreter does not take the model: {error}") from error
     if len(inputs) != 1:
         raise _core.RuntimeFailure(f"a model with one input was expected, this has {len(inputs)}")
     source, targets = inputs[0]["index"], [output["index"] for output in outputs]
 
     def run(array: Any, results: list[Any]) -> None:
-        interpreter.set_tensor(source, array)
-        interpreter.invoke()
-        for result, target in zip(results, targets, strict=True):
-            result[...] = interpreter.get_tensor(target)
+        try:
+            interpreter.set_tensor(source, array)
+            interpreter.invoke()
+            for result, target in zip(results, targets, strict=True):
+                result[...] = interpreter.get_tensor(target)
+        except (RuntimeError, SystemError, ValueError) as error:
+            raise _core.RuntimeFailure(f"the interpreter failed: {error}") from error
 
     return _core.PythonSession(_describe(inputs[0]), [_describe(output) for output in outputs], run)
 
@@ -135,24 +142,31 @@ _MAKERS: dict[str, Callable[[int], Runtime]] = {
 }  # fmt: skip
 
 
-def choose_runtime(name: str = "auto", *, threads: int = 1) -> Runtime:
-    """The runtime of this name, or for "auto" the first of RUNTIMES that loads, its reason naming what was passed over.
+def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) -> tuple[Runtime, T]:
+    """The runtime of this name and what `use` makes with it; for "auto" the first of RUNTIMES that loads and is usable.
 
-    InputError for an unknown name or threads outside 1..16, AcceleratorError if it cannot be loaded.
+    The reason names what was passed over. InputError for an unknown name or threads outside 1..16, AcceleratorError if
+    none can be used.
     """
     if not isinstance(threads, int) or not 1 <= threads <= 16:
         raise InputError(f"threads must be a number from 1 to 16, not {threads!r}")
     if name != "auto":
         if name not in _MAKERS:
             raise InputError(f"runtime must be auto or one of {', '.join(RUNTIMES)}, not {name!r}")
-        return _MAKERS[name](threads)
-    passed_over = []
+        runtime = _MAKERS[name](threads)
+        return runtime, use(runtime)
+    passed_over: list[str] = []
     for candidate in RUNTIMES:
         try:
             runtime = _MAKERS[candidate](threads)
+            made = use(runtime)
         except AcceleratorError as error:
             passed_over.append(f"{candidate}: {error}")
             continue
-        why = "; ".join([runtime.reason, *passed_over]) if passed_over else runtime.reason
-        return Runtime(runtime.name, runtime.version, why, runtime.make_session)
-    raise AcceleratorError(f"no runtime can be loaded ({'; '.join(passed_over)})")
+        return replace(runtime, reason="; ".join([runtime.reason, *passed_over])), made
+    raise AcceleratorError(f"no runtime can be used ({'; '.join(passed_over)})")
+
+
+def choose_runtime(name: str = "auto", *, threads: int = 1) -> Runtime:
+    """The runtime of this name, or for "auto" the first that loads; errors as open_runtime."""
+    return open_runtime(name, lambda _runtime: None, threads=threads)[0]

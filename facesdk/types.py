@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     Float32Array: TypeAlias = NDArray[np.float32]
     Frame: TypeAlias = NDArray[np.uint8]
+else:  # numpy is loaded by what makes arrays, not by what only names them
+    Float32Array: TypeAlias = Any
+    Frame: TypeAlias = Any
 
 
 class Decision(Enum):

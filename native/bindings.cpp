@@ -3,6 +3,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstring>
 #include <string>
 
@@ -133,9 +137,28 @@ class KeptSession final : public Session {
   }
   ~KeptSession() override {
     inner_.reset();  // before the bytes
+    for (const auto& [begin, size] : released_) mprotect(begin, size, PROT_READ | PROT_WRITE);
     const py::gil_scoped_acquire acquire;
     PyBuffer_Release(&view_);
   }
+
+  // Gives the pages that lie wholly within the ranges (offset, size) back to the system. Meant for weights that the
+  // runtime keeps a repacked copy of: reading them again ends the process rather than computing with other weights.
+  void release(const std::vector<std::pair<size_t, size_t>>& ranges) {
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t base = reinterpret_cast<uintptr_t>(view_.buf), length = static_cast<size_t>(view_.len);
+    for (const auto& [offset, size] : ranges) {
+      if (offset > length || size > length - offset) wrong("a range inside the model", std::to_string(offset));
+      const uintptr_t begin = (base + offset + page - 1) / page * page, end = (base + offset + size) / page * page;
+      if (end <= begin) continue;
+      void* at = reinterpret_cast<void*>(begin);
+      if (madvise(at, end - begin, MADV_DONTNEED) != 0 || mprotect(at, end - begin, PROT_NONE) != 0) {
+        throw RuntimeFailure(std::string("the system does not take pages back: ") + std::strerror(errno));
+      }
+      released_.emplace_back(at, end - begin);
+    }
+  }
+
   void* input() override { return inner_->input(); }
   void invoke() override { inner_->invoke(); }
   const void* output(size_t i) override { return inner_->output(i); }
@@ -149,6 +172,7 @@ class KeptSession final : public Session {
   }
 
   Py_buffer view_{};
+  std::vector<std::pair<void*, size_t>> released_;
   std::unique_ptr<Session> inner_;
 };
 
@@ -220,7 +244,6 @@ void bind_sessions(py::module_& m) {
                                for (const TensorInfo& t : s.output_infos()) out.append(tensor_dict(t));
                                return out;
                              })
-      .def("invoke", &Session::invoke, py::call_guard<py::gil_scoped_release>())
       .def("run", [](Session& s, const py::array& in) {
         const TensorInfo& info = s.input_info();
         const py::dtype type = info.type == ElementType::int8 ? py::dtype::of<int8_t>() : py::dtype::of<float>();
@@ -242,7 +265,8 @@ void bind_sessions(py::module_& m) {
       });
   py::class_<KeptSession, Session, std::shared_ptr<KeptSession>>(m, "LiteRtSession")
       .def(py::init<std::shared_ptr<LiteRtLibrary>, const py::buffer&, int>(), py::arg("library"), py::arg("model"),
-           py::arg("threads"));
+           py::arg("threads"))
+      .def("release", &KeptSession::release);
   py::class_<PythonSession, Session, std::shared_ptr<PythonSession>>(m, "PythonSession")
       .def(py::init<const py::dict&, const std::vector<py::dict>&, py::function>());
 }
@@ -256,6 +280,7 @@ void bind_pipeline(py::module_& m) {
         return std::make_unique<Pipeline>(std::move(detector), std::move(mesh), std::move(list));
       }))
       .def_property_readonly("dimension", &Pipeline::dimension)
+      .def("run_network", &Pipeline::run_network, py::call_guard<py::gil_scoped_release>())
       .def("detect",
            [](Pipeline& p, const py::object& frame) {
              const Image image = image_of(frame);
@@ -317,6 +342,7 @@ void bind_pipeline(py::module_& m) {
         std::memcpy(out.mutable_data(), crop.data(), crop.size());
         return out;
       });
+  m.def("check_frame", [](const py::object& frame) { image_of(frame); });
   m.def("keypoint_pose", [](const py::array& box, const py::array& keypoints) {
     const Pose pose = pose_of(detection_of(box, keypoints, 1.0));
     return py::make_tuple(pose.yaw, pose.pitch, pose.roll);

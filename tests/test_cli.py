@@ -91,9 +91,45 @@ def test_refused_samples_exit_with_one_and_say_why(options, capsys) -> None:
     assert json.loads(capsys.readouterr().out) == {"users": []}
 
 
-def test_unmeasured_target_is_refused(enrolled, capsys) -> None:
-    assert main(["verify", *enrolled, "--target-fmr", "0.5", portrait_file("obama_2012")]) == 2
-    assert "operating points" in capsys.readouterr().err
+def test_a_pipe_or_a_folder_as_picture_is_a_usage_error(enrolled, capsys, tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", tmp_path, "/dev/zero"):
+        assert main(["verify", *enrolled, str(path)]) == 2
+        assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "full"])
+def test_closed_or_full_streams_end_without_a_traceback(enrolled, stream) -> None:
+    command = [sys.executable, "-m", "facesdk", "verify", *enrolled, portrait_file("obama_2012")]
+    if stream == "stdin":
+        command = [*command[:4], "--vault", enrolled[1], portrait_file("obama_2012")]
+    redirect = {"stdin": "<&-", "stdout": ">&-", "full": "> /dev/full"}[stream]
+    shell = ["sh", "-c", f'"$@" {redirect}', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == {"stdin": 2, "stdout": 0, "full": 70}[stream], done.stderr
+
+
+def test_our_own_faults_exit_with_70(enrolled, capsys, monkeypatch) -> None:
+    from facesdk.verifier import FaceVerifier
+
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(FaceVerifier, "verify", broken)
+    assert main(["verify", *enrolled, "--json", portrait_file("obama_2012")]) == 70
+    assert json.loads(capsys.readouterr().out)["error"] == "ZeroDivisionError"
+
+
+def test_without_a_home_folder_only_the_vault_is_missing(monkeypatch, capsys) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert main(["models"]) == 0
+    assert main(["list"]) == 2
+    assert "--vault" in capsys.readouterr().err
 
 
 def test_passphrase_file(tmp_path, capsys) -> None:
@@ -185,6 +221,13 @@ def test_demo_passes_and_draws(tmp_path, capsys) -> None:
     assert "MATCH" in out
     with Image.open(picture) as image:
         assert image.size[0] > 1000
+
+
+def test_demo_says_json_and_names_a_picture_it_cannot_write(tmp_path, capsys) -> None:
+    assert main(["demo", "--json", "--picture", str(tmp_path / "none" / "x.png")]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["passed"] is False
+    assert any("cannot be written" in line for line in result["steps"])
 
 
 def test_demo_without_picture_writes_nothing(tmp_path) -> None:

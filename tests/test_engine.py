@@ -166,6 +166,23 @@ def test_one_engine_a_thread(engine: Engine) -> None:
     assert wrong == []
 
 
+def test_weights_given_back_lie_inside_the_model_and_are_not_needed(sface: Engine) -> None:
+    from facesdk.models import load_manifest, load_model
+    from facesdk.runtime import choose_runtime
+
+    entry = load_manifest().models["sface"]
+    assert sum(size for _, size in entry.packed) > 0.9 * entry.size
+    crop = np.random.default_rng(0).integers(-128, 128, (1, 112, 112, 3), np.int8)
+    session = choose_runtime("litert-native").make_session(load_model("sface"))
+    (before,) = session.run(crop)
+    session.release(entry.packed)
+    (after,) = session.run(crop)
+    assert np.array_equal(before, after)
+    for wrong in ([(0, entry.size + 1)], [(entry.size, 1)], [(2**63, 2**63)]):
+        with pytest.raises(ValueError, match="range inside the model"):
+            session.release(wrong)
+
+
 def test_missing_runtime_says_what_to_install() -> None:
     with pytest.raises(AcceleratorError, match="pip install"):
         Engine(runtime="tflite-runtime")

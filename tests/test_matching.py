@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesdk.errors import InputError
-from facesdk.matching import is_match, mean_direction, score
+from facesdk.matching import SHORTENING, fused_score, make_reference, mean_direction, score
 
 
 def unit(seed: int, dimension: int = 128) -> np.ndarray:
@@ -51,25 +51,38 @@ def test_opposite_samples_have_no_mean() -> None:
         mean_direction([])
 
 
+@given(st.lists(seeds, min_size=1, max_size=10, unique=True))
+def test_a_reference_is_the_mean_direction_shortened_as_samples_differ(many: list[int]) -> None:
+    vectors = [mean_direction([unit(0), unit(s)]) for s in many]
+    reference = make_reference(vectors)
+    spread = float(np.linalg.norm(np.mean(vectors, axis=0)))
+    np.testing.assert_allclose(reference, mean_direction(vectors) * spread**SHORTENING, atol=1e-6)
+    assert np.linalg.norm(reference) <= 1.0 + 1e-6
+    np.testing.assert_allclose(make_reference(vectors[:1]), vectors[0], atol=1e-6)
+
+
 def test_fusing_averages_scores_and_never_gains_by_repetition() -> None:
-    reference, near, far = unit(1), mean_direction([unit(1), unit(2)]), unit(3)
-    threshold = score(reference, near)
-    assert is_match(reference, [near], threshold=threshold)
-    assert is_match(reference, [near] * 5, threshold=threshold - 1e-6)
-    assert not is_match(reference, [near, far], threshold=threshold)
-    # Frames that each miss the threshold miss it together, however many there are.
-    other = mean_direction([unit(1), unit(5)])
-    above = max(score(reference, near), score(reference, other)) + 1e-4
-    assert not is_match(reference, [near, other] * 8, threshold=above)
-    assert is_match(reference, [mean_direction([near, other])], threshold=above)
+    reference, near, other, far = (
+        unit(1),
+        mean_direction([unit(1), unit(2)]),
+        mean_direction([unit(1), unit(5)]),
+        unit(3),
+    )
+    alone = score(reference, near)
+    assert fused_score(reference, [near]) == alone
+    assert fused_score(reference, [near] * 5) == pytest.approx(alone)
+    assert fused_score(reference, [near, far]) == pytest.approx((alone + score(reference, far)) / 2)
+    # The mean direction of two frames would score higher than either.
+    best = max(alone, score(reference, other))
+    assert fused_score(reference, [near, other]) <= best < score(reference, mean_direction([near, other]))
 
 
-def test_nan_never_matches() -> None:
+def test_nan_is_refused() -> None:
     broken = unit(1).copy()
     broken[3] = np.nan
-    assert is_match(unit(1), [unit(1)], threshold=0.9)
+    assert fused_score(unit(1), [unit(1)]) == pytest.approx(1.0)
     for reference, probe in ((unit(1), broken), (broken, unit(1)), (broken, broken)):
         with pytest.raises(InputError, match="finite"):
-            is_match(reference, [probe], threshold=-1.0)
+            fused_score(reference, [probe])
     with pytest.raises(InputError):
-        is_match(unit(1), [], threshold=-1.0)
+        fused_score(unit(1), [])

@@ -37,7 +37,8 @@ def test_shipped_files_are_the_manifest_s() -> None:
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "missing", "empty", "folder"])
 def test_damaged_models_are_refused(copy: Path, damage: str) -> None:
     manifest = load_manifest(copy)
-    assert load_model("face_mesh", manifest)
+    before = load_model("face_mesh", manifest)
+    untouched = bytes(before)
     path = copy / "face_mesh.tflite"
     data = bytearray(path.read_bytes())
     if damage == "flip":
@@ -55,6 +56,7 @@ def test_damaged_models_are_refused(copy: Path, damage: str) -> None:
             path.mkdir()
     with pytest.raises(ModelIntegrityError, match="face_mesh"):
         load_model("face_mesh", manifest)
+    assert bytes(before) == untouched
 
 
 @pytest.mark.parametrize("text", ["", "not toml [", "format = 2", "format = 1\n[models.x]\nfile = 'x'"])
@@ -75,6 +77,18 @@ def test_operating_points_hold_what_they_say() -> None:
         ordered = sorted(points, key=lambda p: p.target_fmr)
         assert [p.threshold for p in ordered] == sorted((p.threshold for p in points), reverse=True)
         assert all(0 < p.threshold < 1 for p in points)
+
+
+def test_operating_points_of_other_models_are_not_used(copy: Path) -> None:
+    assert load_manifest(copy).embedder("sface").operating_points
+    text = (copy / "manifest.toml").read_text()
+    sface = load_manifest().models["sface"].sha256
+    (copy / "manifest.toml").write_text(text.replace(f'sha256 = "{sface}"', f'sha256 = "{"0" * 64}"'))
+    load_manifest.cache_clear()
+    changed = load_manifest(copy)
+    assert changed.embedder("sface").operating_points == ()
+    assert changed.embedder("joint").operating_points == ()
+    assert len(changed.embedder("mobilefacenet").operating_points) == 4
 
 
 def test_policy_takes_measured_targets_only() -> None:

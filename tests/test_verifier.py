@@ -120,6 +120,11 @@ def test_several_faces_are_refused_at_enrollment(verifier: FaceVerifier) -> None
 def test_two_people_are_not_enrolled_as_one(verifier: FaceVerifier) -> None:
     with pytest.raises(EnrollmentError, match="not the same person"):
         verifier.enroll("owner", [portrait("obama_2012"), portrait("sunak")])
+    mixed = [portrait(n) for n in (*OBAMA, "ardern_2018", "ardern_2022", "sunak")]
+    with pytest.raises(EnrollmentError, match="not the same person"):
+        verifier.enroll("owner", mixed)
+    with pytest.raises(EnrollmentError, match="not the same person"):
+        verifier.enroll("owner", [portrait(n) for n in ("obama_2005", "obama_2012", "ardern_2018", "ardern_2022")])
     with pytest.raises(EnrollmentError, match="picture 3: not the same person"):
         verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2012"), portrait("biden")])
     assert verifier.users() == []
@@ -150,9 +155,18 @@ def test_samples_and_their_mean_are_kept_and_nothing_else(enrolled: FaceVerifier
     mean = record.samples.mean(axis=0)
     np.testing.assert_allclose(record.references, mean / np.linalg.norm(mean), atol=1e-6)
     assert record.model_ids == enrolled.engine.model_ids
+    assert len(record.model_ids) == 4  # detector, mesh, two networks
     assert {f.name for f in dataclasses.fields(record)} == {
         "user", "embedder", "model_ids", "references", "samples", "created_unix_s", "generation", "consent",
     }  # fmt: skip
+
+
+def test_an_existing_folder_becomes_private(verifier: FaceVerifier) -> None:
+    verifier._vault._path.mkdir(mode=0o755)
+    verifier._vault._path.chmod(0o755)
+    verifier.enroll("owner", portrait("obama_2012"))
+    assert verifier._vault._path.stat().st_mode & 0o777 == 0o700
+    assert {p.stat().st_mode & 0o777 for p in verifier._vault._path.iterdir()} == {0o600}
 
 
 def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
@@ -174,13 +188,16 @@ def test_engine_follows_the_template_when_none_is_given(tmp_path, key_file, sfac
     FaceVerifier(tmp_path / "v", key_file=key_file, engine=sface).enroll("owner", portrait("obama_2012"))
     chosen = FaceVerifier(tmp_path / "v", key_file=key_file)
     assert chosen.verify("owner", portrait("obama_2009"))
-    assert chosen.engine.embedder == "sface"
+    chosen.enroll("other", portrait("sunak"))
+    assert chosen._vault.get("other").embedder == "joint"
+    assert chosen.verify("other", portrait("sunak"))
+    assert chosen.verify("owner", portrait("obama_2009"))
 
 
 def test_another_model_file_is_a_mismatch(enrolled: FaceVerifier) -> None:
     record = enrolled._vault.get("owner")
     enrolled._vault.put(dataclasses.replace(record, model_ids=("0" * 64, *record.model_ids[1:])), replace=True)
-    with pytest.raises(EngineMismatchError, match="another version"):
+    with pytest.raises(EngineMismatchError, match="other models"):
         enrolled.verify("owner", portrait("obama_2012"))
 
 

@@ -84,6 +84,8 @@ def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
         if stat.S_IMODE(status.st_mode) & 0o022:
             mode = stat.S_IMODE(status.st_mode)
             raise StoreError(f"others can write to the folder {path} (mode {mode:04o}): run `chmod 700 {path}`")
+        if create and stat.S_IMODE(status.st_mode) & 0o077:
+            os.fchmod(descriptor, 0o700)  # a folder made beforehand with the usual mode would show who is enrolled
         yield descriptor
     finally:
         os.close(descriptor)

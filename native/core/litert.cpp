@@ -269,7 +269,7 @@ LiteRtLibrary::LiteRtLibrary(const std::string& path) {
 #define X(name) resolve(handle_, "LiteRt" #name, api_->name);
   FACESDK_LITERT_DESTRUCTORS(X)
 #undef X
-  // CPU only (no probing for GPUs), and no log lines.
+  // CPU only (no probing for GPUs), and none of LiteRT's log lines; XNNPACK's one line on stderr has no switch.
   const EnvironmentOption options[] = {{kOptionAccelerators, {kAnyInt, kCpu}}, {kOptionLogSeverity, {kAnyInt, kSilent}}};
   check(api_->CreateEnvironment(2, options, &environment_), "CreateEnvironment");
 }

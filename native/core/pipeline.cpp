@@ -233,6 +233,14 @@ void Pipeline::run_embedder(size_t index, float* out) {
   for (size_t i = 0; i < n; ++i) out[i] *= factor;
 }
 
+void Pipeline::run_network(size_t index) {
+  const std::lock_guard lock(mutex_);
+  Session* session = index == 0 ? detector_.get() : index == 1 ? mesh_.get() : nullptr;
+  if (index >= 2 && index - 2 < embedders_.size()) session = embedders_[index - 2].session.get();
+  if (session == nullptr) throw RuntimeFailure("this pipeline has no network " + std::to_string(index));
+  session->invoke();
+}
+
 std::vector<uint8_t> Pipeline::crop(const Image& frame, const Detection& face) {
   const std::lock_guard lock(mutex_);
   Sample sample{find_mesh_locked(frame, face), {}, 0, {}};

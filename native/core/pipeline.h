@@ -71,6 +71,9 @@ class Pipeline {
   // The aligned crop that embed() would look at, 112 x 112 x 3; empty where it has no points to align by.
   std::vector<uint8_t> crop(const Image& frame, const Detection& face);
 
+  // Runs one network alone on what its input holds: 0 the detector, 1 the mesh, then the embedders. For timing.
+  void run_network(size_t index);
+
   size_t dimension() const { return dimension_; }
 
  private:
