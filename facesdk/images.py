@@ -89,6 +89,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _flattened(image: Image.Image) -> Image.Image:
     """RGB; transparency over white, 16-bit gray brought to 8."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image  # convert() would copy it
     from PIL import Image
 
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):

@@ -192,7 +192,8 @@ def _manifest(config: dict, files: dict[str, bytes]) -> str:
             f'origin = "{package["registry"]}: {about["package"]} {package["version"]}, {about["member"]}"',
             f'origin_sha256 = "{about["sha256"]}"', f'licence = "{about["licence"]}"',
             f"normalization = {{ mean = {norm['mean']}, scale = {norm['scale']} }}  # input = (byte - mean) / scale",
-            f"packed = {_packed(model)}", f"input = {_tensor(source)}", "outputs = [", *(f"  {_tensor(t)}," for t in targets), "]",
+            f"packed = {_packed(model)}", f"input = {_tensor(source)}",
+            "outputs = [", *(f"  {_tensor(t)}," for t in targets), "]",
         ]  # fmt: skip
     for name, about in config["embedders"].items():
         models = ", ".join(f'"{m}"' for m in about["models"])
