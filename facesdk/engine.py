@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
+from facesdk.digest import sha256
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
 from facesdk.runtime import Runtime, open_runtime
@@ -88,7 +88,7 @@ class Engine:
 
             self._mediapipe = MediaPipeDetector()
             # A template made with another detector's boxes is not quite comparable: its id takes BlazeFace's place.
-            detector_id = hashlib.sha256(f"mediapipe {self._mediapipe.version}".encode()).hexdigest()
+            detector_id = sha256(f"mediapipe {self._mediapipe.version}".encode()).hex()
             self.model_ids = (detector_id, *self.model_ids[1:])
 
     def __repr__(self) -> str:

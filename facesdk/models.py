@@ -5,7 +5,6 @@ Nothing else opens a model.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import sys
@@ -14,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from facesdk.digest import sha256
 from facesdk.errors import InputError, ModelIntegrityError
 
 if sys.version_info >= (3, 11):
@@ -158,7 +158,8 @@ def load_model(name: str, manifest: Manifest | None = None) -> mmap.mmap:
                 filled += count
     except OSError as error:
         raise ModelIntegrityError(f"model {path} cannot be read ({error.strerror}): {hint}") from error
-    found = hashlib.sha256(data).hexdigest()
+    found = sha256(view).hex()
+    view.release()
     if found != entry.sha256:
         raise ModelIntegrityError(f"model {path} should have sha256 {entry.sha256} and has {found}: {hint}")
     return data

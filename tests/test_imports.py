@@ -31,7 +31,7 @@ ROWS = [
     },
     {"models", "runtime"},
     {"_core"},
-    {"types", "errors"},
+    {"types", "errors", "digest"},
 ]
 # policy is asked by quality, images are read by camera, matching's scores are what evaluation shows.
 SAME_ROW = {("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector")}

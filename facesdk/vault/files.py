@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -172,7 +171,7 @@ def replace_file(folder: int, name: str, content: bytes) -> None:
     An OSError leaves the old file and no temporary one, except from the last step, the fsync of the folder: then the
     new file is in place, and may not be after a power cut. Call it under the lock.
     """
-    temporary = _TEMP_PREFIX + secrets.token_hex(16)
+    temporary = _TEMP_PREFIX + os.urandom(16).hex()
     _write_new(temporary, content, folder)
     try:
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError, StoreVersionError
 from facesdk.vault import crypto
 from facesdk.vault.keys import SALT_SIZE, Kdf, KeyKind, KeySource
@@ -61,7 +60,7 @@ def seal(record: Record, key: KeySource, *, entropy: Callable[[int], bytes] = os
     wrapped = crypto.seal(wrapping_key, data_key, nonce=wrap_nonce, aad=binding)
     payload = payload_bytes(record)
     checked = binding + _WRAP.pack(wrap_nonce, wrapped, payload_nonce, len(payload) + _TAG_SIZE)
-    header = checked + hashlib.sha256(checked).digest()
+    header = checked + sha256(checked)
     return header + crypto.seal(data_key, payload, nonce=payload_nonce, aad=header)
 
 
@@ -80,7 +79,7 @@ def unseal(data: bytes, key: KeySource, *, user: str) -> Record:
             f"the file of {user!r} is sealed with a {header.kdf.kind.label}: give that, not a {key.kind.label}"
         )
     wrapping_key, key_check = _split(key.derive(header.kdf))
-    if not hmac.compare_digest(key_check, header.key_check):
+    if not crypto.equal(key_check, header.key_check):
         raise KeyUnavailableError(f"wrong key: the file of {user!r} was sealed with another {key.kind.label}")
     try:
         data_key = crypto.unseal(wrapping_key, header.wrapped_key, nonce=header.wrap_nonce, aad=data[: _BINDING.size])
@@ -134,7 +133,7 @@ def _check_frame(data: bytes) -> None:
             )
     if len(data) < HEADER_SIZE:
         raise StoreIntegrityError(f"the file was cut off after {len(data)} bytes: {_ADVICE}")
-    if hashlib.sha256(data[:_CHECKED_SIZE]).digest() != data[_CHECKED_SIZE:HEADER_SIZE]:
+    if sha256(data[:_CHECKED_SIZE]) != data[_CHECKED_SIZE:HEADER_SIZE]:
         raise StoreIntegrityError(f"the header of the file is damaged: {_ADVICE}")
     if version != VERSION:
         raise StoreIntegrityError(f"the file has format version {version}, which never existed")
