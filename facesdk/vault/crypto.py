@@ -56,7 +56,7 @@ def hkdf_sha256(secret: bytes, salt: bytes, *, info: bytes, size: int) -> bytes:
 def equal(a: bytes, b: bytes) -> bool:
     """Whether two byte strings are the same, looking at every byte wherever they differ.
 
-    Written out, because hmac.compare_digest and cryptography's bytes_eq both bring the second OpenSSL of digest.py along.
+    Written out: hmac.compare_digest and cryptography's bytes_eq both bring the second OpenSSL of digest.py along.
     """
     difference = len(a) ^ len(b)
     for x, y in zip(a, b, strict=False):
