@@ -33,11 +33,12 @@ class Demo:
         self.failed: list[str] = []
 
     def step(self, text: str, work: Callable[[], T]) -> T:
-        """The result of work, its time said."""
+        """The result of work, its time said, also where it ends in an error."""
         start = time.perf_counter()
-        result = work()
-        self._say(f"{(time.perf_counter() - start) * 1e3:9.1f} ms  {text}")
-        return result
+        try:
+            return work()
+        finally:
+            self._say(f"{(time.perf_counter() - start) * 1e3:9.1f} ms  {text}")
 
     def expect(self, condition: bool, text: str) -> None:
         """Says what came, and remembers it if it is not what must come."""
@@ -74,8 +75,9 @@ def run_demo(say: Callable[[str], None], *, picture: Path | None = None) -> bool
 
 
 def _enroll(demo: Demo, verifier: FaceVerifier, frames: dict[str, Frame]) -> None:
+    mixed = [frames[OWNER[0]], frames[OTHERS[1]]]
     try:
-        verifier.enroll("owner", [frames[OWNER[0]], frames[OTHERS[1]]])
+        demo.step("try to enroll two different people as one", lambda: verifier.enroll("owner", mixed))
         demo.expect(False, "two different people were enrolled as one")
     except EnrollmentError:
         demo.expect(True, "two different people are not enrolled as one")
