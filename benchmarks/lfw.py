@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+from readme import write_between_markers
 
 from facesdk import Engine
 from facesdk.evaluation import vector
@@ -284,14 +285,6 @@ def operating_points(results: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_between(path: Path, name: str, text: str) -> None:
-    """Replaces what stands between the markers of this name in a Markdown file."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    content = path.read_text()
-    head, rest = content.split(begin)
-    path.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
-
-
 def main() -> int:
     """Measures, prints, and with --write updates README.md and the manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -308,7 +301,7 @@ def main() -> int:
         manifest = ROOT / "models" / "manifest.toml"
         text = manifest.read_text().split(MARKER)[0].rstrip("\n")
         manifest.write_text(f"{text}\n\n{operating_points(results)}")
-        write_between(ROOT / "README.md", "lfw", table(results, photos.missed, photos.refused))
+        write_between_markers(ROOT / "README.md", "lfw", table(results, photos.missed, photos.refused))
     return 0
 
 

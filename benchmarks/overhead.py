@@ -11,6 +11,8 @@ import platform
 import sys
 from pathlib import Path
 
+from readme import write_between_markers
+
 from facesdk import Engine
 from facesdk.bench import run_bench
 from facesdk.models import load_manifest
@@ -41,9 +43,7 @@ def main() -> int:
     text = table(rows)
     print(text)
     if arguments.write:
-        begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
-        head, rest = arguments.write.read_text().split(begin)
-        arguments.write.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+        write_between_markers(arguments.write, "bench", text)
     return 0
 
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(HERE / "peers"))
 
 from contestants import CONTESTANTS, ROOT, Contestant, Installed, NotMeasured, prepare  # noqa: E402
 from measure import Probes, Row, enroll, measure_cold, measure_imports, measure_warm  # noqa: E402
-from report import as_json, to_markdown, write_between_markers  # noqa: E402
+from readme import write_between_markers  # noqa: E402
+from report import as_json, to_markdown  # noqa: E402
 
 
 def main() -> int:
@@ -47,7 +48,7 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps(as_json(rows), indent=1) + "\n", encoding="utf-8")
     if args.write:
-        write_between_markers(args.write, table)
+        write_between_markers(args.write, "peers", table)
     return 0
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from measure import ENROLLED, WARM_UPS, Row
 
-BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 HEADINGS = (
     "",
     "file to decision, ms",
@@ -145,12 +144,3 @@ def machine() -> str:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
     return f"{model}, {len(os.sched_getaffinity(0))} cores"
-
-
-def write_between_markers(path: Path, text: str) -> None:
-    """Replace what stands between the two markers of a file. Raises ValueError when they are not there once each."""
-    content = path.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
-        raise ValueError(f"expected one {BEGIN} followed by one {END} in {path}")
-    head, rest = content.split(BEGIN)
-    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
