@@ -10,9 +10,9 @@ ParallelCompile("NPY_NUM_BUILD_JOBS", default=0).install()
 
 core = Pybind11Extension(
     "facesdk._core",
-    ["native/bindings.cpp", *sorted(glob("native/core/*.cpp"))],
+    sorted(glob("native/*.cpp") + glob("native/core/*.cpp")),
     include_dirs=["native"],
-    depends=sorted(glob("native/core/*.h")),
+    depends=sorted(glob("native/*.h") + glob("native/core/*.h")),
     cxx_std=20,
     # No contraction: every kernel variant must give the scalar one's bits.
     extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-fvisibility=hidden"],

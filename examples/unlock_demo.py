@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from facesdk import Decision, FaceVerifier
+from facesdk import FaceVerifier
 from facesdk.camera import open_source
-from facesdk.errors import KeyUnavailableError
-from facesdk.vault import PassphraseKey, Vault
+from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError
+from facesdk.vault.passphrase import read_passphrase
 
-ATTEMPTS = 5  # failures before the passphrase is asked for
 ABSENT_S = 3.0  # locked again when the owner was not seen for so long
 
 
@@ -29,32 +28,35 @@ def bursts(source: str, size: int) -> Iterator[tuple[float, list]]:
             yield group[-1].time_s, [frame.image for frame in group]
 
 
-def passphrase_opens(arguments: argparse.Namespace) -> bool:
-    """Asks once for the passphrase; True if it opens the template."""
+def look(user: str, verifier: FaceVerifier, frames: list) -> tuple[bool, str]:
+    """Whether the owner is there, and what to say if not. The verifier counts the attempts and forgets its key."""
     try:
-        Vault(arguments.vault, PassphraseKey(getpass.getpass())).get(arguments.user)
+        outcome = verifier.verify(user, frames, camera="unlock demo")
+        return bool(outcome), outcome.guidance.value or "not recognized"
+    except (LockedOutError, PassphraseRequiredError) as why:
+        print(why, flush=True)
+    try:
+        verifier.unlock(user, passphrase=getpass.getpass())
+        return True, ""
     except (KeyUnavailableError, EOFError):
-        return False
-    return True
+        return False, "the passphrase is needed"
 
 
 def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[str]:
     """What happens: "unlock", "lock", or a sentence for the person. Ends locked, whatever ends it."""
-    unlocked, failures, last_seen = False, 0, 0.0
+    unlocked, last_seen = False, 0.0
     try:
         for now, frames in bursts(arguments.source, size=3):
-            outcome = verifier.verify(arguments.user, frames)
-            if outcome or (failures >= ATTEMPTS and passphrase_opens(arguments)):
-                failures, last_seen = 0, now
+            there, hint = look(arguments.user, verifier, frames)
+            if there:
                 if not unlocked:
-                    unlocked = True
                     yield "unlock"
-            elif unlocked and now - last_seen > ABSENT_S:
+                unlocked, last_seen = True, now
+            elif not unlocked:
+                yield hint
+            elif now - last_seen > ABSENT_S:
                 unlocked = False
                 yield "lock"
-            elif not unlocked and outcome.decision is Decision.NON_MATCH:
-                failures += 1
-                yield "the passphrase is needed" if failures >= ATTEMPTS else "not recognized"
     finally:
         if unlocked:
             yield "lock"
@@ -68,12 +70,11 @@ def main() -> None:
     parser.add_argument("--passphrase-file", type=Path)
     arguments = parser.parse_args()
     secret = arguments.passphrase_file
-    key = PassphraseKey.from_file(secret) if secret else PassphraseKey(getpass.getpass())
-    for event in events(arguments, FaceVerifier(arguments.vault, key=key)):
+    verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else getpass.getpass())
+    for event in events(arguments, verifier):
         print(event, flush=True)
         if event in ("unlock", "lock"):
             subprocess.run(shlex.split(getattr(arguments, event)), check=True)
 
 
-if __name__ == "__main__":
-    main()
+main()

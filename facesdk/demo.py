@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from facesdk.engine import Engine
-from facesdk.errors import EnrollmentError, KeyUnavailableError, StoreIntegrityError
+from facesdk.errors import EnrollmentError, KeyUnavailableError, LockedOutError, StoreIntegrityError
 from facesdk.images import load_rgb
 from facesdk.types import Decision
 from facesdk.verifier import FaceVerifier
@@ -88,9 +88,17 @@ def _enroll(demo: Demo, verifier: FaceVerifier, frames: dict[str, Frame]) -> Non
 def _verify(demo: Demo, verifier: FaceVerifier, frames: dict[str, Frame]) -> None:
     outcome = demo.step("verify a photograph of 2012", lambda: verifier.verify("owner", frames[LATER]))
     demo.expect(bool(outcome), f"{outcome.decision.name}: {outcome.reason}")
-    for name in OTHERS:
+    for name in OTHERS[:-1]:
         outcome = demo.step(f"verify {name}", lambda name=name: verifier.verify("owner", frames[name]))  # type: ignore[misc]
         demo.expect(outcome.decision is Decision.NON_MATCH, f"{outcome.decision.name}: {outcome.reason}")
+    try:
+        demo.step(f"verify {OTHERS[-1]}, the sixth stranger", lambda: verifier.verify("owner", frames[OTHERS[-1]]))
+        demo.expect(False, "a sixth attempt was allowed at once")
+    except LockedOutError as error:
+        demo.expect(True, f"refused: {error}")
+    demo.step("the passphrase ends the wait", lambda: verifier.unlock("owner", passphrase=PASSPHRASE))
+    outcome = demo.step("verify the owner again", lambda: verifier.verify("owner", frames[LATER]))
+    demo.expect(bool(outcome), f"{outcome.decision.name}: {outcome.reason}")
 
 
 def _attack(demo: Demo, verifier: FaceVerifier, vault: Path, probe: Frame) -> None:

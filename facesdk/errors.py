@@ -75,6 +75,10 @@ class StoreIntegrityError(FaceSdkError):
     """A sealed file is damaged, truncated, foreign or was altered; nothing in it can be trusted."""
 
 
+class RollbackError(StoreIntegrityError):
+    """A genuine but older sealed file was put back: its generation is not the one that the key's counter holds."""
+
+
 class StoreVersionError(FaceSdkError):
     """A sealed file was written in a format version this release does not read."""
 

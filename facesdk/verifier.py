@@ -7,16 +7,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesdk import matching
+from facesdk import _core, matching
 from facesdk.engine import Engine
-from facesdk.errors import EngineMismatchError, EnrollmentError, FaceSdkError, InputError
+from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError
 from facesdk.images import load_rgb
 from facesdk.models import load_manifest
-from facesdk.policy import Policy
+from facesdk.policy import PRESETS, Policy
 from facesdk.quality import Refusal, assess
 from facesdk.types import Decision, Features, Guidance, Outcome
-from facesdk.vault import KeyFileKey, KeySource, PassphraseKey, Record, Vault
-from facesdk.vault.store import already_enrolled
+from facesdk.vault import (
+    Keeper,
+    KeyFileKey,
+    KeyKind,
+    KeyProvider,
+    KeyringSessions,
+    PassphraseKey,
+    ProcessSessions,
+    Record,
+    Template,
+    Vault,
+)  # fmt: skip
+from facesdk.vault.attempts import Reason, Required
+from facesdk.vault.keeper import already_enrolled
 
 if TYPE_CHECKING:
     from facesdk.types import Frame
@@ -50,9 +62,14 @@ class FaceVerifier:
     """Verifies one person at a time against the sealed template under that person's name.
 
     vault: folder of the sealed files, made if missing. Give one of passphrase, key_file (a path, for development) and
-    key (a source of keys from facesdk.vault). There is no way to search for a face among several users. Pictures are
-    paths, or arrays as Engine takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a
-    key file that cannot be used.
+    key (a provider from facesdk.vault). The opened key stays in locked memory of this object, and is opened when first
+    needed; keyring=True keeps it in the kernel's keyring instead, for all programs of this user, and then a key is
+    needed only to enroll and to unlock. There is no way to search for a face among several users. Pictures are paths,
+    or arrays as Engine takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a key file
+    that cannot be used.
+
+    The face works only while the key is open. policy.attempts says when it is forgotten: then verify raises
+    PassphraseRequiredError until unlock() is given the passphrase again.
     """
 
     def __init__(
@@ -61,17 +78,22 @@ class FaceVerifier:
         *,
         passphrase: str | bytes | None = None,
         key_file: Path | str | None = None,
-        key: KeySource | None = None,
+        key: KeyProvider | None = None,
+        keyring: bool = False,
         policy: Policy | None = None,
         engine: Engine | None = None,
     ) -> None:
-        if sum(given is not None for given in (passphrase, key_file, key)) != 1:
-            raise InputError("give exactly one of passphrase, key_file and key")
+        given = sum(value is not None for value in (passphrase, key_file, key))
+        if given > 1 or (given == 0 and not keyring):
+            raise InputError("give exactly one of passphrase, key_file and key (none is needed with keyring=True)")
         if passphrase is not None:
             key = PassphraseKey(passphrase)
         elif key_file is not None:
             key = KeyFileKey(key_file)
-        self._vault = Vault(Path(vault), key)
+        self._key = key
+        folder = Path(vault)
+        self._keeper = Keeper(Vault(folder), KeyringSessions(folder) if keyring else ProcessSessions())
+        self._keyring = keyring
         self.policy = policy or Policy()
         self._given = engine
         self._made: dict[str, Engine] = {}
@@ -83,6 +105,11 @@ class FaceVerifier:
     def engine(self) -> Engine:
         """The engine that enrolls: the one given, or one with the defaults, made when first needed."""
         return self._engine_for(DEFAULT_EMBEDDER)
+
+    @property
+    def keeper(self) -> Keeper:
+        """The keys and files behind this: state, audit, rekey, renew, export and import of one user at a time."""
+        return self._keeper
 
     def _engine_for(self, embedder: str) -> Engine:
         """The engine given, or else one of this embedder."""
@@ -96,81 +123,145 @@ class FaceVerifier:
         """Seals a template of this user from one to ten pictures of one face; the pictures themselves are not kept.
 
         The caller must have the person's consent; `consent` says in a few words how it was given and is sealed too.
-        Raises EnrollmentError (a reason for each refused picture; nothing is stored), AlreadyEnrolledError without
-        replace=True, and the vault's errors.
+        The key is open afterwards. Raises EnrollmentError (a reason for each refused picture; nothing is stored),
+        AlreadyEnrolledError without replace=True, and the vault's errors.
         """
         frames = _frames(images, at_most=MAX_SAMPLES)
-        generation = 1
-        if self._vault.exists(user):
-            if not replace:
-                raise already_enrolled(user)
-            generation = self._generation_after(user)
+        key = self._needed_key()
+        if not replace and self._keeper.vault.exists(user):
+            raise already_enrolled(user)
         samples = self._samples(frames)
         vectors = matching.vectors_of(samples)
         import numpy as np
 
         record = Record(
             user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids,
-            references=matching.mean_direction(vectors), samples=np.stack(vectors),
-            created_unix_s=int(time.time()), generation=generation, consent=consent,
+            reference=matching.make_reference(vectors), samples=np.stack(vectors), created_unix_s=int(time.time()),
+            consent=consent,
         )  # fmt: skip
-        self._vault.put(record, replace=replace)
+        try:
+            self._keeper.enroll(record, key, replace=replace, rules=self.policy.attempts, label=self._label())
+        finally:
+            for array in (record.reference, record.samples, *vectors):
+                _core.wipe(array)
 
-    def verify(self, user: str, images: Any) -> Outcome:
+    def verify(self, user: str, images: Any, *, camera: str = "files") -> Outcome:
         """Whether the face in one picture, or in several of one moment, is this user's.
 
-        Raises NotEnrolledError, EngineMismatchError, KeyUnavailableError and the vault's errors: whatever stops the
-        decision. What the person in front of the camera can cause is an Outcome.
+        camera: a short name for the audit log. Raises PassphraseRequiredError and LockedOutError where the policy's
+        attempt rules say so, NotEnrolledError, EngineMismatchError, KeyUnavailableError and the vault's errors:
+        whatever stops the decision. What the person in front of the camera can cause is an Outcome.
         """
         frames = _frames(images, at_most=MAX_FRAMES)
-        record = self._vault.get(user)
-        engine = self._matching_engine(record)
-        threshold = self.policy.operating_point(record.embedder).threshold
+        try:
+            return self._verify(user, frames, camera)
+        except PassphraseRequiredError:
+            if self._key is not None and not self._keyring:
+                self._key.forget()
+            raise
+
+    def _verify(self, user: str, frames: list[Any], camera: str) -> Outcome:
+        self._open_first(user)
+        with self._keeper.opened(user) as template:
+            generation = template.generation
+            engine = self._matching_engine(template)
+        threshold = self.policy.operating_point(engine.embedder).threshold
         start = time.perf_counter()
-        usable: list[Features] = []
-        refusal: Refusal | None = None
-        for image in frames:
-            features, faces = engine.observe(_frame(image))
-            refused = assess(features, len(faces), self.policy, enrolling=False)
-            if refused is None and features is not None:
-                usable.append(features)
-            refusal = refused or refusal
-        if usable:
-            reference = matching.make_reference(list(record.samples))
-            match = matching.fused_score(reference, matching.vectors_of(usable)) >= threshold
-            refusal = None
-        elapsed_ms = (time.perf_counter() - start) * 1e3
-        if refusal is not None or not usable:
-            assert refusal is not None
+        usable, refusal = self._usable(frames, engine)
+        if not usable:
+            elapsed_ms = (time.perf_counter() - start) * 1e3
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
+        probes = matching.vectors_of(usable)
+
+        def compare(template: Template) -> bool:
+            return matching.fused_score(template.reference, template.turned(probes)) >= threshold
+
+        try:
+            match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label())
+        finally:
+            for probe in probes:
+                _core.wipe(probe)
+        elapsed_ms = (time.perf_counter() - start) * 1e3
         if match:
             return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, elapsed_ms)
         return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
 
+    def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
+        """Opens the user's key: with what is given here, or else with the key that this object was made with.
+
+        KeyUnavailableError for a wrong one, PassphraseRequiredError where this object's own was forgotten (after a
+        lock, panic or too many failures). RollbackError, StoreIntegrityError, NotEnrolledError.
+        """
+        if passphrase is not None:
+            if key is not None or (self._key is not None and self._key.kind is not KeyKind.PASSPHRASE):
+                raise InputError("this template is not opened by a passphrase alone: give key=")
+            key = PassphraseKey(passphrase)
+        key = key or self._needed_key()
+        self._keeper.unlock(
+            user, key, rules=self.policy.attempts, reference_of=matching.make_reference, label=self._label()
+        )
+        self._key = key
+
+    def lock(self, user: str) -> None:
+        """Forgets the user's key, and the passphrase that this object was made with."""
+        self._keeper.lock(user)
+        if self._key is not None:
+            self._key.forget()
+
+    def panic(self) -> None:
+        """Forgets every key of the vault, and the passphrase that this object was made with, at once."""
+        if self._key is not None:
+            self._key.forget()
+        self._keeper.panic()
+
     def remove(self, user: str) -> None:
-        """Destroys the user's template: the wrapped key is overwritten, then the file deleted. NotEnrolledError."""
-        self._vault.remove(user)
+        """Destroys the user's template, key and audit log; needs no key. NotEnrolledError."""
+        self._keeper.remove(user, self._key)
 
     def users(self) -> list[str]:
         """Names with a template in this vault, sorted."""
-        return self._vault.users()
+        return self._keeper.vault.users()
 
-    def _matching_engine(self, record: Record) -> Engine:
-        known = self._given is not None or record.embedder in load_manifest().embedders
-        engine = self._engine_for(record.embedder) if known else self.engine
-        if (record.embedder, record.model_ids) != (engine.embedder, engine.model_ids):
-            same = record.embedder == engine.embedder
-            what = (
-                "other models or another detector" if same else f"embedder {record.embedder!r}, not {engine.embedder!r}"
-            )
-            raise EngineMismatchError(f"{record.user!r} was enrolled with {what}: use that engine, or enroll again")
+    def _needed_key(self) -> KeyProvider:
+        if self._key is None:
+            raise InputError("a passphrase, key file or other key is needed for this: none was given")
+        return self._key
+
+    def _open_first(self, user: str) -> None:
+        """Opens the key with this object's own if nothing has opened it since the program (or machine) started."""
+        if self._key is not None:
+            state, _ = self._keeper.state(user)
+            if isinstance(state, Required) and state.reason is Reason.NOT_UNLOCKED:
+                self.unlock(user)
+
+    def _label(self) -> str:
+        """The policy as the audit log names it."""
+        rules = self.policy.attempts
+        name = next((name for name, preset in PRESETS.items() if preset == rules), "custom")
+        return f"{name} {self.policy.target_fmr:g}"
+
+    def _matching_engine(self, template: Template) -> Engine:
+        known = self._given is not None or template.embedder in load_manifest().embedders
+        engine = self._engine_for(template.embedder) if known else self.engine
+        if (template.embedder, template.model_ids) != (engine.embedder, engine.model_ids):
+            same = template.embedder == engine.embedder
+            other = f"embedder {template.embedder!r}, not {engine.embedder!r}"
+            what = "other models or another detector" if same else other
+            raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
         return engine
 
-    def _generation_after(self, user: str) -> int:
-        try:
-            return self._vault.get(user).generation + 1
-        except FaceSdkError:  # sealed with a key since changed, or damaged: replacing it is how that is mended
-            return 1
+    def _usable(self, frames: list[Any], engine: Engine) -> tuple[list[Features], Refusal]:
+        """Features of the frames that are good enough, and the last refusal (of meaning where there are none)."""
+        usable: list[Features] = []
+        refusal = Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
+        for image in frames:
+            features, faces = engine.observe(_frame(image))
+            refused = assess(features, len(faces), self.policy, enrolling=False)
+            if refused is not None:
+                refusal = refused
+            elif features is not None:
+                usable.append(features)
+        return usable, refusal
 
     def _samples(self, frames: list[Any]) -> list[Features]:
         samples: list[Features] = []

@@ -1,4 +1,4 @@
-// The only file that knows both Python and the core: checks arguments, releases the GIL, calls.
+// Knows both Python and the core, with bindings_secret.cpp: checks arguments, releases the GIL, calls.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 
+#include "bindings_secret.h"
 #include "core/kernels.h"
 #include "core/litert.h"
 #include "core/pipeline.h"
@@ -391,4 +392,5 @@ PYBIND11_MODULE(_core, m) {
   bind_sessions(m);
   bind_pipeline(m);
   bind_kernels(m);
+  bind_secrets(m);
 }

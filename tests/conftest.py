@@ -79,3 +79,15 @@ def key_file(tmp_path: Path) -> Path:
 def verifier(tmp_path: Path, key_file: Path, engine: Engine) -> FaceVerifier:
     """A verifier with an empty vault."""
     return FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine)
+
+
+@pytest.fixture
+def keyring() -> None:
+    """Skips where the kernel's keyring is refused, as in many containers."""
+    from facesdk import _core
+
+    try:
+        _core.keyring_put("facesdk-test", b"x", 1)
+    except OSError as error:
+        pytest.skip(f"the kernel's keyring cannot be used here: {error.strerror}")
+    _core.keyring_forget("facesdk-test")

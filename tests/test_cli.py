@@ -107,7 +107,7 @@ def test_closed_or_full_streams_end_without_a_traceback(enrolled, stream) -> Non
     shell = ["sh", "-c", f'"$@" {redirect}', "sh", *command]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
-    assert done.returncode == {"stdin": 2, "stdout": 0, "full": 70}[stream], done.stderr
+    assert done.returncode == {"stdin": 4, "stdout": 0, "full": 70}[stream], done.stderr
 
 
 def test_our_own_faults_exit_with_70(enrolled, capsys, monkeypatch) -> None:
@@ -146,18 +146,82 @@ def test_passphrase_file(tmp_path, capsys) -> None:
     assert main(["verify", *options, portrait_file("obama_2009")]) == 4
 
 
-def test_passphrase_prompt_does_not_echo(tmp_path) -> None:
-    """A real terminal: consent, passphrase twice, then once, and the words never appear."""
-    command = [sys.executable, "-m", "facesdk", "enroll", "--vault", str(tmp_path / "vault"), "--embedder", "sface"]
-    first = _in_terminal([*command, portrait_file("obama_2012")], ["yes", "secret words", "secret words"])
-    assert first[0] == 0, first[1]
-    assert "secret words" not in first[1]
-    command[3] = "verify"
-    second = _in_terminal([*command, portrait_file("obama_2009")], ["secret words"])
-    assert second[0] == 0, second[1]
-    third = _in_terminal([*command, portrait_file("obama_2009")], ["wrong"])
-    assert third[0] == 4, third[1]
-    assert "Traceback" not in third[1]
+@pytest.mark.usefixtures("keyring")
+def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
+    """A real terminal: consent, passphrase twice, then once to unlock; then faces alone, until it is locked."""
+
+    def facesdk(command: str, *words: str, answers: tuple[str, ...] = ()) -> tuple[int, str]:
+        vault = ("--vault", str(tmp_path / "vault"))
+        code, text = _in_terminal([sys.executable, "-m", "facesdk", command, *vault, *words], list(answers))
+        assert "secret words" not in text
+        assert "Traceback" not in text
+        return code, text
+
+    me, later = portrait_file("obama_2012"), portrait_file("obama_2009")
+    twice = ("yes", "secret words", "secret words")
+    assert facesdk("enroll", "--embedder", "sface", me, answers=twice)[0] == 0
+    assert facesdk("verify", later)[0] == 4
+    assert facesdk("unlock", answers=("wrong",))[0] == 4
+    assert facesdk("unlock", answers=("secret words",))[0] == 0
+    assert facesdk("verify", later)[0] == 0
+    assert facesdk("verify", portrait_file("sunak"))[0] == 1
+    assert "1 attempts did not match" in facesdk("status")[1]
+    assert facesdk("lock")[0] == 0
+    code, text = facesdk("verify", later)
+    assert (code, "locked on request" in text) == (4, True)
+    assert facesdk("unlock", "--rules", "strict", answers=("secret words",))[0] == 0
+    for _ in range(3):
+        assert facesdk("verify", portrait_file("sunak"))[0] == 1
+    assert "too many attempts" in facesdk("status")[1]
+    assert facesdk("verify", later)[0] == 4
+    assert facesdk("unlock", answers=("secret words",))[0] == 0
+    assert facesdk("panic")[0] == 0
+    assert facesdk("verify", later)[0] == 4
+    code, text = facesdk("audit", answers=())
+    assert code == 0
+    events = [line.split()[3] for line in text.splitlines() if "(" in line and line.split()[0].isdigit()]
+    assert events == [
+        "enrolled", "passphrase_refused", "unlocked", "verified", "verified", "locked", "unlocked", "verified",
+        "verified", "verified", "locked_out", "unlocked", "panic",
+    ]  # fmt: skip
+
+
+def test_rekey_renew_export_import_audit(enrolled, tmp_path, capsys) -> None:
+    def secret(name: str) -> str:
+        path = tmp_path / name
+        path.write_text(f"words of {name}\n")
+        path.chmod(0o600)
+        return str(path)
+
+    vault, picture = ["--vault", enrolled[1]], portrait_file("obama_2012")
+    with_old, with_new = ["--passphrase-file", secret("old")], ["--passphrase-file", secret("new")]
+    assert main(["rekey", *enrolled, "--new-passphrase-file", with_old[1]]) == 0
+    assert main(["rekey", *vault, *with_old, "--new-passphrase-file", with_new[1]]) == 0
+    assert main(["verify", *vault, *with_old, picture]) == 4
+    assert main(["verify", *vault, *with_new, picture]) == 0
+    assert main(["renew", *vault, *with_new]) == 0
+    assert main(["verify", *vault, *with_new, picture]) == 0
+    exported, recovery = str(tmp_path / "moved"), ["--recovery-passphrase-file", secret("recovery")]
+    assert main(["export", *vault, *with_new, *recovery, exported]) == 0
+    assert Path(exported).stat().st_mode & 0o777 == 0o600
+    assert main(["export", *vault, *with_new, *recovery, exported]) == 2
+    other = ["--vault", str(tmp_path / "other")]
+    assert main(["import", *other, *with_old, "--recovery-passphrase-file", with_new[1], exported]) == 4
+    assert main(["import", *other, *with_old, *recovery, exported]) == 0
+    assert main(["verify", *other, *with_old, picture]) == 0
+    capsys.readouterr()
+    assert main(["audit", *vault, *with_new, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["sealed_head"] is True
+    assert result["problem"] is None
+    assert [e["event"] for e in result["log"]][:3] == ["enrolled", "rekeyed", "rekeyed"]
+    log = next(Path(enrolled[1]).glob("*.audit"))
+    log.write_bytes(log.read_bytes().replace(b'"match"', b'"no_face"', 1))
+    assert main(["audit", *vault, *with_new, "--verify"]) == 6
+    assert "BROKEN" in capsys.readouterr().out
+    assert main(["verify", *vault, *with_new, picture]) == 6
+    assert main(["audit", *vault, *with_new, "--restart"]) == 0
+    assert main(["verify", *vault, *with_new, picture]) == 0
 
 
 def _in_terminal(command: list[str], answers: list[str]) -> tuple[int, str]:
@@ -180,19 +244,20 @@ def _in_terminal(command: list[str], answers: list[str]) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
 
 
-def test_no_terminal_and_no_key_is_a_usage_error(tmp_path) -> None:
-    command = [sys.executable, "-m", "facesdk", "verify", "--vault", str(tmp_path), portrait_file("obama_2012")]
+def test_no_terminal_and_no_key_is_a_usage_error(enrolled) -> None:
+    command = [sys.executable, "-m", "facesdk", "renew", "--vault", enrolled[1]]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "--passphrase-file" in done.stderr
+    assert "--key-file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_status_doctor_models_bench(enrolled, capsys) -> None:
     assert main(["status", "--vault", enrolled[1], "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
-    assert status["users"] == {"owner": "sealed by key file"}
-    assert status["rollback"] == "not protected"
+    assert status["users"]["owner"]["sealed_by"] == "key file"
+    assert status["users"]["owner"]["state"] == "passphrase required"
+    assert status["users"]["owner"]["rollback"].startswith("not protected")
     assert main(["doctor", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["runtime"]["name"] == "litert-native"

@@ -33,8 +33,11 @@ ROWS = [
     {"_core"},
     {"types", "errors", "digest"},
 ]
-# policy is asked by quality, images are read by camera, matching's scores are what evaluation shows.
-SAME_ROW = {("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector")}
+# policy is asked by quality and by the vault's attempt rules, images are read by camera, matching's scores are what evaluation shows.
+SAME_ROW = {
+    ("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector"),
+    ("vault", "policy"),
+}  # fmt: skip
 TOP_ROW = {("__main__", "cli"), ("cli", "demo"), ("cli", "doctor"), ("cli", "bench")}
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "asyncio", "socketserver", "xmlrpc"}
 
@@ -89,8 +92,8 @@ def test_public_names() -> None:
 def test_one_to_one_by_construction() -> None:
     """No method takes several users, and none has a name of search."""
     public = [m for m in vars(facesdk.FaceVerifier) if not m.startswith("_")]
-    assert sorted(public) == ["engine", "enroll", "remove", "users", "verify"]
-    for name in ("enroll", "verify", "remove"):
+    assert sorted(public) == ["engine", "enroll", "keeper", "lock", "panic", "remove", "unlock", "users", "verify"]
+    for name in ("enroll", "verify", "remove", "unlock", "lock"):
         parameter = list(inspect.signature(getattr(facesdk.FaceVerifier, name)).parameters.values())[1]
         assert (parameter.name, parameter.annotation) == ("user", "str")
 

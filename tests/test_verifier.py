@@ -9,16 +9,19 @@ import pytest
 from conftest import PORTRAITS, portrait
 from PIL import Image, ImageEnhance, ImageFilter
 
-from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy
+from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy, matching
 from facesdk.errors import (
     AlreadyEnrolledError,
     EngineMismatchError,
     EnrollmentError,
     InputError,
     KeyUnavailableError,
+    LockedOutError,
     NotEnrolledError,
+    PassphraseRequiredError,
     StoreIntegrityError,
 )
+from facesdk.vault.keeper import boot_ns
 
 OBAMA = ("obama_2005", "obama_2009", "obama_2012")
 OTHERS = ("biden", "macron_2025", "sunak", "ardern_2018", "collins", "hopper")
@@ -40,6 +43,7 @@ def test_same_person_years_apart_matches_and_others_do_not(enrolled: FaceVerifie
     assert outcome.decision is Decision.MATCH
     assert outcome.elapsed_ms > 0
     for name in OTHERS:
+        enrolled.unlock("owner")  # so many strangers in a row would only meet the delay
         outcome = enrolled.verify("owner", portrait(name))
         assert not outcome, name
         assert outcome.decision is Decision.NON_MATCH, name
@@ -51,6 +55,7 @@ def test_each_embedder_tells_people_apart(embedder: str, tmp_path, key_file) -> 
     verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
     assert verifier.verify("owner", portrait("obama_2012"))
     for name in OTHERS:
+        verifier.unlock("owner")
         assert verifier.verify("owner", portrait(name)).decision is Decision.NON_MATCH
 
 
@@ -104,7 +109,7 @@ def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: st
 
 def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
     strict = FaceVerifier(
-        verifier._vault._path, key=verifier._vault._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
+        verifier.keeper.vault.path, key=verifier._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
     )
     with pytest.raises(EnrollmentError, match="turned"):
         strict.enroll("owner", portrait("obama_2009"))
@@ -142,31 +147,47 @@ def test_near_copies_are_refused(verifier: FaceVerifier) -> None:
 def test_enrolling_again_needs_replace(enrolled: FaceVerifier) -> None:
     with pytest.raises(AlreadyEnrolledError):
         enrolled.enroll("owner", portrait("obama_2012"))
-    assert enrolled._vault.get("owner").generation == 1
     enrolled.enroll("owner", portrait("sunak"), replace=True)
-    assert enrolled._vault.get("owner").generation == 2
     assert not enrolled.verify("owner", portrait("obama_2012"))
     assert enrolled.verify("owner", portrait("sunak"))
 
 
-def test_samples_and_their_mean_are_kept_and_nothing_else(enrolled: FaceVerifier) -> None:
-    record = enrolled._vault.get("owner")
-    assert record.samples.shape == (2, enrolled.engine.dimension)
-    mean = record.samples.mean(axis=0)
-    np.testing.assert_allclose(record.references, mean / np.linalg.norm(mean), atol=1e-6)
-    assert record.model_ids == enrolled.engine.model_ids
-    assert len(record.model_ids) == 4  # detector, mesh, two networks
-    assert {f.name for f in dataclasses.fields(record)} == {
-        "user", "embedder", "model_ids", "references", "samples", "created_unix_s", "generation", "consent",
-    }  # fmt: skip
+def test_reference_and_samples_are_kept_and_nothing_else(enrolled: FaceVerifier) -> None:
+    with enrolled.keeper.opened("owner") as template:
+        assert (template.count, template.dimension) == (2, enrolled.engine.dimension)
+        assert template.model_ids == enrolled.engine.model_ids
+        assert len(template.model_ids) == 4  # detector, mesh, two networks
+        features = [enrolled.engine.features(portrait(name)) for name in OBAMA[:2]]
+        reference = matching.make_reference(matching.vectors_of(features))
+        (turned,) = template.turned([reference])
+        np.testing.assert_allclose(template.reference, turned, atol=1e-6)
+        assert abs(float(reference @ template.reference)) < 0.5  # not as it is, but turned
+    (sealed,) = enrolled.keeper.vault.path.glob("*.face")
+    assert sealed.stat().st_size < 4 * 320 * 3 + 1200
+
+
+def test_no_features_stay_in_ordinary_memory(enrolled: FaceVerifier, monkeypatch) -> None:
+    seen = []
+    observe = Engine.observe
+
+    def watched(self: Engine, frame: np.ndarray):
+        features, faces = observe(self, frame)
+        seen.append(features._vector)
+        return features, faces
+
+    monkeypatch.setattr(Engine, "observe", watched)
+    assert enrolled.verify("owner", portrait("obama_2012"))
+    enrolled.enroll("owner", [portrait(n) for n in OBAMA[:2]], replace=True)
+    assert len(seen) == 3
+    assert not any(vector.any() for vector in seen)
 
 
 def test_an_existing_folder_becomes_private(verifier: FaceVerifier) -> None:
-    verifier._vault._path.mkdir(mode=0o755)
-    verifier._vault._path.chmod(0o755)
+    verifier.keeper.vault.path.mkdir(mode=0o755)
+    verifier.keeper.vault.path.chmod(0o755)
     verifier.enroll("owner", portrait("obama_2012"))
-    assert verifier._vault._path.stat().st_mode & 0o777 == 0o700
-    assert {p.stat().st_mode & 0o777 for p in verifier._vault._path.iterdir()} == {0o600}
+    assert verifier.keeper.vault.path.stat().st_mode & 0o777 == 0o700
+    assert {p.stat().st_mode & 0o777 for p in verifier.keeper.vault.path.iterdir()} == {0o600}
 
 
 def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
@@ -179,7 +200,7 @@ def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
 
 
 def test_engine_of_another_embedder_is_a_named_error(enrolled: FaceVerifier, sface: Engine) -> None:
-    other = FaceVerifier(enrolled._vault._path, key=enrolled._vault._key, engine=sface)
+    other = FaceVerifier(enrolled.keeper.vault.path, key=enrolled._key, engine=sface)
     with pytest.raises(EngineMismatchError, match="joint"):
         other.verify("owner", portrait("obama_2012"))
 
@@ -189,14 +210,14 @@ def test_engine_follows_the_template_when_none_is_given(tmp_path, key_file, sfac
     chosen = FaceVerifier(tmp_path / "v", key_file=key_file)
     assert chosen.verify("owner", portrait("obama_2009"))
     chosen.enroll("other", portrait("sunak"))
-    assert chosen._vault.get("other").embedder == "joint"
+    with chosen.keeper.opened("other") as template:
+        assert template.embedder == "joint"
     assert chosen.verify("other", portrait("sunak"))
     assert chosen.verify("owner", portrait("obama_2009"))
 
 
-def test_another_model_file_is_a_mismatch(enrolled: FaceVerifier) -> None:
-    record = enrolled._vault.get("owner")
-    enrolled._vault.put(dataclasses.replace(record, model_ids=("0" * 64, *record.model_ids[1:])), replace=True)
+def test_another_model_file_is_a_mismatch(enrolled: FaceVerifier, engine: Engine, monkeypatch) -> None:
+    monkeypatch.setattr(engine, "model_ids", ("0" * 64, *engine.model_ids[1:]))
     with pytest.raises(EngineMismatchError, match="other models"):
         enrolled.verify("owner", portrait("obama_2012"))
 
@@ -209,7 +230,7 @@ def test_remove_and_unknown_users(enrolled: FaceVerifier) -> None:
 
 
 def test_tampered_template_never_matches(enrolled: FaceVerifier) -> None:
-    (sealed,) = enrolled._vault._path.glob("*.face")
+    (sealed,) = enrolled.keeper.vault.path.glob("*.face")
     data = bytearray(sealed.read_bytes())
     assert enrolled.verify("owner", portrait("obama_2012"))
     data[len(data) // 2] ^= 1
@@ -236,7 +257,69 @@ def test_nothing_shown_reveals_features_keys_or_scores(enrolled: FaceVerifier, e
     features = engine.features(portrait("obama_2012"))
     assert features is not None
     outcome = enrolled.verify("owner", portrait("obama_2012"))
-    shown = repr(features) + repr(outcome) + repr(enrolled) + repr(enrolled._vault) + repr(enrolled._vault.get("owner"))
+    shown = repr(features) + repr(outcome) + repr(enrolled) + repr(enrolled.keeper.vault)
+    with enrolled.keeper.opened("owner") as template:
+        shown += repr(template) + repr(enrolled.keeper.state("owner"))
     for number in np.asarray(features._vector)[:20]:
         assert f"{number:.4f}" not in shown
     assert {f.name for f in dataclasses.fields(outcome)} == {"decision", "reason", "guidance", "elapsed_ms"}
+
+
+def _fails(verifier: FaceVerifier, times: int) -> None:
+    for _ in range(times):
+        assert verifier.verify("owner", portrait("sunak")).decision is Decision.NON_MATCH
+
+
+def test_failures_delay_and_then_need_the_passphrase(tmp_path, sface: Engine, monkeypatch) -> None:
+    """The phone's rules from pictures to decisions, on a clock of the test's own."""
+    verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
+    now = [boot_ns()]
+    verifier.keeper._now_ns = lambda: now[0]
+    verifier.enroll("owner", portrait("obama_2012"))
+    for _ in range(3):  # what is no adequate face is no attempt
+        assert verifier.verify("owner", np.full((240, 320, 3), 99, np.uint8)).decision is Decision.NO_FACE
+    _fails(verifier, 5)
+    with pytest.raises(LockedOutError) as caught:
+        verifier.verify("owner", portrait("obama_2009"))
+    assert caught.value.retry_after_s == 30
+    now[0] += 30 * 10**9
+    assert verifier.verify("owner", portrait("obama_2009"))
+    for delay_s in (0, 0, 0, 0, 0, 30, 60, 120, 240, 480):
+        now[0] += delay_s * 10**9
+        _fails(verifier, 1)
+    for _ in range(2):
+        with pytest.raises(PassphraseRequiredError, match="too many attempts"):
+            verifier.verify("owner", portrait("obama_2009"))
+    with pytest.raises(PassphraseRequiredError):
+        verifier.unlock("owner")  # the passphrase was forgotten with the key
+    with pytest.raises(KeyUnavailableError):
+        verifier.unlock("owner", passphrase="wrong")
+    verifier.unlock("owner", passphrase="right")
+    assert verifier.verify("owner", portrait("obama_2009"))
+    now[0] += 72 * 3600 * 10**9
+    with pytest.raises(PassphraseRequiredError, match="too long ago"):
+        verifier.verify("owner", portrait("obama_2009"))
+
+
+def test_lock_and_panic_forget_the_key(tmp_path, sface: Engine) -> None:
+    verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
+    verifier.enroll("owner", portrait("obama_2012"))
+    for forget, why in ((lambda: verifier.lock("owner"), "on request"), (verifier.panic, "emergency")):
+        assert verifier.verify("owner", portrait("obama_2009"))
+        forget()
+        with pytest.raises(PassphraseRequiredError, match=why):
+            verifier.verify("owner", portrait("obama_2009"))
+        verifier.unlock("owner", passphrase="right")
+    report, entries, sealed = verifier.keeper.audit("owner")
+    assert (report.problem, sealed) == (None, True)
+    events = [entry.event.value for entry in entries]
+    assert events == ["enrolled", "verified", "locked", "unlocked", "verified", "panic", "unlocked"]
+    assert {entry.policy for entry in entries if entry.outcome} == {"phone 2e-05"}
+
+
+def test_a_broken_log_never_unlocks(enrolled: FaceVerifier) -> None:
+    assert enrolled.verify("owner", portrait("obama_2012"))
+    (log,) = enrolled.keeper.vault.path.glob("*.audit")
+    log.write_bytes(log.read_bytes().replace(b"match", b"non_match"))
+    with pytest.raises(StoreIntegrityError, match="audit"):
+        enrolled.verify("owner", portrait("obama_2012"))

@@ -1,40 +1,58 @@
-"""AES-256-GCM, Argon2id and HKDF-SHA256: the one place that imports cryptography, and only when called."""
+"""AES-256-GCM, Argon2id, HKDF-SHA256 and ChaCha20: the one place that imports cryptography, and only when called.
+
+Keys and what is decrypted come out in Secret buffers; any buffer goes in.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
+from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+TAG_SIZE = 16
 
 
 class TagMismatchError(Exception):
     """Key, nonce, associated data or ciphertext is not what was sealed; format.py says what that means."""
 
 
-def seal(key: bytes, plaintext: bytes, *, nonce: bytes, aad: bytes) -> bytes:
+def seal(key: Buffer, plaintext: Buffer, *, nonce: bytes, aad: bytes) -> bytes:
     """Ciphertext and 16-byte tag of AES-256-GCM. The same nonce must never be used twice under one key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    return AESGCM(key).encrypt(nonce, plaintext, aad)
+    return AESGCM(memoryview(key)).encrypt(nonce, memoryview(plaintext), aad)
 
 
-def unseal(key: bytes, sealed: bytes, *, nonce: bytes, aad: bytes) -> bytes:
-    """Plaintext of `seal`; TagMismatchError when any of the four inputs differs."""
+def unseal(key: Buffer, sealed: bytes, *, nonce: bytes, aad: bytes) -> Secret:
+    """Plaintext of `seal`; TagMismatchError when any of the four inputs differs, or nothing was sealed."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+    if len(sealed) <= TAG_SIZE:
+        raise TagMismatchError("there is nothing before the tag")
+    plaintext = Secret(len(sealed) - TAG_SIZE)
     try:
-        return AESGCM(key).decrypt(nonce, sealed, aad)
+        AESGCM(memoryview(key)).decrypt_into(nonce, sealed, aad, memoryview(plaintext))
     except InvalidTag:
+        plaintext.close()
         raise TagMismatchError("the AES-256-GCM tag does not match") from None
+    return plaintext
 
 
-def argon2id(secret: bytes, salt: bytes, *, memory_kib: int, passes: int, lanes: int, size: int) -> bytes:
+def argon2id(secret: Buffer, salt: bytes, *, memory_kib: int, passes: int, lanes: int, size: int) -> Secret:
     """`size` bytes of Argon2id version 1.3 (RFC 9106). KeyUnavailableError when the machine cannot run it."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+    derived = Secret(size)
     try:
         kdf = Argon2id(salt=salt, length=size, iterations=passes, lanes=lanes, memory_cost=memory_kib)
-        return kdf.derive(secret)
+        # Any buffer is taken; only the stub says bytes.
+        kdf.derive_into(cast("bytes", memoryview(secret)), memoryview(derived))
     except UnsupportedAlgorithm:
         raise KeyUnavailableError(
             "Argon2id needs a cryptography built with OpenSSL 3.2 or newer: install its wheel from PyPI"
@@ -43,22 +61,25 @@ def argon2id(secret: bytes, salt: bytes, *, memory_kib: int, passes: int, lanes:
         raise KeyUnavailableError(
             f"deriving the key from the passphrase needs {memory_kib // 1024} MiB of memory: free some and try again"
         ) from None
+    return derived
 
 
-def hkdf_sha256(secret: bytes, salt: bytes, *, info: bytes, size: int) -> bytes:
+def hkdf_sha256(secret: Buffer, salt: bytes, *, info: bytes, size: int) -> Secret:
     """`size` bytes of HKDF-SHA256 (RFC 5869). `secret` must already be uniformly random: it adds no work factor."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive(secret)
+    derived = Secret(size)
+    HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive_into(memoryview(secret), memoryview(derived))
+    return derived
 
 
-def equal(a: bytes, b: bytes) -> bool:
-    """Whether two byte strings are the same, looking at every byte wherever they differ.
+def chacha20_stream(key: Buffer, size: int) -> Secret:
+    """`size` bytes of the ChaCha20 key stream (RFC 8439), nonce and counter 0, of a key used for nothing else."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-    Written out: hmac.compare_digest and cryptography's bytes_eq both bring the second OpenSSL of digest.py along.
-    """
-    difference = len(a) ^ len(b)
-    for x, y in zip(a, b, strict=False):
-        difference |= x ^ y
-    return difference == 0
+    stream = Secret(size)
+    Cipher(algorithms.ChaCha20(memoryview(key), bytes(16)), mode=None).encryptor().update_into(
+        bytes(size), memoryview(stream)
+    )
+    return stream

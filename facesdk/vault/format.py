@@ -1,4 +1,4 @@
-"""The bytes of a sealed file, version 1: docs/vault-format.md says them one by one. Pure: no files, no clock."""
+"""The bytes of a sealed file, version 2: docs/vault-format.md says them one by one. Pure: no files, no clock."""
 
 from __future__ import annotations
 
@@ -6,134 +6,164 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError, StoreVersionError
 from facesdk.vault import crypto
-from facesdk.vault.keys import SALT_SIZE, Kdf, KeyKind, KeySource
-from facesdk.vault.record import MAX_USER_LENGTH, Record, check_user, parse_payload, payload_bytes
+from facesdk.vault.keys import KEY_SIZE, MAX_SECTION_SIZE, NONCE_SIZE, WRAPPED_SIZE, KeyKind, random_secret
+from facesdk.vault.record import MAX_USER_LENGTH, check_user
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MAGIC = b"facesdk\0"
-VERSION = 1
+VERSION = 2
 MAX_FILE_SIZE = 1024 * 1024
+KEY_ID_SIZE = 8
 
-_KEY_SIZE = 32
-_NONCE_SIZE = 12
-_TAG_SIZE = 16
 _VERSION = struct.Struct("<H")
-# magic, version, kind of key, length of user, user, memory_kib, passes, lanes, salt, key check: the wrap's AAD
-_BINDING = struct.Struct(f"<8sHBB{MAX_USER_LENGTH}sIII{SALT_SIZE}s32s")
-# wrap nonce, wrapped data key, payload nonce, payload size
-_WRAP = struct.Struct(f"<{_NONCE_SIZE}s{_KEY_SIZE + _TAG_SIZE}s{_NONCE_SIZE}sI")
+# magic, version, kind of key, length of user, user: what the provider's wrap is bound to
+_BINDING = struct.Struct(f"<8sHBB{MAX_USER_LENGTH}s")
+_SECTION = struct.Struct("<H")
+# key id; wrap nonce, wrapped data key, payload nonce, payload size
+_WRAP = struct.Struct(f"<{KEY_ID_SIZE}s{NONCE_SIZE}s{WRAPPED_SIZE}s{NONCE_SIZE}sI")
 _CHECKSUM_SIZE = 32
-_CHECKED_SIZE = _BINDING.size + _WRAP.size
-HEADER_SIZE = _CHECKED_SIZE + _CHECKSUM_SIZE
+SECTION_AT = _BINDING.size + _SECTION.size
 
-# From the salt to the checksum: without these bytes the payload cannot be opened by any key.
-DESTROY_REGION = range(_BINDING.size - 32 - SALT_SIZE, HEADER_SIZE)
+# From the provider's section to the end: without these bytes the payload cannot be opened by any key.
+DESTROY_REGION = range(_BINDING.size, MAX_FILE_SIZE)
 
-_ADVICE = "restore it from a backup, or remove it and enroll again"
+ADVICE = "restore it from a backup, or remove it and enroll again"
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
+    """What the clear part of a sealed file says: enough to unwrap its KEK, nothing about the person but the name."""
+
     user: str
-    kdf: Kdf
-    key_check: bytes
-    wrap_nonce: bytes
-    wrapped_key: bytes
-    payload_nonce: bytes
+    kind: KeyKind
+    section: bytes
+    key_id: bytes
+    size: int
+
+    @property
+    def binding(self) -> bytes:
+        """What the provider's wrap is bound to."""
+        return binding(self.user, self.kind)
 
 
-def seal(record: Record, key: KeySource, *, entropy: Callable[[int], bytes] = os.urandom) -> bytes:
-    """The bytes of a sealed file. Salt, data key and nonces are fresh: two calls have no key in common.
+def binding(user: str, kind: KeyKind) -> bytes:
+    """The first bytes of a header, which a provider binds its wrap to."""
+    name = check_user(user).encode("ascii")
+    return _BINDING.pack(MAGIC, VERSION, kind, len(name), name)
 
-    `entropy` must be cryptographically random; a test may give its own.
+
+def key_id(kek: Buffer) -> bytes:
+    """Eight bytes that tell one KEK from another and reveal nothing of it."""
+    with crypto.hkdf_sha256(kek, b"", info=b"facesdk 2 key id", size=KEY_ID_SIZE) as derived:
+        return bytes(memoryview(derived))
+
+
+def seal(
+    payload: Buffer, kek: Buffer, *, user: str, kind: KeyKind, section: bytes,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> bytes:  # fmt: skip
+    """The bytes of a sealed file. Data key and nonces are fresh: two calls have no key in common but the KEK.
+
+    `entropy` must be cryptographically random; a test may give its own. InputError for a section over 4096 bytes.
     """
-    kdf = key.new_kdf(entropy(SALT_SIZE))
-    wrapping_key, key_check = _split(key.derive(kdf))
-    user = record.user.encode("ascii")
-    binding = _BINDING.pack(
-        MAGIC, VERSION, kdf.kind, len(user), user, kdf.memory_kib, kdf.passes, kdf.lanes, kdf.salt, key_check
-    )
-    data_key, wrap_nonce, payload_nonce = entropy(_KEY_SIZE), entropy(_NONCE_SIZE), entropy(_NONCE_SIZE)
-    wrapped = crypto.seal(wrapping_key, data_key, nonce=wrap_nonce, aad=binding)
-    payload = payload_bytes(record)
-    checked = binding + _WRAP.pack(wrap_nonce, wrapped, payload_nonce, len(payload) + _TAG_SIZE)
-    header = checked + sha256(checked)
-    return header + crypto.seal(data_key, payload, nonce=payload_nonce, aad=header)
+    if not 0 < len(section) <= MAX_SECTION_SIZE:
+        raise InputError(f"a key section must have 1 to {MAX_SECTION_SIZE} bytes, not {len(section)}")
+    prefix = binding(user, kind) + _SECTION.pack(len(section)) + section + key_id(kek)
+    wrap_nonce, payload_nonce = entropy(NONCE_SIZE), entropy(NONCE_SIZE)
+    with random_secret(KEY_SIZE, entropy) as data_key:
+        wrapped = crypto.seal(kek, data_key, nonce=wrap_nonce, aad=prefix)
+        size = memoryview(payload).nbytes + crypto.TAG_SIZE
+        checked = prefix[:-KEY_ID_SIZE] + _WRAP.pack(prefix[-KEY_ID_SIZE:], wrap_nonce, wrapped, payload_nonce, size)
+        header = checked + sha256(checked)
+        return header + crypto.seal(data_key, payload, nonce=payload_nonce, aad=header)
 
 
-def unseal(data: bytes, key: KeySource, *, user: str) -> Record:
-    """The record sealed for `user`; whatever the bytes are, nothing comes out but a record or one of these errors.
+def parse_header(data: bytes) -> Header:
+    """The header of a file whose checksum holds and whose every field is within its bounds; nothing is decrypted.
 
-    StoreIntegrityError: damaged, foreign, altered or another user's. StoreVersionError: written by a newer release.
-    KeyUnavailableError: the wrong key, or a key of the wrong kind. An old but genuine file of the user is accepted:
-    rollback is not detected here.
+    StoreIntegrityError: damaged or foreign. StoreVersionError: written by a newer release.
     """
-    header = _parse_header(data)
-    if header.user != user:
-        raise StoreIntegrityError(f"the file of {user!r} was sealed for {header.user!r}: it was renamed or copied")
-    if header.kdf.kind is not key.kind:
-        raise KeyUnavailableError(
-            f"the file of {user!r} is sealed with a {header.kdf.kind.label}: give that, not a {key.kind.label}"
+    if version_of(data) != VERSION:
+        raise StoreVersionError(
+            "the file has format version 1: open it with its key once, and it is brought up to date"
         )
-    wrapping_key, key_check = _split(key.derive(header.kdf))
-    if not crypto.equal(key_check, header.key_check):
-        raise KeyUnavailableError(f"wrong key: the file of {user!r} was sealed with another {key.kind.label}")
-    try:
-        data_key = crypto.unseal(wrapping_key, header.wrapped_key, nonce=header.wrap_nonce, aad=data[: _BINDING.size])
-        payload = crypto.unseal(data_key, data[HEADER_SIZE:], nonce=header.payload_nonce, aad=data[:HEADER_SIZE])
-    except crypto.TagMismatchError as error:
-        raise StoreIntegrityError(f"the file of {user!r} is damaged or was altered: {_ADVICE}") from error
-    return parse_payload(payload, user=user)
-
-
-def key_kind(data: bytes) -> KeyKind:
-    """Which kind of key a sealed file asks for, as its checked header says. StoreIntegrityError, StoreVersionError."""
-    return _parse_header(data).kdf.kind
-
-
-def _split(derived: bytes) -> tuple[bytes, bytes]:
-    """The key that wraps the data key, and the value that shows the key is the right one and reveals nothing of it."""
-    return derived[:_KEY_SIZE], derived[_KEY_SIZE:]
-
-
-def _parse_header(data: bytes) -> _Header:
-    """The header of a file whose checksum holds and whose every field is within its bounds; nothing is decrypted."""
-    _check_frame(data)
-    _, _, kind, user_length, user_field, memory_kib, passes, lanes, salt, key_check = _BINDING.unpack_from(data)
-    wrap_nonce, wrapped_key, payload_nonce, payload_size = _WRAP.unpack_from(data, _BINDING.size)
+    _, _, kind, user_length, user_field = _BINDING.unpack_from(data)
+    section_size = _checked_frame(data)
+    wrap_at = SECTION_AT + section_size
+    found_id, _, _, _, payload_size = _WRAP.unpack_from(data, wrap_at)
+    size = wrap_at + _WRAP.size + _CHECKSUM_SIZE
     try:
         user = check_user(user_field[:user_length].decode("ascii"))
-        kdf = Kdf(KeyKind(kind), salt, memory_kib=memory_kib, passes=passes, lanes=lanes)
+        known = KeyKind(kind)
     except (InputError, ValueError) as error:
         raise StoreIntegrityError(f"the header is not one this release writes: {error}") from error
     if user_field != user.encode("ascii").ljust(MAX_USER_LENGTH, b"\0"):
         raise StoreIntegrityError("the header is not one this release writes: bytes after the user's name")
-    if payload_size < _TAG_SIZE or HEADER_SIZE + payload_size != len(data):
+    if payload_size <= crypto.TAG_SIZE or size + payload_size != len(data):
         raise StoreIntegrityError(
-            f"the sealed file has {len(data)} bytes, its header says {HEADER_SIZE + payload_size}: {_ADVICE}"
+            f"the sealed file has {len(data)} bytes, its header says {size + payload_size}: {ADVICE}"
         )
-    return _Header(user, kdf, key_check, wrap_nonce, wrapped_key, payload_nonce)
+    return Header(user, known, data[SECTION_AT:wrap_at], found_id, size)
 
 
-def _check_frame(data: bytes) -> None:
-    """Raises unless magic, version, length and checksum are those of a whole header of this version."""
+def unseal(data: bytes, kek: Buffer, *, user: str) -> Secret:
+    """The payload sealed for `user` under this KEK; whatever the bytes are, nothing else comes out but these errors.
+
+    StoreIntegrityError: damaged, foreign, altered or another user's. StoreVersionError: another version.
+    KeyUnavailableError: sealed under another KEK. Whether it is the newest file is for the caller to see.
+    """
+    header = check_user_of(parse_header(data), user)
+    if key_id(kek) != header.key_id:
+        raise KeyUnavailableError(f"the file of {user!r} was sealed under another key since: give the passphrase again")
+    wrap_at = SECTION_AT + len(header.section)
+    _, wrap_nonce, wrapped, payload_nonce, _ = _WRAP.unpack_from(data, wrap_at)
+    try:
+        with crypto.unseal(kek, wrapped, nonce=wrap_nonce, aad=data[: wrap_at + KEY_ID_SIZE]) as data_key:
+            return crypto.unseal(data_key, data[header.size :], nonce=payload_nonce, aad=data[: header.size])
+    except crypto.TagMismatchError as error:
+        raise StoreIntegrityError(f"the file of {user!r} is damaged or was altered: {ADVICE}") from error
+
+
+def check_user_of(header: Header, user: str) -> Header:
+    """The header, if it is of this user's file; StoreIntegrityError otherwise."""
+    if header.user != user:
+        raise StoreIntegrityError(f"the file of {user!r} was sealed for {header.user!r}: it was renamed or copied")
+    return header
+
+
+def version_of(data: bytes) -> int:
+    """1 or 2. StoreVersionError for a newer one, StoreIntegrityError for a file that is not one of ours."""
     if len(data) > MAX_FILE_SIZE:
         raise StoreIntegrityError(f"the sealed file has {len(data)} bytes, at most {MAX_FILE_SIZE} were expected")
     if not data.startswith(MAGIC):
         what = "is empty" if not data else "is damaged or not a sealed file"
-        raise StoreIntegrityError(f"the file {what}: {_ADVICE}")
-    if len(data) >= len(MAGIC) + _VERSION.size:
-        (version,) = _VERSION.unpack_from(data, len(MAGIC))
-        if version > VERSION:
-            raise StoreVersionError(
-                f"the file has format version {version}, this release reads {VERSION}: install a newer release"
-            )
-    if len(data) < HEADER_SIZE:
-        raise StoreIntegrityError(f"the file was cut off after {len(data)} bytes: {_ADVICE}")
-    if sha256(data[:_CHECKED_SIZE]) != data[_CHECKED_SIZE:HEADER_SIZE]:
-        raise StoreIntegrityError(f"the header of the file is damaged: {_ADVICE}")
-    if version != VERSION:
-        raise StoreIntegrityError(f"the file has format version {version}, which never existed")
+        raise StoreIntegrityError(f"the file {what}: {ADVICE}")
+    if len(data) < SECTION_AT:
+        raise StoreIntegrityError(f"the file was cut off after {len(data)} bytes: {ADVICE}")
+    (version,) = _VERSION.unpack_from(data, len(MAGIC))
+    if version > VERSION:
+        raise StoreVersionError(
+            f"the file has format version {version}, this release reads {VERSION}: install a newer release"
+        )
+    if version < 1:
+        raise StoreIntegrityError("the file has format version 0, which never existed")
+    return int(version)
+
+
+def _checked_frame(data: bytes) -> int:
+    """The size of the section of a file whose header is whole, by its checksum."""
+    (section_size,) = _SECTION.unpack_from(data, _BINDING.size)
+    checked = SECTION_AT + section_size + _WRAP.size
+    if not 0 < section_size <= MAX_SECTION_SIZE or len(data) < checked + _CHECKSUM_SIZE:
+        raise StoreIntegrityError(f"the file was cut off after {len(data)} bytes, or its header is damaged: {ADVICE}")
+    if sha256(data[:checked]) != data[checked : checked + _CHECKSUM_SIZE]:
+        raise StoreIntegrityError(f"the header of the file is damaged: {ADVICE}")
+    return int(section_size)

@@ -1,18 +1,29 @@
-"""Record, what a vault keeps about one user, and the plaintext it becomes inside a sealed file."""
+"""Record, what is enrolled, and Template, the same once it was sealed and opened: in locked memory, turned.
+
+Before sealing, the features are turned by a rotation that follows from the KEK and a salt of the enrollment. All
+comparison scores stay; without the key, two enrollments of a person have no more in common than those of two people.
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
+import os
 import re
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facesdk import _core
+from facesdk._core import Secret
 from facesdk.errors import InputError, StoreIntegrityError
+from facesdk.vault import crypto
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from typing_extensions import Buffer
 
 MAX_USER_LENGTH = 64
 MAX_SAMPLES = 10
@@ -20,14 +31,17 @@ MAX_DIMENSION = 4096
 MAX_MODELS = 16
 MAX_CONSENT_LENGTH = 200
 MAX_INTEGER = 2**63 - 1
-# A mean that was normalised in float32 is off by about 1e-6 at 4096 dimensions.
+# A unit vector that was normalised in float32 is off by about 1e-6 at 4096 dimensions.
 UNIT_TOLERANCE = 1e-3
+ROTATION_SALT_SIZE = 32
 
 _USER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _EMBEDDER = re.compile(r"[!-~]{1,64}")
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-# dimension, samples, created_unix_s, generation, then the sizes in bytes of embedder, model ids (count) and consent
-_PREFIX = struct.Struct("<IIQQBBH")
+# dimension, samples, created_unix_s, generation, sizes in bytes of embedder, model ids (count) and consent, rotation
+# salt, padding to a multiple of 16 so that the floats behind it are aligned
+_PREFIX = struct.Struct(f"<IIQQBBH{ROTATION_SALT_SIZE}s4x")
+_ROTATION_INFO = b"facesdk 2 rotation"
 
 
 def check_user(user: str) -> str:
@@ -41,20 +55,19 @@ def check_user(user: str) -> str:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Record:
-    """What a vault keeps about one user, checked when made (InputError); the arrays are copies nobody can write to.
+    """What an enrollment makes, checked when made (InputError). The repr shows no features.
 
-    references: float32 (d,), the mean of the features, of unit length. samples: float32 (n, d), each sample's features,
-    1 <= n <= 10 and 1 <= d <= 4096. model_ids: SHA-256 of each model file, in hex. generation counts the changes of the
-    reference. consent says how the person agreed. The repr shows no features.
+    reference: float32 (d,), what probes are compared with, of a length over 0 and at most 1. samples: float32 (n, d),
+    each sample's features, 1 <= n <= 10 and 1 <= d <= 4096. model_ids: SHA-256 of each model file, in hex. consent says
+    how the person agreed.
     """
 
     user: str
     embedder: str
     model_ids: tuple[str, ...]
-    references: npt.NDArray[np.float32]
+    reference: npt.NDArray[np.float32]
     samples: npt.NDArray[np.float32]
     created_unix_s: int
-    generation: int
     consent: str
 
     def __post_init__(self) -> None:
@@ -62,31 +75,182 @@ class Record:
         if not isinstance(self.embedder, str) or not _EMBEDDER.fullmatch(self.embedder):
             raise InputError(f"embedder must be 1 to 64 printable ASCII characters, not {self.embedder!r:.80}")
         _check_model_ids(self.model_ids)
-        for name in ("created_unix_s", "generation"):
-            value = getattr(self, name)
-            if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-                raise InputError(f"{name} must be an int within 0 and 2**63 - 1, not {value!r:.80}")
+        check_whole(self.created_unix_s, "created_unix_s")
         _check_consent(self.consent)
-        _check_array(self.references, "references", ndim=1)
+        _check_array(self.reference, "reference", ndim=1)
         _check_array(self.samples, "samples", ndim=2)
-        _check_shapes(self.references, self.samples)
-        object.__setattr__(self, "references", _frozen(self.references))
-        object.__setattr__(self, "samples", _frozen(self.samples))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Record):
-            return NotImplemented
-        return self.user == other.user and payload_bytes(self) == payload_bytes(other)
-
-    def __hash__(self) -> int:
-        return hash((self.user, self.created_unix_s, self.generation))
+        _check_shapes(self.reference, self.samples)
 
     def __repr__(self) -> str:
         samples, dimension = self.samples.shape
-        return (
-            f"Record(user={self.user!r}, embedder={self.embedder!r}, samples={samples}, dimension={dimension}, "
-            f"created_unix_s={self.created_unix_s}, generation={self.generation})"
+        return f"Record(user={self.user!r}, embedder={self.embedder!r}, samples={samples}, dimension={dimension})"
+
+
+def check_whole(value: int, name: str) -> None:
+    """Nothing; InputError unless the value is an int from 0 to 2**63 - 1."""
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+        raise InputError(f"{name} must be an int within 0 and 2**63 - 1, not {value!r:.80}")
+
+
+class Template:
+    """An opened record. Its features lie turned in locked memory, which close() wipes; nothing copies them out.
+
+    user, embedder, model_ids, created_unix_s, generation, consent, count (samples), dimension: as sealed. generation
+    counts the writes of the file.
+    """
+
+    def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
+        """Takes over the payload of a sealed file; StoreIntegrityError when it is not exactly what `pack` writes."""
+        self._payload = payload
+        self._seed: Secret | None = None
+        self.user = user
+        try:
+            self._parse()
+            self._seed = _rotation_seed(kek, self._salt)
+        except BaseException:
+            self.close()
+            raise
+
+    def _parse(self) -> None:
+        view = memoryview(self._payload)
+        if len(view) < _PREFIX.size:
+            raise StoreIntegrityError(
+                f"the sealed content has {len(view)} bytes, at least {_PREFIX.size} were expected"
+            )
+        (self.dimension, self.count, self.created_unix_s, self.generation, embedder_size, models, consent_size,
+         self._salt) = _PREFIX.unpack_from(view)  # fmt: skip
+        ends = [_PREFIX.size]
+        for size in (4 * self.dimension, 4 * self.dimension * self.count, embedder_size, 32 * models, consent_size):
+            ends.append(ends[-1] + size)
+        if ends[-1] != len(view):
+            raise StoreIntegrityError(f"the sealed content has {len(view)} bytes, its fields add up to {ends[-1]}")
+        texts = [bytes(view[begin:end]) for begin, end in itertools.pairwise(ends[2:])]
+        self.model_ids = tuple(texts[1][32 * i : 32 * i + 32].hex() for i in range(models))
+        try:
+            if bytes(view[_PREFIX.size - 4 : _PREFIX.size]) != bytes(4):
+                raise InputError("the padding is not zero")
+            self.embedder, self.consent = texts[0].decode("ascii"), texts[2].decode()
+            check_whole(self.generation, "generation")
+            Record(self.user, self.embedder, self.model_ids, self.reference, self._samples(), self.created_unix_s,
+                   self.consent)  # fmt: skip
+        except ValueError as error:  # InputError and UnicodeDecodeError are both
+            raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
+
+    @property
+    def reference(self) -> npt.NDArray[np.float32]:
+        """float32 (d,), turned: a view of the locked memory."""
+        import numpy as np
+
+        return np.frombuffer(memoryview(self._payload), "<f4", self.dimension, _PREFIX.size)
+
+    def _samples(self) -> npt.NDArray[np.float32]:
+        import numpy as np
+
+        start = _PREFIX.size + 4 * self.dimension
+        flat: npt.NDArray[np.float32] = np.frombuffer(
+            memoryview(self._payload), "<f4", self.dimension * self.count, start
         )
+        return flat.reshape(self.count, self.dimension)
+
+    def turned(self, vectors: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """Probes (d,) turned as the reference is, to be compared with it; in locked memory of their own.
+
+        InputError for features of another dimension than the reference's.
+        """
+        import numpy as np
+
+        if not vectors or any(v.shape != (self.dimension,) for v in vectors):
+            raise InputError(
+                f"one or more vectors of {self.dimension} features were expected: they are of another embedder"
+            )
+        memory = Secret(4 * self.dimension * len(vectors))
+        probes = np.frombuffer(memoryview(memory), np.float32).reshape(len(vectors), self.dimension)
+        for probe, vector in zip(probes, vectors, strict=True):
+            probe[:] = vector
+        with self._stream() as stream:
+            _core.rotate(stream, memory, self.dimension)
+        return list(probes)
+
+    def _stream(self) -> Secret:
+        if self._seed is None:
+            raise InputError("this template was closed")
+        return _rotation_stream(self._seed, self.dimension)
+
+    def repacked(self, kek: Buffer, *, generation: int, entropy: Callable[[int], bytes] = os.urandom) -> Secret:
+        """The payload of the same record turned anew for another KEK: what was sealed before cannot be linked to it."""
+        fresh = Secret.of(self._payload)
+        view = memoryview(fresh)
+        features = view[_PREFIX.size : _PREFIX.size + 4 * self.dimension * (1 + self.count)]
+        with self._stream() as stream:
+            _core.rotate(stream, features, self.dimension, inverse=True)
+        salt = entropy(ROTATION_SALT_SIZE)
+        _turn(features, kek, salt, self.dimension)
+        _write_prefix(view, generation=generation, salt=salt)
+        return fresh
+
+    def with_generation(self, generation: int) -> Secret:
+        """The payload of the same record, under the same KEK, as the write with this number."""
+        fresh = Secret.of(self._payload)
+        _write_prefix(memoryview(fresh), generation=generation, salt=self._salt)
+        return fresh
+
+    def close(self) -> None:
+        """Wipes the features and the rotation."""
+        self._payload.close()
+        if self._seed is not None:
+            self._seed.close()
+        self._seed = None
+
+    def __enter__(self) -> Template:
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Template(user={self.user!r}, embedder={self.embedder!r}, generation={self.generation})"
+
+
+def _rotation_seed(kek: Buffer, salt: bytes) -> Secret:
+    return crypto.hkdf_sha256(kek, salt, info=_ROTATION_INFO, size=32)
+
+
+def _rotation_stream(seed: Secret, dimension: int) -> Secret:
+    """The random stream that a record's rotation follows from (native/core/rotation.h)."""
+    return crypto.chacha20_stream(seed, _core.rotation_stream_size(dimension))
+
+
+def _turn(features: Buffer, kek: Buffer, salt: bytes, dimension: int) -> None:
+    """Turns float32 vectors in place, by the rotation of this KEK and salt."""
+    with _rotation_seed(kek, salt) as seed, _rotation_stream(seed, dimension) as stream:
+        _core.rotate(stream, features, dimension)
+
+
+def _write_prefix(payload: memoryview, *, generation: int, salt: bytes) -> None:
+    fields = list(_PREFIX.unpack_from(payload))
+    fields[3], fields[7] = generation, salt
+    _PREFIX.pack_into(payload, 0, *fields)
+
+
+def pack(record: Record, kek: Buffer, *, generation: int, entropy: Callable[[int], bytes] = os.urandom) -> Secret:
+    """The plaintext of a record with its features turned: everything but the user, whose only place is the header."""
+    import numpy as np
+
+    check_whole(generation, "generation")
+    count, dimension = record.samples.shape
+    embedder, consent = record.embedder.encode("ascii"), record.consent.encode()
+    texts = embedder + b"".join(bytes.fromhex(model_id) for model_id in record.model_ids) + consent
+    salt = entropy(ROTATION_SALT_SIZE)
+    features = _PREFIX.size + 4 * dimension * (1 + count)
+    payload = Secret(features + len(texts))
+    view = memoryview(payload)
+    sizes = len(embedder), len(record.model_ids), len(consent)
+    _PREFIX.pack_into(view, 0, dimension, count, record.created_unix_s, generation, *sizes, salt)
+    view[features:] = texts
+    floats = np.frombuffer(view[_PREFIX.size : features], np.float32).reshape(1 + count, dimension)
+    floats[0], floats[1:] = record.reference, record.samples
+    _turn(view[_PREFIX.size : features], kek, salt, dimension)
+    return payload
 
 
 def _check_model_ids(model_ids: tuple[str, ...]) -> None:
@@ -113,64 +277,15 @@ def _check_array(array: npt.NDArray[np.float32], name: str, *, ndim: int) -> Non
         raise InputError(f"{name} has values that are not finite: they are not features")
 
 
-def _check_shapes(references: npt.NDArray[np.float32], samples: npt.NDArray[np.float32]) -> None:
+def _check_shapes(reference: npt.NDArray[np.float32], samples: npt.NDArray[np.float32]) -> None:
     import numpy as np
 
     count, dimension = samples.shape
-    if not (1 <= count <= MAX_SAMPLES and 1 <= dimension <= MAX_DIMENSION and references.shape == (dimension,)):
+    if not (1 <= count <= MAX_SAMPLES and 1 <= dimension <= MAX_DIMENSION and reference.shape == (dimension,)):
         raise InputError(
-            f"samples must be (1 to {MAX_SAMPLES}, d) and references (d,) with d within 1 and {MAX_DIMENSION},"
-            f" not {samples.shape} and {references.shape}"
+            f"samples must be (1 to {MAX_SAMPLES}, d) and reference (d,) with d within 1 and {MAX_DIMENSION},"
+            f" not {samples.shape} and {reference.shape}"
         )
-    length = float(np.linalg.norm(references.astype(np.float64)))
-    if abs(length - 1.0) > UNIT_TOLERANCE:
-        raise InputError(f"references must have unit length, not {length:.6g}")
-
-
-def _frozen(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A copy over immutable bytes, which even setflags(write=True) cannot make writeable."""
-    import numpy as np
-
-    return np.frombuffer(array.tobytes(), np.float32).reshape(array.shape)
-
-
-def payload_bytes(record: Record) -> bytes:
-    """The plaintext of a record: everything but the user, whose only place is the header."""
-    count, dimension = record.samples.shape
-    embedder, consent = record.embedder.encode("ascii"), record.consent.encode()
-    prefix = _PREFIX.pack(
-        dimension, count, record.created_unix_s, record.generation, len(embedder), len(record.model_ids), len(consent)
-    )
-    models = b"".join(bytes.fromhex(model_id) for model_id in record.model_ids)
-    features = record.references.astype("<f4").tobytes() + record.samples.astype("<f4").tobytes()
-    return prefix + embedder + models + consent + features
-
-
-def parse_payload(payload: bytes, *, user: str) -> Record:
-    """The record of a plaintext; StoreIntegrityError when it is not exactly what `payload_bytes` writes."""
-    import numpy as np
-
-    if len(payload) < _PREFIX.size:
-        raise StoreIntegrityError(f"the sealed content has {len(payload)} bytes, at least {_PREFIX.size} were expected")
-    dimension, count, created, generation, embedder_size, models, consent_size = _PREFIX.unpack_from(payload)
-    ends = [_PREFIX.size]
-    for size in (embedder_size, 32 * models, consent_size, 4 * dimension, 4 * dimension * count):
-        ends.append(ends[-1] + size)
-    if ends[-1] != len(payload):
-        raise StoreIntegrityError(f"the sealed content has {len(payload)} bytes, its fields add up to {ends[-1]}")
-    embedder, model_bytes, consent, references, samples = (
-        payload[begin:end] for begin, end in itertools.pairwise(ends)
-    )
-    try:
-        return Record(
-            user=user,
-            embedder=embedder.decode("ascii"),
-            model_ids=tuple(model_bytes[32 * i : 32 * i + 32].hex() for i in range(models)),
-            references=np.frombuffer(references, "<f4").astype(np.float32),
-            samples=np.frombuffer(samples, "<f4").reshape(count, dimension).astype(np.float32),
-            created_unix_s=created,
-            generation=generation,
-            consent=consent.decode(),
-        )
-    except ValueError as error:  # InputError and UnicodeDecodeError are both
-        raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
+    length = math.sqrt(np.dot(reference, reference))  # no copy: it may lie in locked memory
+    if not UNIT_TOLERANCE < length <= 1.0 + UNIT_TOLERANCE:
+        raise InputError("the reference must have a length over 0 and at most 1")

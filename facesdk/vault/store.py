@@ -1,131 +1,156 @@
-"""Vault: one sealed file per user in one folder."""
+"""Vault: the files of a folder, one sealed template and one sealed head of its audit log per user."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from facesdk.errors import AlreadyEnrolledError, FaceSdkError, InputError, KeyUnavailableError, NotEnrolledError
-from facesdk.vault import files
-from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, key_kind, seal, unseal
-from facesdk.vault.keys import KeySource
-from facesdk.vault.record import Record, check_user
+from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
+from facesdk.vault import files, format_v1
+from facesdk.vault.audit import HEAD_SIZE, AuditLog
+from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
+from facesdk.vault.keys import KeyKind
+from facesdk.vault.record import check_user
 
 _SUFFIX = ".face"
+_HEAD = ".head-"
+
+
+class Folder:
+    """A vault's folder, open and locked. Names are checked; what is read is a regular file of ours with mode 0600."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self.descriptor = descriptor
+        self._path = path
+
+    def exists(self, user: str) -> bool:
+        """Whether the user has a file, intact or not."""
+        return _is_there(self.descriptor, _file_name(user))
+
+    def read(self, user: str) -> bytes:
+        """The bytes of the user's file. NotEnrolledError, StoreIntegrityError, StoreError as in files.read_guarded."""
+        try:
+            return files.read_guarded(self.descriptor, _file_name(user), limit=MAX_FILE_SIZE)
+        except FileNotFoundError:
+            raise not_enrolled(user, self._path) from None
+
+    def write(self, user: str, sealed: bytes) -> None:
+        """Puts the file in place in one durable step; after a failure the old one is there. Call under the lock."""
+        files.sweep(self.descriptor)
+        files.replace_file(self.descriptor, _file_name(user), sealed)
+
+    def read_head(self, user: str, key_id: bytes) -> bytes:
+        """The sealed head of the user's log under this KEK; empty where there is none."""
+        try:
+            return files.read_guarded(self.descriptor, _head_name(user, key_id), limit=HEAD_SIZE)
+        except FileNotFoundError:
+            return b""
+
+    def write_head(self, user: str, key_id: bytes, sealed: bytes) -> None:
+        """Like write, of the head under this KEK; the heads of other KEKs stay."""
+        files.replace_file(self.descriptor, _head_name(user, key_id), sealed)
+
+    def drop_heads(self, user: str, *, but: bytes | None = None) -> None:
+        """Removes the heads of KEKs that seal nothing any more."""
+        keep = None if but is None else _head_name(user, but)
+        self._drop(re.escape(check_user(user) + _HEAD) + "[0-9a-f]{16}", but=keep)
+
+    def destroy(self, user: str) -> None:
+        """Overwrites and removes the user's file. NotEnrolledError."""
+        try:
+            files.destroy(self.descriptor, _file_name(user), magic=MAGIC, region=DESTROY_REGION)
+        except FileNotFoundError:
+            raise not_enrolled(user, self._path) from None
+
+    def log(self, user: str, *, boot_ns: Callable[[], int]) -> AuditLog:
+        """The user's audit log, its entries timed by this clock."""
+        return AuditLog(self.descriptor, user, boot_ns=boot_ns)
+
+    def drop_log(self, user: str) -> None:
+        """Removes every file of the user's audit log."""
+        self._drop(re.escape(check_user(user) + ".audit") + r"(\.[0-9]+|\.broken-[0-9]+)?")
+
+    def _drop(self, pattern: str, *, but: str | None = None) -> None:
+        for name in os.listdir(self.descriptor):
+            if name != but and re.fullmatch(pattern, name):
+                os.unlink(name, dir_fd=self.descriptor)
+        os.fsync(self.descriptor)
 
 
 class Vault:
-    """The sealed records of a folder. Making one does no I/O; the folder is created, mode 0700, by the first `put`.
+    """The sealed templates of a folder. Making one does no I/O; the folder is created, mode 0700, by the first write.
 
-    `key` may be None for what needs none: users, exists, remove. Every method raises StoreError for a folder that
-    another user owns or can write to, and for what the system refuses (`errno` says which); InputError for a name that
-    is not 1 to 64 of A-Z a-z 0-9 . _ - or begins with a dot. Threads and processes may use one folder at once.
-    Root on the running machine, and whoever has the key and the files, can read everything.
+    Every method raises StoreError for a folder that another user owns or can write to, and for what the system refuses
+    (`errno` says which); InputError for a name that is not 1 to 64 of A-Z a-z 0-9 . _ - or begins with a dot. Threads
+    and processes may use one folder at once.
     """
 
-    def __init__(self, path: Path | str, key: KeySource | None = None) -> None:
-        self._path = Path(path)
-        self._key = key
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
 
-    def put(self, record: Record, *, replace: bool = False) -> None:
-        """Seals the record under fresh keys and makes it durable: after any failure, the old file still opens.
-
-        The one exception is a failing fsync of the folder at the very end, which is reported with the new record in
-        place. AlreadyEnrolledError when the user has a file, even a damaged one, and `replace` is not given. The file
-        replaced is not overwritten: to destroy it, `remove` first.
-        """
-        name = _file_name(record.user)
-        key = self._need_key()
-        if not replace and self.exists(record.user):
-            raise already_enrolled(record.user)
-        # Before the lock: deriving a key takes long enough that others should not wait for it.
-        sealed = seal(record, key)
-        with (
-            files.reporting(self._path, "write the vault"),
-            files.open_folder(self._path, create=True) as folder,
-            files.locked(folder),
-        ):
-            if not replace and _is_there(folder, name):
-                raise already_enrolled(record.user)
-            files.sweep(folder)
-            files.replace_file(folder, name, sealed)
-
-    def get(self, user: str) -> Record:
-        """The record of the user, if every byte of the file is what was sealed for this user under this key.
-
-        NotEnrolledError, StoreIntegrityError, StoreVersionError or KeyUnavailableError otherwise. Whether it is the
-        newest file ever written for the user is not checked.
-        """
-        name = _file_name(user)
-        key = self._need_key()
-        with self._folder_of(user, "read the vault") as folder, files.locked(folder, shared=True):
-            sealed = files.read_guarded(folder, name, limit=MAX_FILE_SIZE)
-        return unseal(sealed, key, user=user)
-
-    def remove(self, user: str) -> None:
-        """Overwrites the wrapped key, then removes the file; needs no key and works on a damaged one. NotEnrolledError.
-
-        When only the overwriting fails, the file is removed all the same and a StoreError says so. Flash and
-        copy-on-write storage may keep the old blocks.
-        """
-        name = _file_name(user)
-        with self._folder_of(user, "remove from the vault") as folder, files.locked(folder):
-            files.destroy(folder, name, magic=MAGIC, region=DESTROY_REGION)
+    @contextlib.contextmanager
+    def locked(self, doing: str, *, user: str, create: bool = False, shared: bool = False) -> Iterator[Folder]:
+        """The folder, while this holds its lock. A missing folder is NotEnrolledError unless it is to be made."""
+        check_user(user)
+        with files.reporting(self.path, doing), contextlib.ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(files.open_folder(self.path, create=create))
+            except FileNotFoundError:
+                raise not_enrolled(user, self.path) from None
+            stack.enter_context(files.locked(descriptor, shared=shared))
+            yield Folder(descriptor, self.path)
 
     def users(self) -> list[str]:
-        """The names with a file in the vault, sorted; whether a file is intact is only known by `get`."""
-        with files.reporting(self._path, "list the vault"):
+        """The names with a file in the vault, sorted; whether a file is intact is only known by opening it."""
+        with files.reporting(self.path, "list the vault"):
             try:
-                with files.open_folder(self._path) as folder:
+                with files.open_folder(self.path) as folder:
                     names = os.listdir(folder)
             except FileNotFoundError:
                 return []
         return sorted(name.removesuffix(_SUFFIX) for name in names if _is_user_file(name))
 
-    def status(self) -> dict[str, str]:
-        """Each name of `users` with the kind of key its file is sealed by, or with what is wrong with the file."""
-        found = {}
-        for user in self.users():
-            try:
-                with self._folder_of(user, "read the vault") as folder:
-                    data = files.read_guarded(folder, _file_name(user), limit=MAX_FILE_SIZE)
-                found[user] = f"sealed by {key_kind(data).label}"
-            except FaceSdkError as error:
-                found[user] = f"unusable: {error}"
-        return found
-
     def exists(self, user: str) -> bool:
         """Whether the user has a file in the vault, intact or not."""
-        name = _file_name(user)
         try:
-            with self._folder_of(user, "look into the vault") as folder:
-                return _is_there(folder, name)
+            with self.locked("look into the vault", user=user, shared=True) as folder:
+                return folder.exists(user)
         except NotEnrolledError:
             return False
 
-    def __repr__(self) -> str:
-        return f"Vault({str(self._path)!r}, key={self._key!r})"
-
-    def _need_key(self) -> KeySource:
-        if self._key is None:
-            raise KeyUnavailableError("this vault was opened without a key: give a PassphraseKey or a KeyFileKey")
-        return self._key
-
-    @contextlib.contextmanager
-    def _folder_of(self, user: str, doing: str) -> Iterator[int]:
-        """A descriptor of the folder; a folder or a file that is missing becomes NotEnrolledError."""
-        with files.reporting(self._path, doing):
+    def kinds(self) -> dict[str, KeyKind | str]:
+        """Each name of `users` with the kind of key that wraps its file's KEK, or with what is wrong with the file."""
+        found: dict[str, KeyKind | str] = {}
+        for user in self.users():
             try:
-                with files.open_folder(self._path) as folder:
-                    yield folder
-            except FileNotFoundError:
-                raise NotEnrolledError(f"{user!r} is not enrolled in {self._path}: enroll first") from None
+                with self.locked("read the vault", user=user, shared=True) as folder:
+                    found[user] = kind_of(folder.read(user))
+            except FaceSdkError as error:
+                found[user] = str(error)
+        return found
+
+    def __repr__(self) -> str:
+        return f"Vault({str(self.path)!r})"
+
+
+def kind_of(data: bytes) -> KeyKind:
+    """Which kind of key a sealed file of any version asks for. StoreIntegrityError, StoreVersionError."""
+    return format_v1.kind_of(data) if version_of(data) == 1 else parse_header(data).kind
+
+
+def not_enrolled(user: str, path: Path) -> NotEnrolledError:
+    return NotEnrolledError(f"{user!r} is not enrolled in {path}: enroll first")
 
 
 def _file_name(user: str) -> str:
     return check_user(user) + _SUFFIX
+
+
+def _head_name(user: str, key_id: bytes) -> str:
+    return check_user(user) + _HEAD + key_id.hex()
 
 
 def _is_user_file(name: str) -> bool:
@@ -142,7 +167,3 @@ def _is_there(folder: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def already_enrolled(user: str) -> AlreadyEnrolledError:
-    return AlreadyEnrolledError(f"{user!r} is enrolled already: give replace=True to enroll again")

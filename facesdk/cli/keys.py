@@ -1,0 +1,195 @@
+"""Commands about keys: unlock, lock, panic, status, rekey, renew, export, import, audit."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from facesdk.cli.common import ask_passphrase, has_key, opening_key, say, sealing_key, show, vault_of
+from facesdk.errors import FaceSdkError, UsageError
+from facesdk.policy import AttemptRules
+
+if TYPE_CHECKING:
+    from facesdk.vault import Keeper, PassphraseKey
+
+LIVENESS = "not checked: a good photograph of the owner can pass"
+
+
+def keeper_of(arguments: argparse.Namespace, *, once: bool = False) -> Keeper:
+    """The vault's keeper, with opened keys in the kernel's keyring; once: in this process, and gone with it."""
+    from facesdk.vault import Keeper, KeyringSessions, ProcessSessions, Vault
+
+    path = vault_of(arguments)
+    return Keeper(Vault(path), ProcessSessions() if once else KeyringSessions(path))
+
+
+def unlock(arguments: argparse.Namespace) -> int:
+    """Opens the key, into the kernel's keyring."""
+    from facesdk import matching
+
+    rules = AttemptRules.preset(arguments.rules)
+    keeper_of(arguments).unlock(
+        arguments.user, opening_key(arguments), rules=rules, reference_of=matching.make_reference, label=arguments.rules
+    )
+    hours = rules.passphrase_every_s // 3600
+    show(
+        arguments, {"unlocked": arguments.user, "for_s": rules.passphrase_every_s},
+        [f"unlocked {arguments.user}: the face works for {hours} h at most, or until facesdk lock"],
+    )  # fmt: skip
+    return 0
+
+
+def lock(arguments: argparse.Namespace) -> int:
+    """Forgets the key."""
+    keeper_of(arguments).lock(arguments.user)
+    show(arguments, {"locked": arguments.user}, [f"locked {arguments.user}: the passphrase is needed"])
+    return 0
+
+
+def panic(arguments: argparse.Namespace) -> int:
+    """Forgets every key of the vault."""
+    keeper_of(arguments).panic()
+    show(arguments, {"panic": True}, ["every key of this vault is forgotten"])
+    return 0
+
+
+def _user_status(keeper: Keeper, user: str, kind: Any) -> tuple[dict[str, Any], list[str]]:
+    from facesdk.vault import KeyKind
+    from facesdk.vault.attempts import NS, Required
+    from facesdk.vault.keeper import boot_ns
+    from facesdk.vault.providers import protection
+
+    if not isinstance(kind, KeyKind):
+        return {"unusable": kind}, [f"user      {user}: unusable: {kind}"]
+    about = protection(kind)
+    try:
+        state, _ = keeper.state(user)
+        if isinstance(state, Required):
+            now, why = "passphrase required", state.reason.value
+        elif state.not_before_ns > boot_ns():
+            now, why = (
+                "delayed",
+                f"{state.failures} attempts did not match: wait {-(-(state.not_before_ns - boot_ns()) // NS)} s",
+            )
+        else:
+            now, why = "ready", f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since"
+    except FaceSdkError as error:
+        now, why = "unknown", str(error)
+    result = {
+        "sealed_by": about.label, "stops": about.stops, "does_not_stop": about.does_not_stop, "state": now, "why": why,
+        "rollback": about.rollback,
+    }  # fmt: skip
+    lines = [
+        f"user      {user}: sealed by {about.label}", f"state     {now}: {why}", f"stops     {about.stops}",
+        f"not       {about.does_not_stop}", f"rollback  {about.rollback}",
+    ]  # fmt: skip
+    return result, lines
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Says which state holds and why, and what protects each template."""
+    keeper = keeper_of(arguments)
+    users: dict[str, Any] = {}
+    lines = [f"vault     {vault_of(arguments)}"]
+    for user, kind in keeper.vault.kinds().items():
+        users[user], more = _user_status(keeper, user, kind)
+        lines += more
+    show(
+        arguments, {"vault": str(vault_of(arguments)), "users": users, "liveness": LIVENESS},
+        [*lines, f"liveness  {LIVENESS}"],
+    )  # fmt: skip
+    return 0
+
+
+def rekey(arguments: argparse.Namespace) -> int:
+    """Changes the passphrase, or moves the key to another provider."""
+    from facesdk.vault import KeyKind
+
+    old = opening_key(arguments)
+    kind = KeyKind[arguments.to.upper().replace("-", "_")]
+    new = sealing_key(kind, passphrase_file=arguments.new_passphrase_file, key_file=arguments.new_key_file)
+    keeper_of(arguments, once=True).rekey(arguments.user, old, new, rules=AttemptRules.preset("phone"))
+    show(
+        arguments, {"rekeyed": arguments.user, "sealed_by": kind.label},
+        [f"{arguments.user} is sealed by {kind.label} now; nothing was enrolled again: facesdk unlock"],
+    )  # fmt: skip
+    return 0
+
+
+def renew(arguments: argparse.Namespace) -> int:
+    """Turns the template anew."""
+    rules = AttemptRules.preset("phone")
+    keeper_of(arguments, once=True).renew(arguments.user, opening_key(arguments), rules=rules)
+    show(
+        arguments, {"renewed": arguments.user},
+        [f"renewed {arguments.user}: what leaked of the old template is of no use any more; facesdk unlock"],
+    )  # fmt: skip
+    return 0
+
+
+def _recovery(arguments: argparse.Namespace, *, new: bool) -> PassphraseKey:
+    from facesdk.vault import KeyKind, PassphraseKey
+    from facesdk.vault.passphrase import read_passphrase
+
+    path = arguments.recovery_passphrase_file
+    option = "--recovery-passphrase-file"
+    words = read_passphrase(path) if path else ask_passphrase("recovery passphrase", new=new, option=option)
+    return PassphraseKey(words, kind=KeyKind.RECOVERY)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Writes a sealed file for another device."""
+    from facesdk.vault import files
+
+    sealed = keeper_of(arguments).export(arguments.user, opening_key(arguments), _recovery(arguments, new=True))
+    with files.reporting(arguments.file, "write the exported file"):
+        try:
+            files.create_file(arguments.file.name, sealed, folder=arguments.file.parent)
+        except FileExistsError:
+            raise UsageError(f"{arguments.file} exists already: choose another path") from None
+    show(
+        arguments, {"exported": arguments.user, "file": str(arguments.file)},
+        [f"exported {arguments.user} to {arguments.file}: only the recovery passphrase opens it"],
+    )  # fmt: skip
+    return 0
+
+
+def import_(arguments: argparse.Namespace) -> int:
+    """Enrolls an exported file here."""
+    from facesdk.vault import KeyKind
+    from facesdk.vault.format import MAX_FILE_SIZE
+    from facesdk.vault.key_file import read_secret
+
+    sealed = read_secret(arguments.file, limit=MAX_FILE_SIZE, ours=False)
+    kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
+    recovery = _recovery(arguments, new=False)
+    key = sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
+    keeper = keeper_of(arguments, once=True)
+    user = keeper.import_(sealed, recovery, key, replace=arguments.replace, rules=AttemptRules.preset("phone"))
+    show(arguments, {"imported": user}, [f"imported {user}: sealed by {kind.label}; facesdk unlock"])
+    return 0
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Shows the audit log, checks it, or begins a new one where it is damaged."""
+    keeper = keeper_of(arguments)
+    if arguments.restart:
+        keeper.restart_log(arguments.user, opening_key(arguments))
+        say("a new audit log was begun; the old one is kept beside it as .broken-1 and so on")
+    key = opening_key(arguments) if has_key(arguments) and not arguments.restart else None
+    report, entries, sealed = keeper.audit(arguments.user, key)
+    checked = "against its sealed head" if sealed else "by its chain alone: unlock, or give the key, to check all"
+    result: dict[str, Any] = {"entries": report.entries, "first": report.first, "unsealed": report.unsealed,
+                              "sealed_head": sealed, "problem": None}  # fmt: skip
+    lines = []
+    if not arguments.verify:
+        result["log"] = [entry.as_dict() for entry in entries]
+        lines = [entry.as_text() for entry in entries]
+    if report.problem is not None:
+        p = report.problem
+        result["problem"] = {"kind": p.kind.value, "file": p.file, "line": p.line, "entry": p.entry, "sealed": p.sealed}
+        show(arguments, result, [*lines, f"BROKEN: {p.message}"])
+        return 6
+    lines.append(f"whole: {report.entries} entries, {report.unsealed} of them not sealed, checked {checked}")
+    show(arguments, result, lines)
+    return 0

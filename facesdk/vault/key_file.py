@@ -1,0 +1,139 @@
+"""A key from a file of random bytes, for development and for keys that lie on another device."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import os
+import stat
+from pathlib import Path
+
+from facesdk._core import Secret
+from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.vault import crypto, files
+from facesdk.vault.keys import (
+    DERIVED_SIZE,
+    ENVELOPE_SIZE,
+    KEY_SIZE,
+    NONCE_SIZE,
+    SALT_SIZE,
+    Counter,
+    Kdf,
+    KeyKind,
+    open_envelope,
+    seal_envelope,
+)  # fmt: skip
+
+SECTION_SIZE = SALT_SIZE + ENVELOPE_SIZE
+_KEY_PREFIX = b"facesdk-key-1:"
+_KEY_FILE_SIZE = len(_KEY_PREFIX) + 44 + 1
+_HKDF_INFO = b"facesdk vault 1 key file"
+
+
+class KeyFileKey:
+    """Wraps with a key from a file of 32 random bytes, read once, here. Anyone who copies the file can open.
+
+    KeyUnavailableError when the file is missing, is a symlink, belongs to another user than this one or root, may be
+    used by group or others, or does not hold a key.
+    """
+
+    kind = KeyKind.KEY_FILE
+    stops = "other users of this machine, by the file's mode 0600 (for development)"
+    does_not_stop = "who copies the disk with the key file on it; an older file put back; a restart does not lock it"
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+        self._secret: Secret | None = _parse_key(read_secret(self._path, limit=_KEY_FILE_SIZE, ours=True), self._path)
+
+    @classmethod
+    def create(cls, path: Path | str) -> KeyFileKey:
+        """The key of a new file, written with mode 0600. InputError when the path exists, StoreError when it cannot."""
+        path = Path(path)
+        line = _KEY_PREFIX + base64.b64encode(os.urandom(KEY_SIZE)) + b"\n"
+        with files.reporting(path, "create the key file"):
+            try:
+                files.create_file(path.name, line, folder=path.parent)
+            except FileExistsError:
+                raise InputError(f"{path} exists already: choose another path, a key is never overwritten") from None
+        return cls(path)
+
+    def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
+        """A fresh salt and the wrapped KEK."""
+        salt = os.urandom(SALT_SIZE)
+        with self.derive(Kdf(self.kind, salt)) as derived:
+            return salt + seal_envelope(derived, kek, aad=binding + salt, nonce=os.urandom(NONCE_SIZE))
+
+    def unwrap(self, section: bytes, *, binding: bytes) -> Secret:
+        """The KEK; errors as in KeyProvider."""
+        if len(section) != SECTION_SIZE:
+            raise StoreIntegrityError(f"the key section has {len(section)} bytes, {SECTION_SIZE} were expected")
+        salt, envelope = section[:SALT_SIZE], section[SALT_SIZE:]
+        with self.derive(Kdf(self.kind, salt)) as derived:
+            return open_envelope(derived, envelope, aad=binding + salt, label=self.kind.label)
+
+    def derive(self, kdf: Kdf) -> Secret:
+        """64 bytes of HKDF-SHA256. PassphraseRequiredError after `forget`."""
+        if self._secret is None:
+            raise PassphraseRequiredError("this key was forgotten; read the key file again")
+        return crypto.hkdf_sha256(self._secret, kdf.salt, info=_HKDF_INFO, size=DERIVED_SIZE)
+
+    def counter(self, section: bytes) -> Counter | None:
+        """None: nothing outside the file counts."""
+        return None
+
+    def destroy(self, section: bytes) -> None:
+        """Nothing lies outside the file; the key file may serve others and stays."""
+
+    def forget(self) -> None:
+        """Wipes the key of this object."""
+        if self._secret is not None:
+            self._secret.close()
+        self._secret = None
+
+    def __repr__(self) -> str:
+        return f"KeyFileKey({str(self._path)!r})"
+
+
+def _parse_key(content: bytes, path: Path) -> Secret:
+    """The 32 bytes of a key file, whose one line must be exactly what `create` writes."""
+    try:
+        secret = base64.b64decode(content[len(_KEY_PREFIX) :].removesuffix(b"\n"), validate=True)
+    except binascii.Error:
+        secret = b""
+    # Encoding it again refuses every other spelling of the same bytes, and another prefix or line end.
+    if len(secret) != KEY_SIZE or content != _KEY_PREFIX + base64.b64encode(secret) + b"\n":
+        raise KeyUnavailableError(
+            f"{path} is not a key file: expected one line `{_KEY_PREFIX.decode()}<44 characters>`; restore it or make"
+            " a new one and enroll again"
+        )
+    return Secret.of(secret)
+
+
+def read_secret(path: Path, *, limit: int, ours: bool) -> bytes:
+    """The bytes of a regular file that group and others cannot use; `ours` also refuses symlinks and other owners."""
+    # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if ours else 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise KeyUnavailableError(f"{path} is a symlink: give the path of the key file itself") from error
+        raise KeyUnavailableError(f"cannot open {path}: {error.strerror}; give a file this user can read") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyUnavailableError(f"{path} is not a regular file")
+        if ours and not files.is_ours(status):
+            raise KeyUnavailableError(f"{path} belongs to user id {status.st_uid}: chown it to the user who runs this")
+        if stat.S_IMODE(status.st_mode) & (0o077 if ours else 0o044):
+            mode = stat.S_IMODE(status.st_mode)
+            raise KeyUnavailableError(f"{path} can be used by others (mode {mode:04o}): run `chmod 600 {path}`")
+        content = files.read_at_most(descriptor, limit)
+    except OSError as error:
+        raise KeyUnavailableError(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    if len(content) > limit:
+        raise KeyUnavailableError(f"{path} is longer than {limit} bytes: it is not what was expected there")
+    return content

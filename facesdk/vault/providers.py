@@ -1,0 +1,66 @@
+"""The providers by kind: which one opens a file, what it stops, and which removes what a file leaves elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facesdk.errors import InputError
+from facesdk.vault.key_file import KeyFileKey
+from facesdk.vault.keys import KeyKind, KeyProvider
+from facesdk.vault.passphrase import PassphraseKey
+from facesdk.vault.secret_service import SecretServiceKey
+from facesdk.vault.tpm import TpmKey
+
+_CLASSES: dict[KeyKind, type[PassphraseKey | KeyFileKey | TpmKey | SecretServiceKey]] = {
+    KeyKind.PASSPHRASE: PassphraseKey,
+    KeyKind.KEY_FILE: KeyFileKey,
+    KeyKind.TPM: TpmKey,
+    KeyKind.SECRET_SERVICE: SecretServiceKey,
+}
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What a kind of key means for a template, in sentences for a person."""
+
+    label: str
+    stops: str
+    does_not_stop: str
+    rollback: str
+
+
+def protection(kind: KeyKind) -> Protection:
+    """What a kind of key stops and what not."""
+    provider = _CLASSES.get(kind)
+    if provider is None:
+        return Protection(kind.label, "nothing here: it is an exported file", "an exported file is no template", "none")
+    rollback = (
+        "protected by the TPM's counter" if kind is KeyKind.TPM
+        else "not protected: an older file put back is accepted at the next unlock"
+    )  # fmt: skip
+    return Protection(kind.label, provider.stops, provider.does_not_stop, rollback)
+
+
+def make_provider(
+    kind: KeyKind, *, passphrase: Callable[[], str | bytes], key_file: Path | None = None
+) -> PassphraseKey | KeyFileKey | TpmKey | SecretServiceKey:
+    """The provider of this kind; the passphrase is asked for only where it is needed. InputError without a key file."""
+    if kind is KeyKind.PASSPHRASE:
+        return PassphraseKey(passphrase())
+    if kind is KeyKind.TPM:
+        return TpmKey(passphrase())
+    if kind is KeyKind.SECRET_SERVICE:
+        return SecretServiceKey()
+    if kind is KeyKind.KEY_FILE and key_file is not None:
+        return KeyFileKey(key_file)
+    needed = "give its key file (--key-file)" if kind is KeyKind.KEY_FILE else "it cannot be opened as a template: import it"
+    raise InputError(f"the template is sealed with a {kind.label}: {needed}")
+
+
+def make_remover(kind: KeyKind | str) -> KeyProvider | None:
+    """What removes the parts of a file that lie outside it, without its secret; None where there are none."""
+    if kind is KeyKind.TPM:
+        return TpmKey(None)
+    return SecretServiceKey() if kind is KeyKind.SECRET_SERVICE else None

@@ -1,0 +1,185 @@
+"""Where an opened key lives between commands: with its attempt state, in one piece, in this process or in the kernel.
+
+Whoever could set the failures back to none would have to have the key, and whoever drops the key drops the counter.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from facesdk import _core
+from facesdk._core import Secret
+from facesdk.digest import sha256
+from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
+from facesdk.policy import AttemptRules
+from facesdk.vault.attempts import NS, Ready, Reason, Required
+from facesdk.vault.audit import Head
+from facesdk.vault.keys import KEY_SIZE
+
+_VERSION = 1
+# version; opened, active, failures, not before; generation of the file; head of the audit log; attempt rules (idle: 0
+# is none); then the KEK
+_LAYOUT = struct.Struct("<Q QQQQ Q QQ32s QQQQQ 32s".replace(" ", ""))
+
+
+@dataclass(frozen=True, repr=False)
+class Held:
+    """An opened key and all that lives and dies with it. kek: 32 bytes. generation: of the file that it opened."""
+
+    kek: Secret
+    state: Ready
+    generation: int
+    head: Head
+    rules: AttemptRules
+
+    def __repr__(self) -> str:
+        return f"Held(state={self.state!r}, generation={self.generation})"
+
+
+def _packed(held: Held) -> Secret:
+    state, head, rules = held.state, held.head, held.rules
+    memory = Secret(_LAYOUT.size)
+    view = memoryview(memory)
+    _LAYOUT.pack_into(
+        view, 0, _VERSION, state.opened_ns, state.active_ns, state.failures, state.not_before_ns, held.generation,
+        head.first, head.count, head.digest, rules.passphrase_every_s, rules.idle_s or 0, rules.free_attempts,
+        rules.first_delay_s, rules.passphrase_after, bytes(KEY_SIZE),
+    )  # fmt: skip
+    view[_LAYOUT.size - KEY_SIZE :] = memoryview(held.kek)
+    return memory
+
+
+def _unpacked(memory: Secret) -> Held:
+    """StoreIntegrityError when these bytes are not what `_packed` writes."""
+    view = memoryview(memory)
+    try:
+        (version, opened, active, failures, not_before, generation, first, count, digest, every, idle, free, delay,
+         after) = struct.unpack_from(_LAYOUT.format.removesuffix("32s"), view)  # fmt: skip
+        if version != _VERSION:
+            raise InputError(f"version {version}")
+        rules = AttemptRules(
+            passphrase_every_s=every, idle_s=idle or None, free_attempts=free, first_delay_s=delay,
+            passphrase_after=after,
+        )  # fmt: skip
+        state = Ready(opened_ns=opened, active_ns=active, failures=failures, not_before_ns=not_before)
+        head = Head(first, count, digest)
+    except (InputError, struct.error) as error:
+        raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
+    return Held(Secret.of(view[_LAYOUT.size - KEY_SIZE :]), state, generation, head, rules)
+
+
+class Sessions(Protocol):
+    """Opened keys by user. Call every method under the vault's lock, but `forget`, which waits for nobody.
+
+    where: the words for a person.
+    """
+
+    @property
+    def where(self) -> str: ...
+
+    def load(self, user: str) -> Held | Required:
+        """The opened key, or why there is none."""
+
+    def save(self, user: str, held: Held) -> None:
+        """Puts key and state in place of what was there, in one step. KeyUnavailableError when it cannot."""
+
+    def forget(self, user: str, reason: Reason) -> None:
+        """Wipes the key; `load` gives the reason from now on. KeyUnavailableError when it cannot."""
+
+
+class ProcessSessions:
+    """Opened keys in locked memory of this process: they end with it."""
+
+    where = "in locked memory of this process"
+
+    def __init__(self) -> None:
+        self._held: dict[str, Secret] = {}
+        self._reasons: dict[str, Reason] = {}
+
+    def load(self, user: str) -> Held | Required:
+        """As in Sessions."""
+        memory = self._held.get(user)
+        return Required(self._reasons.get(user, Reason.NOT_UNLOCKED)) if memory is None else _unpacked(memory)
+
+    def save(self, user: str, held: Held) -> None:
+        """As in Sessions."""
+        before, self._held[user] = self._held.get(user), _packed(held)
+        if before is not None:
+            before.close()
+
+    def forget(self, user: str, reason: Reason) -> None:
+        """As in Sessions."""
+        self._reasons[user] = reason
+        memory = self._held.pop(user, None)
+        if memory is not None:
+            memory.close()
+
+
+class KeyringSessions:
+    """Opened keys in the user's keyring of the kernel: for all processes of this user, until a restart or an expiry.
+
+    The kernel's expiry follows the wall clock, so it only bounds what it forgets; the rules use CLOCK_BOOTTIME.
+    Other programs of the same user can read the keyring, as can root.
+    """
+
+    where = "in the kernel's keyring of this user"
+
+    def __init__(self, vault: Path) -> None:
+        self._vault = str(vault.resolve())
+
+    def _name(self, user: str, what: str) -> str:
+        # A digest: the list of keys is readable by others and should not name who is enrolled where.
+        return f"facesdk-{what}:" + sha256(f"{self._vault}\0{user}".encode()).hex()[:32]
+
+    def load(self, user: str) -> Held | Required:
+        """As in Sessions."""
+        memory = self._call(_core.keyring_get, self._name(user, "key"), _LAYOUT.size, else_none=True)
+        if memory is not None:
+            with memory:
+                return _unpacked(memory)
+        why = self._call(_core.keyring_get, self._name(user, "why"), 1, else_none=True)
+        return Required(Reason.NOT_UNLOCKED if why is None else _reason_of(why))
+
+    def save(self, user: str, held: Held) -> None:
+        """As in Sessions."""
+        with _packed(held) as memory:
+            self._call(_core.keyring_put, self._name(user, "key"), memory, held.rules.passphrase_every_s)
+
+    def forget(self, user: str, reason: Reason) -> None:
+        """As in Sessions."""
+        self._call(_core.keyring_forget, self._name(user, "key"), else_none=True)
+        number = list(Reason).index(reason)
+        self._call(_core.keyring_put, self._name(user, "why"), bytes([number]), 0, else_none=True)
+
+    def _call(self, call: Callable[..., Any], *arguments: object, else_none: bool = False) -> Any:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            if else_none and error.errno in (errno.ENOSYS, errno.EPERM):  # forbidden altogether: nothing is held there
+                return None
+            hint = (
+                "it is full (keyctl show @u)"
+                if error.errno in (errno.EDQUOT, errno.ENOMEM)
+                else "containers often forbid it"
+            )
+            raise KeyUnavailableError(
+                f"the kernel's keyring cannot be used ({error.strerror}): {hint}; give --passphrase-file instead"
+            ) from error
+        except ValueError as error:
+            raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
+
+
+def _reason_of(why: Secret) -> Reason:
+    number = memoryview(why)[0]
+    reasons = list(Reason)
+    return reasons[number] if number < len(reasons) else Reason.NOT_UNLOCKED
+
+
+def remaining_s(held: Held, now_ns: int) -> int:
+    """Seconds until the passphrase is needed again, if there is no failure and no idling."""
+    return max(0, (held.state.opened_ns + held.rules.passphrase_every_s * NS - now_ns) // NS)

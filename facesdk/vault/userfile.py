@@ -1,0 +1,178 @@
+"""UserFile: one user's sealed template, its audit log and the log's sealed head, while the vault's lock is held.
+
+A change is written in this order: an entry in the log, the log's head sealed under the (new) KEK, the template, the
+provider's counter. A kill in between leaves the old or the new template to be opened, and a log that fits it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from facesdk._core import Secret
+from facesdk.errors import (
+    FaceSdkError,
+    KeyUnavailableError,
+    PassphraseRequiredError,
+    RollbackError,
+    StoreIntegrityError,
+)  # fmt: skip
+from facesdk.policy import AttemptRules
+from facesdk.types import Decision
+from facesdk.vault import crypto
+from facesdk.vault.attempts import Ready
+from facesdk.vault.audit import HINT, AuditLog, Event, Head, open_head, seal_head
+from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
+from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider
+from facesdk.vault.record import Template
+from facesdk.vault.session import Held
+from facesdk.vault.store import Folder
+
+_HEAD_INFO = b"facesdk 2 audit head"
+
+
+class UserFile:
+    """The files of one user in a locked folder. now_ns: CLOCK_BOOTTIME."""
+
+    def __init__(self, folder: Folder, user: str, now_ns: Callable[[], int]) -> None:
+        self.folder = folder
+        self.user = user
+        self.log: AuditLog = folder.log(user, boot_ns=now_ns)
+        self._now_ns = now_ns
+
+    def exists(self) -> bool:
+        """Whether the user has a file, intact or not."""
+        return self.folder.exists(self.user)
+
+    def read(self) -> bytes:
+        """The sealed bytes. NotEnrolledError and the errors of files.read_guarded."""
+        return self.folder.read(self.user)
+
+    def section(self, kind: KeyKind) -> bytes:
+        """The provider's section, if the file is whole and of this kind of key; else empty."""
+        try:
+            header = parse_header(self.read())
+        except FaceSdkError:
+            return b""
+        return header.section if header.kind is kind else b""
+
+    @contextlib.contextmanager
+    def unwrapped(self, provider: KeyProvider) -> Iterator[tuple[Header, Secret]]:
+        """Header and KEK. KeyUnavailableError for a wrong key, which is logged."""
+        header = check_user_of(parse_header(self.read()), self.user)
+        check_kind(header, provider)
+        try:
+            kek = provider.unwrap(header.section, binding=header.binding)
+        except PassphraseRequiredError:
+            raise
+        except KeyUnavailableError:
+            with contextlib.suppress(StoreIntegrityError):  # the refusal is what matters, whatever the log's state
+                self.log.append(Event.PASSPHRASE_REFUSED, head=None)
+            raise
+        with kek:
+            yield header, kek
+
+    @contextlib.contextmanager
+    def opened(self, provider: KeyProvider) -> Iterator[tuple[Header, Secret, Template]]:
+        """Header, KEK and template, after the provider's counter said that this is the newest file. RollbackError."""
+        with (
+            self.unwrapped(provider) as (header, kek),
+            Template(unseal(self.read(), kek, user=self.user), kek, user=self.user) as template,
+        ):
+            self._check_counter(header, provider, template)
+            yield header, kek, template
+
+    def read_head(self, header: Header, kek: Secret) -> Head:
+        """The sealed head of the log. StoreIntegrityError where it is missing or damaged."""
+        with _head_key(kek) as key:
+            return open_head(key, self.folder.read_head(self.user, header.key_id), user=self.user)
+
+    def check_log(self, head: Head) -> None:
+        """Nothing; StoreIntegrityError where anything of the log that the head vouches for is not as it was written."""
+        problem = self.log.verify(head).problem
+        if problem is not None and problem.sealed:
+            raise StoreIntegrityError(f"the audit log of {self.user!r}: {problem.message}; {HINT}")
+
+    def write_head(self, kek: Secret, head: Head) -> None:
+        """Seals the head under this KEK."""
+        with _head_key(kek) as key:
+            self.folder.write_head(self.user, key_id(kek), seal_head(key, head, user=self.user))
+
+    def record(
+        self, event: Event, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = "files",
+        label: str = "",
+    ) -> Head:  # fmt: skip
+        """The head after one more entry, sealed. StoreIntegrityError where the log does not end in `head`."""
+        head = self.log.append(event, head=head, outcome=outcome, camera=camera, policy=label)
+        self.write_head(kek, head)
+        return head
+
+    def put(
+        self, kek: Secret, provider: KeyProvider, payload_of: Callable[[int], Secret], *, event: Event,
+        rules: AttemptRules, keep: bytes | None = None, old: tuple[Header, Secret] | None = None, after: int = 0,
+        label: str = "",
+    ) -> Held:  # fmt: skip
+        """Writes a template, and returns what a session holds of it.
+
+        payload_of: from the file's generation. keep: the section whose counter goes on. old: header and KEK of the file
+        that is replaced, where they are known; after: that file's generation.
+        """
+        section = provider.wrap(kek, binding=binding(self.user, provider.kind), keep=keep)
+        counter = provider.counter(section)
+        generation = (after if counter is None else counter.read()) + 1
+        head = self._log_change(event, old, label)
+        self.write_head(kek, head)
+        with payload_of(generation) as payload:
+            sealed = seal(payload, kek, user=self.user, kind=provider.kind, section=section)
+        self.folder.write(self.user, sealed)
+        if counter is not None:
+            counter.increment()
+        self.folder.drop_heads(self.user, but=key_id(kek))
+        return self.held(kek, generation, head, rules)
+
+    def held(self, kek: Secret, generation: int, head: Head, rules: AttemptRules) -> Held:
+        """What a session holds of a file just opened."""
+        now = self._now_ns()
+        return Held(kek, Ready(opened_ns=now, active_ns=now, failures=0, not_before_ns=0), generation, head, rules)
+
+    def restart_log(self, header: Header, kek: Secret) -> None:
+        """Sets the log aside and begins a new one, as the numbers of the sealed head go on where there is one."""
+        try:
+            head: Head | None = self.read_head(header, kek)
+        except StoreIntegrityError:
+            head = None
+        self.write_head(kek, self.log.restart(head))
+
+    def _log_change(self, event: Event, old: tuple[Header, Secret] | None, label: str) -> Head:
+        if old is not None:
+            return self.log.append(event, head=self.read_head(*old), policy=label)
+        try:
+            return self.log.append(event, head=None, policy=label)
+        except StoreIntegrityError:  # who enrolls anew begins a new log where the old one is damaged
+            return self.log.append(event, head=self.log.restart(None), policy=label)
+
+    def _check_counter(self, header: Header, provider: KeyProvider, template: Template) -> None:
+        counter = provider.counter(header.section)
+        if counter is None:
+            return
+        value = counter.read()
+        if template.generation == value + 1:  # killed between the file and the counter
+            value = counter.increment()
+        if template.generation < value:
+            with contextlib.suppress(StoreIntegrityError):  # this is the error to raise
+                self.log.append(Event.ROLLED_BACK, head=None)
+            raise RollbackError(f"an older file of {self.user!r} was put back: restore the newest, or enroll again")
+        if template.generation != value:
+            raise StoreIntegrityError(f"the counter is not that of the file of {self.user!r}: remove it, enroll again")
+
+
+def check_kind(header: Header, provider: KeyProvider) -> None:
+    """Nothing; KeyUnavailableError where the file is sealed by another kind of key."""
+    if header.kind is not provider.kind:
+        raise KeyUnavailableError(
+            f"the file of {header.user!r} is sealed with a {header.kind.label}: give that, not a {provider.kind.label}"
+        )
+
+
+def _head_key(kek: Secret) -> Secret:
+    return crypto.hkdf_sha256(kek, b"", info=_HEAD_INFO, size=KEY_SIZE)

@@ -1,0 +1,68 @@
+#include "secret.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+namespace facesdk {
+namespace {
+
+constexpr size_t kLargest = size_t{64} << 20;
+
+[[noreturn]] void refuse(const char* call, int error) {
+  const char* hint = error == ENOMEM || error == EPERM || error == EAGAIN
+                         ? "; raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)"
+                         : "";
+  throw MemoryNotLocked(std::string("memory for keys cannot be protected: ") + call + ": " + std::strerror(error) + hint);
+}
+
+}  // namespace
+
+void wipe(void* data, size_t size) noexcept { explicit_bzero(data, size); }
+
+bool equal(const uint8_t* a, const uint8_t* b, size_t size) noexcept {
+  uint8_t difference = 0;
+  for (size_t i = 0; i < size; ++i) {
+    difference = static_cast<uint8_t>(difference | (a[i] ^ b[i]));
+    __asm__ volatile("" : "+r"(difference));  // no early way out
+  }
+  return difference == 0;
+}
+
+Secret::Secret(size_t size) : size_(size) {
+  if (size == 0 || size > kLargest) throw std::invalid_argument("a secret has from 1 byte to 64 MiB");
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t inner = (size + page - 1) / page * page;
+  whole_ = inner + 2 * page;
+  void* base = mmap(nullptr, whole_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) refuse("mmap", errno);
+  base_ = static_cast<uint8_t*>(base);
+  uint8_t* begin = base_ + page;
+  const char* call = nullptr;
+  if (mprotect(begin, inner, PROT_READ | PROT_WRITE) != 0) call = "mprotect";
+  if (call == nullptr && mlock(begin, inner) != 0) call = "mlock";
+  if (call == nullptr && madvise(begin, inner, MADV_DONTDUMP) != 0) call = "madvise(MADV_DONTDUMP)";
+  if (call == nullptr && madvise(begin, inner, MADV_WIPEONFORK) != 0) call = "madvise(MADV_WIPEONFORK)";
+  if (call != nullptr) {
+    const int error = errno;
+    munmap(base_, whole_);
+    refuse(call, error);
+  }
+  // At the end of the pages: reading past it meets the guard. Aligned for floats and doubles.
+  data_ = begin + (inner - size) / 16 * 16;
+}
+
+Secret::~Secret() {
+  close();
+  munmap(base_, whole_);  // unlocks too
+}
+
+void Secret::close() noexcept {
+  wipe(data_, size_);
+  closed_ = true;
+}
+
+}  // namespace facesdk
