@@ -36,8 +36,7 @@ def look(user: str, verifier: FaceVerifier, frames: list) -> tuple[bool, str]:
     except (LockedOutError, PassphraseRequiredError) as why:
         print(why, flush=True)
     try:
-        verifier.unlock(user, passphrase=getpass.getpass())
-        return True, ""
+        return verifier.unlock(user, passphrase=getpass.getpass()) is None, ""
     except (KeyUnavailableError, EOFError):
         return False, "the passphrase is needed"
 

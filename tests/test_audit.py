@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from facesdk.errors import InputError, StoreError, StoreIntegrityError
 from facesdk.types import Decision
 from facesdk.vault import audit, files
-from facesdk.vault.audit import AuditLog, Entry, Event, Head, Problem, ProblemKind, open_head, seal_head
+from facesdk.vault.audit import AuditLog
+from facesdk.vault.audit_entry import HEAD_SIZE, MAX_LINE, Entry, Event, Head, open_head, seal_head
+from facesdk.vault.audit_verify import Problem, ProblemKind
 
 SMALL = 1200  # bytes of a segment: five entries
 KEY = bytes(range(32))
@@ -119,7 +121,7 @@ def test_the_encoding_is_fixed(make: Callable[..., Log]) -> None:
         b'{"boot_ns":42000000000,"camera":"files","event":"verified","n":0,"outcome":"match","policy":"phone 2e-05",'
         b'"prev":"' + b"0" * 64 + b'","time_unix_s":1700000000}\n'
     )
-    assert len(big_entry().line()) <= audit.MAX_LINE
+    assert len(big_entry().line()) <= MAX_LINE
 
 
 def big_entry() -> Entry:
@@ -209,7 +211,7 @@ def test_head_every_bit_flipped_and_every_length() -> None:
     head = Head(3, 10, bytes(range(32)))
     sealed = seal_head(KEY, head, user="alice")
     assert open_head(KEY, sealed, user="alice") == head
-    assert len(sealed) == audit.HEAD_SIZE == 86
+    assert len(sealed) == HEAD_SIZE == 86
     assert sealed[:10] == b"facehead\1\0"
     for position in range(len(sealed)):
         for bit in range(8):
@@ -840,7 +842,8 @@ def test_restart_killed_at_every_call_can_be_done_again(make: Callable[..., Log]
 WRITER = """
 import os, sys
 from facesdk.vault import files
-from facesdk.vault.audit import AuditLog, Event, open_head, seal_head
+from facesdk.vault.audit import AuditLog
+from facesdk.vault.audit_entry import Event, open_head, seal_head
 key, folder = bytes(range(32)), os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
 log = AuditLog(folder, "alice", max_segment=1200, keep=4)
 for i in range(30):

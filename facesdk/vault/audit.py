@@ -4,216 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import stat
-import struct
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
 
 from facesdk.digest import sha256
 from facesdk.errors import InputError, StoreError, StoreIntegrityError
 from facesdk.types import Decision
-from facesdk.vault import crypto, files
-from facesdk.vault.record import MAX_INTEGER, check_user
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from facesdk.vault import files
+from facesdk.vault.audit_entry import HINT, MAX_LINE, NO_DIGEST, Entry, Event, Head
+from facesdk.vault.audit_verify import Judge, Line, ProblemKind, Report, make_problem
+from facesdk.vault.record import check_user
 
 MAX_SEGMENT = 256 * 1024  # bytes; about 1,200 entries
 KEEP = 4  # full segments kept behind the current one
 MAX_SEGMENTS = 64  # entries made without the key cannot drop old segments: here they end
-MAX_LINE = 512
-HINT = "`facesdk audit --verify` shows where; `facesdk audit --restart` with the passphrase begins a new log"
 
 _GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # as in files.py
 _APPENDING = os.O_RDWR | os.O_APPEND
 _WINDOW = 4096
-_NO_DIGEST = bytes(32)
-_CAMERA = re.compile(r"[ !#-\[\]-~]{1,64}")  # printable ASCII that JSON does not escape
-_POLICY = re.compile(r"[ !#-\[\]-~]{0,48}")
-_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-_HEAD_MAGIC = b"facehead" + struct.pack("<H", 1)
-_HEAD = struct.Struct("<QQ32s")
-_NONCE_SIZE = 12
-HEAD_SIZE = len(_HEAD_MAGIC) + _NONCE_SIZE + _HEAD.size + 16
-
-
-class Event(Enum):
-    """What an entry is about."""
-
-    ENROLLED = "enrolled"
-    REPLACED = "replaced"
-    UPDATED = "updated"
-    RENEWED = "renewed"
-    REMOVED = "removed"
-    UNLOCKED = "unlocked"
-    PASSPHRASE_REFUSED = "passphrase_refused"
-    LOCKED = "locked"
-    PANIC = "panic"
-    VERIFIED = "verified"
-    LOCKED_OUT = "locked_out"
-    REKEYED = "rekeyed"
-    EXPORTED = "exported"
-    IMPORTED = "imported"
-    ROLLED_BACK = "rolled_back"
-    LOG_RESTARTED = "log_restarted"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line of the log, checked when made (InputError). There is no field for a score, an image or features.
-
-    n: its number, from 0. time_unix_s: wall clock, for people; boot_ns: CLOCK_BOOTTIME. outcome: None where nothing was
-    decided. prev: SHA-256 in hex of the line before, without its newline; zeros for the first.
-    """
-
-    n: int
-    time_unix_s: int
-    boot_ns: int
-    event: Event
-    outcome: Decision | None
-    camera: str
-    policy: str
-    prev: str
-
-    def __post_init__(self) -> None:
-        for name in ("n", "time_unix_s", "boot_ns"):
-            value = getattr(self, name)
-            if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-                raise InputError(f"{name} must be an int within 0 and 2**63 - 1, not {value!r:.80}")
-        if not isinstance(self.event, Event) or not isinstance(self.outcome, Decision | None):
-            raise InputError(
-                f"an Event and a Decision or None were expected, not {self.event!r:.80}, {self.outcome!r:.80}"
-            )
-        for name, pattern in (("camera", _CAMERA), ("policy", _POLICY), ("prev", _SHA256_HEX)):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not pattern.fullmatch(value):
-                raise InputError(f"{name} must match {pattern.pattern}, not {value!r:.80}")
-
-    def line(self) -> bytes:
-        """The one encoding of this entry, without the newline; at most MAX_LINE bytes."""
-        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode("ascii")
-
-    def as_dict(self) -> dict[str, int | str]:
-        """The fields as they stand in the log."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**fields, "event": self.event.value, "outcome": self.outcome.value if self.outcome else ""}
-
-    def as_text(self) -> str:
-        """One line for a person, in local time."""
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.time_unix_s))
-        outcome = f" {self.outcome.value}" if self.outcome else ""
-        return f"{self.n:6} {when} {self.event.value}{outcome} ({self.camera}{self.policy and ', '}{self.policy})"
-
-    @staticmethod
-    def parse(line: bytes) -> Entry | None:
-        """The entry of a line; None when the line is not exactly what `line()` writes."""
-        if len(line) > MAX_LINE:
-            return None
-        try:
-            fields = json.loads(line)
-            event, outcome = Event(fields.pop("event")), fields.pop("outcome")
-            entry = Entry(event=event, outcome=None if outcome == "" else Decision(outcome), **fields)
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            return None
-        return entry if entry.line() == line else None
-
-
-@dataclass(frozen=True)
-class Head:
-    """What is sealed of a log: first, the number of the oldest entry kept; count, of entries ever written; digest, the
-    SHA-256 of the last line. Checked when made (InputError)."""
-
-    first: int
-    count: int
-    digest: bytes
-
-    def __post_init__(self) -> None:
-        if type(self.first) is not int or type(self.count) is not int or not 0 <= self.first < self.count <= 2**63:
-            raise InputError(f"a head needs 0 <= first < count, not {self.first!r:.80} and {self.count!r:.80}")
-        if type(self.digest) is not bytes or len(self.digest) != 32:
-            raise InputError("a head's digest must have 32 bytes")
-
-
-def seal_head(key: Buffer, head: Head, *, user: str, entropy: Callable[[int], bytes] = os.urandom) -> bytes:
-    """HEAD_SIZE bytes: magic, version, random nonce, AES-256-GCM of the head; magic, version and user are the AAD.
-
-    A key may seal 2**32 heads before two random nonces are likely enough to meet (NIST SP 800-38D, 8.3).
-    """
-    nonce = entropy(_NONCE_SIZE)
-    plaintext = _HEAD.pack(head.first, head.count, head.digest)
-    return _HEAD_MAGIC + nonce + crypto.seal(key, plaintext, nonce=nonce, aad=_head_aad(user))
-
-
-def open_head(key: Buffer, data: bytes, *, user: str) -> Head:
-    """The head sealed under this key for this user; StoreIntegrityError for anything else."""
-    if len(data) != HEAD_SIZE or data[: len(_HEAD_MAGIC)] != _HEAD_MAGIC:
-        raise StoreIntegrityError(f"the sealed head of the audit log is not one: {HINT}")
-    nonce, sealed = data[len(_HEAD_MAGIC) :][:_NONCE_SIZE], data[len(_HEAD_MAGIC) + _NONCE_SIZE :]
-    try:
-        plaintext = crypto.unseal(key, sealed, nonce=nonce, aad=_head_aad(user))
-        return Head(*_HEAD.unpack(plaintext))
-    except (crypto.TagMismatchError, InputError) as error:
-        raise StoreIntegrityError(
-            f"the head of the audit log of {user!r} was altered or sealed by another key: {HINT}"
-        ) from error
-
-
-def _head_aad(user: str) -> bytes:
-    return _HEAD_MAGIC + check_user(user).encode("ascii")
-
-
-class ProblemKind(Enum):
-    """What is wrong with a log."""
-
-    EDITED = "edited"
-    REMOVED = "removed"
-    CUT = "cut"
-    INSERTED = "inserted"
-    REORDERED = "reordered"
-    TORN = "torn"
-    NOT_CANONICAL = "not_canonical"
-    FOREIGN_FILE = "foreign_file"
-    MISSING_SEGMENT = "missing_segment"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """The newest place where a log is not what was written. line: from 1, 0 for the whole file. entry: the number
-    expected there, None where it cannot be known. sealed: whether the sealed head vouched for what was there."""
-
-    kind: ProblemKind
-    file: str
-    line: int
-    entry: int | None
-    sealed: bool
-    message: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """entries: how many the log holds from number `first` on; unsealed: how many of them no head vouches for."""
-
-    entries: int
-    first: int
-    unsealed: int
-    problem: Problem | None
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line as it was found; a torn one has neither entry nor digest."""
-
-    segment: int
-    number: int
-    entry: Entry | None
-    digest: bytes
-    torn: bool = False
 
 
 def _boot_ns() -> int:
@@ -269,17 +80,17 @@ class AuditLog:
     def verify(self, head: Head | None) -> Report:
         """What the log holds and the newest problem in it. Every change from head.first to the head is found; behind
         the head, and everywhere without one, only what breaks the chain."""
-        lines: list[_Line] = []
+        lines: list[Line] = []
         problem = None
         for segment in reversed(self._segments()):
             try:
                 lines += self._lines(segment)
             except (StoreIntegrityError, StoreError) as error:
                 place = segment, 0
-                problem = self._problem(
-                    ProblemKind.FOREIGN_FILE, place, entry=None, message=str(error), sealed=head is not None
+                problem = make_problem(
+                    ProblemKind.FOREIGN_FILE, self._name, place, entry=None, message=str(error), sealed=head is not None
                 )
-        problem = problem or _Judge(lines, head, self).judge()
+        problem = problem or Judge(lines, head, name_of=self._name, max_segment=self._max_segment).judge()
         numbers = [line.entry.n for line in lines if line.entry]
         first = max(min(numbers, default=0), head.first if head else 0)
         unsealed = sum(n >= (head.count if head else 0) for n in numbers)
@@ -304,7 +115,7 @@ class AuditLog:
         taken = max((int(m[1]) for m in map(pattern.fullmatch, os.listdir(self._folder)) if m), default=0)
         for index, segment in enumerate(self._segments(), taken + 1):
             self._rename(self._name(segment), f"{self._base}.broken-{index}")
-        number, prev = (head.count, head.digest) if head else (0, _NO_DIGEST)
+        number, prev = (head.count, head.digest) if head else (0, NO_DIGEST)
         entry = self._entry(number, prev, event=Event.LOG_RESTARTED, outcome=None, camera="files", policy="")
         return self._write(entry, None)
 
@@ -421,7 +232,7 @@ class AuditLog:
     def _tail(self, head: Head | None) -> tuple[int, bytes]:
         """Number and `prev` of the entry that comes next, the chain walked back to the head's entry."""
         following: tuple[int, bytes] | None = None
-        number, wanted = 0, _NO_DIGEST
+        number, wanted = 0, NO_DIGEST
         with contextlib.closing(self._backwards(torn_allowed=head is not None)) as lines:
             for line in lines:
                 entry, digest = Entry.parse(line), sha256(line)
@@ -438,7 +249,7 @@ class AuditLog:
                 number, wanted = entry.n - 1, bytes.fromhex(entry.prev)
         if head is not None:
             raise self._broken(f"it does not end in the sealed entry {head.count - 1}")
-        return 0, _NO_DIGEST
+        return 0, NO_DIGEST
 
     def _backwards(self, *, torn_allowed: bool) -> Generator[bytes, None, None]:
         """The lines, the newest first, read as far as asked for; a torn end of the current segment left out."""
@@ -452,15 +263,15 @@ class AuditLog:
             finally:
                 os.close(descriptor)
 
-    def _lines(self, segment: int) -> list[_Line]:
+    def _lines(self, segment: int) -> list[Line]:
         """The lines of a segment, a torn one at its end included."""
         descriptor = self._open(self._name(segment), os.O_RDONLY)
         try:
             *lines, torn = files.read_at_most(descriptor, MAX_SEGMENT + MAX_LINE).split(b"\n")
         finally:
             os.close(descriptor)
-        found = [_Line(segment, i, Entry.parse(line), sha256(line)) for i, line in enumerate(lines, 1)]
-        return found + [_Line(segment, len(lines) + 1, None, b"", torn=True)] * bool(torn)
+        found = [Line(segment, i, Entry.parse(line), sha256(line)) for i, line in enumerate(lines, 1)]
+        return found + [Line(segment, len(lines) + 1, None, b"", torn=True)] * bool(torn)
 
     def _first_number(self, segment: int) -> int | None:
         """The number of the first entry of a segment, None when there is none to be read."""
@@ -476,143 +287,6 @@ class AuditLog:
 
     def _broken(self, what: str) -> StoreIntegrityError:
         return StoreIntegrityError(f"the audit log {self._base} is broken: {what}; {HINT}")
-
-    def _problem(
-        self, kind: ProblemKind, place: tuple[int, int], *, entry: int | None, message: str, sealed: bool
-    ) -> Problem:
-        name = self._name(place[0])
-        return Problem(kind=kind, file=name, line=place[1], entry=entry, sealed=sealed, message=message)
-
-
-class _Judge:
-    """Finds the newest problem in the lines of a log. Going back from the line the head names, each line that is as its
-    follower says is genuine, so the first one that is not is where something was done."""
-
-    def __init__(self, lines: list[_Line], head: Head | None, log: AuditLog) -> None:
-        self._lines, self._head = lines, head
-        self._problem, self._max_segment = log._problem, log._max_segment
-
-    def judge(self) -> Problem | None:
-        if self._head is None:
-            return self._walk_on(0)
-        places = [i for i, line in enumerate(self._lines) if line.digest == self._head.digest]
-        if not places:
-            return self._lost(self._head)
-        return self._walk_back(places[-1], self._head) or self._walk_on(places[-1] + 1)
-
-    def _at(self, i: int, kind: ProblemKind, *, entry: int, message: str, sealed: bool = True) -> Problem:
-        place = self._lines[i].segment, self._lines[i].number
-        return self._problem(kind, place, entry=entry if entry >= 0 else None, message=message, sealed=sealed)
-
-    def _walk_back(self, place: int, head: Head) -> Problem | None:
-        n, wanted = head.count - 1, head.digest
-        for i in range(place, -1, -1):
-            line = self._lines[i]
-            if line.digest != wanted:
-                return self._differs(i, n, wanted)
-            if line.entry is None or line.entry.n != n:
-                return self._at(i, ProblemKind.NOT_CANONICAL, entry=n, message=f"this was never entry {n} of a log")
-            n, wanted = n - 1, bytes.fromhex(line.entry.prev)
-        if n < head.first:
-            return None
-        if any(line.digest == wanted for line in self._lines):
-            return self._at(
-                0, ProblemKind.REORDERED, entry=n, message=f"entry {n} is elsewhere, it should be before this line"
-            )
-        # Fewer lines than any full segment has can only have been taken out of the file.
-        few = (n - head.first + 2) * MAX_LINE < self._max_segment
-        kind = ProblemKind.REMOVED if few else ProblemKind.MISSING_SEGMENT
-        return self._at(
-            0,
-            kind,
-            entry=head.first,
-            message=f"entries {head.first} to {n} are gone: lines before this one, or a segment",
-        )
-
-    def _differs(self, i: int, n: int, wanted: bytes) -> Problem:
-        """What was done where entry n, of digest `wanted`, should be and line i is; all after it is genuine."""
-        line = self._lines[i]
-        if any(other.digest == wanted for other in self._lines):
-            alike = sum(other.digest == line.digest for other in self._lines)
-            if line.entry and line.entry.n < n and alike == 1:
-                return self._at(
-                    i, ProblemKind.REORDERED, entry=n, message=f"entry {line.entry.n} is in the place of entry {n}"
-                )
-            return self._at(
-                i, ProblemKind.INSERTED, entry=n, message=f"this line does not belong here: entry {n} is elsewhere"
-            )
-        if line.torn:
-            return self._at(i, ProblemKind.TORN, entry=n, message=f"entry {n} has lost its end")
-        if line.entry is None:
-            return self._at(i, ProblemKind.NOT_CANONICAL, entry=n, message=f"this is not an entry; entry {n} was here")
-        before = self._lines[i - 1].entry if i else None
-        in_place = before.n == n - 1 if before else self._head is not None and n == self._head.first
-        if line.entry.n == n or in_place:
-            return self._at(i, ProblemKind.EDITED, entry=n, message=f"entry {n} is not what was written")
-        if line.entry.n > n:
-            return self._at(i, ProblemKind.INSERTED, entry=n, message="this line does not belong here")
-        return self._gone(i, line.entry.n + 1, n)
-
-    def _gone(self, i: int, first: int, last: int) -> Problem:
-        """Entries `first` to `last` are missing after line i."""
-        line, after = self._lines[i], self._lines[i + 1 : i + 2]
-        message = f"entries {first} to {last} are gone"
-        if after and after[0].segment == line.segment:
-            return self._at(i + 1, ProblemKind.REMOVED, entry=first, message=message + " from before this line")
-        newer = after[0].segment + 1 if after else 0
-        if newer < line.segment:
-            return self._problem(ProblemKind.MISSING_SEGMENT, (newer, 0), entry=first, message=message, sealed=True)
-        place = line.segment, line.number + 1
-        return self._problem(
-            ProblemKind.CUT, place, entry=first, message=message + " from the end of this file", sealed=True
-        )
-
-    def _lost(self, head: Head) -> Problem:
-        """What was done to the entry the head names: no line has its digest."""
-        n = head.count - 1
-        numbers = [line.entry.n if line.entry else None for line in self._lines]
-        if n in numbers:
-            i = len(numbers) - 1 - numbers[::-1].index(n)
-            return self._at(i, ProblemKind.EDITED, entry=n, message=f"entry {n} is not what was sealed")
-        before = numbers.index(n - 1) if n - 1 in numbers else None
-        if before is None:
-            before = max((i for i, found in enumerate(numbers) if found is not None and found < n), default=-1)
-        i = before + 1
-        if i == len(numbers):
-            if i == 0:
-                return self._problem(
-                    ProblemKind.MISSING_SEGMENT, (0, 0), entry=head.first, message="the log is gone", sealed=True
-                )
-            return self._gone(before, (numbers[before] or 0) + 1, n)
-        line = self._lines[i]
-        if line.entry is None:
-            kind = ProblemKind.TORN if line.torn else ProblemKind.NOT_CANONICAL
-            return self._at(i, kind, entry=n, message=f"this is not an entry; entry {n} was here")
-        follows = i > 0 and bytes.fromhex(line.entry.prev) == self._lines[before].digest
-        if follows or n == head.first:
-            return self._at(i, ProblemKind.EDITED, entry=n, message=f"entry {n} is not what was sealed")
-        return self._at(i, ProblemKind.REMOVED, entry=n, message=f"entry {n} is gone from before this line")
-
-    def _walk_on(self, start: int) -> Problem | None:
-        """The first break in the chain of the entries no head vouches for."""
-        for i in range(start, len(self._lines)):
-            line, before = self._lines[i], self._lines[i - 1] if i else None
-            n = before.entry.n + 1 if before and before.entry else 0
-            if line.torn:
-                message = "this line is torn, by a crash or a full disk: the next entry made with the key replaces it"
-                return self._at(i, ProblemKind.TORN, entry=n, message=message, sealed=False)
-            if line.entry is None:
-                return self._at(i, ProblemKind.NOT_CANONICAL, entry=n, message="this is not an entry", sealed=False)
-            if before and line.entry.n != n:
-                kind = ProblemKind.REMOVED if line.entry.n > n else ProblemKind.INSERTED
-                return self._at(
-                    i, kind, entry=n, message=f"entry {line.entry.n} is in the place of entry {n}", sealed=False
-                )
-            expected = before.digest if before else _NO_DIGEST
-            if (before or line.entry.n == 0) and bytes.fromhex(line.entry.prev) != expected:
-                message = f"entry {n}, or the one before it, is not what was written"
-                return self._at(i, ProblemKind.EDITED, entry=n, message=message, sealed=False)
-        return None
 
 
 def _cut_torn(descriptor: int) -> int:

@@ -20,7 +20,8 @@ from facesdk.types import Decision
 from facesdk.vault import format_v1
 from facesdk.vault.attempts import Charged, Reason, Required, State, charge, step
 from facesdk.vault.attempts import Event as Happens
-from facesdk.vault.audit import Event, Head, Report
+from facesdk.vault.audit_entry import Event, Head
+from facesdk.vault.audit_verify import Report
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.record import Record, Template, pack
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from facesdk.vault.audit import Entry
+    from facesdk.vault.audit_entry import Entry
 
     ReferenceOf = Callable[[list[npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
 

@@ -55,7 +55,9 @@ def make_provider(
         return SecretServiceKey()
     if kind is KeyKind.KEY_FILE and key_file is not None:
         return KeyFileKey(key_file)
-    needed = "give its key file (--key-file)" if kind is KeyKind.KEY_FILE else "it cannot be opened as a template: import it"
+    needed = (
+        "give its key file (--key-file)" if kind is KeyKind.KEY_FILE else "it cannot be opened as a template: import it"
+    )
     raise InputError(f"the template is sealed with a {kind.label}: {needed}")
 
 

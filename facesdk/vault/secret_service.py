@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from facesdk._core import Secret, wipe
@@ -36,11 +37,13 @@ from facesdk.vault.keys import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from jeepney.io.blocking import DBusConnection
     from secretstorage import Collection, Item
 
 ID_SIZE = 16
 SECTION_SIZE = ID_SIZE + SALT_SIZE + ENVELOPE_SIZE
 _HKDF_INFO = b"facesdk vault 2 secret service"
+_REPLY_S = 30.0
 _LABEL = "facesdk: key of a face template"
 
 
@@ -119,7 +122,9 @@ class _Keyring:
                 "the desktop's keyring needs a package: `pip install facesdk-unlock[secret-service]`"
             ) from error
         try:
-            with closing(secretstorage.dbus_init()) as connection:
+            with closing(_connected()) as connection:
+                # secretstorage waits for ever; a service that hangs must not hang its callers.
+                connection.send_and_get_reply = partial(connection.send_and_get_reply, timeout=_REPLY_S)
                 session = open_session(connection)
                 if not session.encrypted:
                     raise KeyUnavailableError("the keyring's service takes secrets in plain text only: use another key")
@@ -162,11 +167,22 @@ class _Keyring:
                 " restore the keyring, or remove the user and enroll again"
             )
         value = items[0].get_secret()
-        secret = Secret.of(value)
-        wipe(value)
-        if len(secret) != KEY_SIZE:
-            raise KeyUnavailableError("the key in the desktop's keyring was replaced by something else")
-        return secret
+        try:
+            if len(value) != KEY_SIZE:
+                raise KeyUnavailableError("the key in the desktop's keyring was replaced by something else")
+            return Secret.of(value)
+        finally:
+            wipe(value)
+
+
+def _connected() -> DBusConnection:
+    """The session bus; secretstorage's own error also for addresses that are not UNIX sockets."""
+    import secretstorage
+
+    try:
+        return secretstorage.dbus_init()
+    except RuntimeError as error:
+        raise secretstorage.SecretServiceNotAvailableException(str(error)) from error
 
 
 def _attributes(name: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
 from facesdk.policy import AttemptRules
 from facesdk.vault.attempts import NS, Ready, Reason, Required
-from facesdk.vault.audit import Head
+from facesdk.vault.audit_entry import Head
 from facesdk.vault.keys import KEY_SIZE
 
 _VERSION = 1

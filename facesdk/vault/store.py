@@ -10,7 +10,8 @@ from pathlib import Path
 
 from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
 from facesdk.vault import files, format_v1
-from facesdk.vault.audit import HEAD_SIZE, AuditLog
+from facesdk.vault.audit import AuditLog
+from facesdk.vault.audit_entry import HEAD_SIZE
 from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
 from facesdk.vault.keys import KeyKind
 from facesdk.vault.record import check_user

@@ -21,7 +21,8 @@ from facesdk.policy import AttemptRules
 from facesdk.types import Decision
 from facesdk.vault import crypto
 from facesdk.vault.attempts import Ready
-from facesdk.vault.audit import HINT, AuditLog, Event, Head, open_head, seal_head
+from facesdk.vault.audit import AuditLog
+from facesdk.vault.audit_entry import HINT, Event, Head, open_head, seal_head
 from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider
 from facesdk.vault.record import Template
