@@ -28,6 +28,7 @@ ROWS = [
         "images",
         "evaluation",
         "mediapipe_detector",
+        "tracking",
     },
     {"models", "runtime"},
     {"_core"},
@@ -36,7 +37,7 @@ ROWS = [
 # policy is asked by quality and by the vault's attempt rules, images are read by camera, matching's scores are what evaluation shows.
 SAME_ROW = {
     ("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector"),
-    ("vault", "policy"),
+    ("vault", "policy"), ("tracking", "engine"),
 }  # fmt: skip
 TOP_ROW = {("__main__", "cli"), ("cli", "demo"), ("cli", "doctor"), ("cli", "bench")}
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "asyncio", "socketserver", "xmlrpc"}

@@ -1,4 +1,4 @@
-"""A key in the desktop's keyring (extra `secret-service`): GNOME Keyring, KWallet, KeePassXC, by the Secret Service API.
+"""A key in the desktop's keyring (extra `secret-service`): GNOME Keyring, KWallet, KeePassXC, by Secret Service.
 
 A random 32-byte key is the secret of one item in the default collection, sent over the session bus encrypted (session
 algorithm dh-ietf1024-sha256-aes128-cbc-pkcs7; a service that offers only plain text is refused). The section:
@@ -85,7 +85,7 @@ class SecretServiceKey:
         return None
 
     def destroy(self, section: bytes) -> None:
-        """Deletes the section's item; nothing happens when it is gone. KeyUnavailableError when the keyring is locked."""
+        """Deletes the section's item; nothing happens when it is gone. KeyUnavailableError for a locked keyring."""
         name = _parse(section)[0]
         with _Keyring.opened() as keyring:
             for item in keyring.items(name):

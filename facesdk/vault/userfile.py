@@ -119,13 +119,14 @@ class UserFile:
         that is replaced, where they are known; after: that file's generation.
         """
         section = provider.wrap(kek, binding=binding(self.user, provider.kind), keep=keep)
-        counter = provider.counter(section)
-        generation = (after if counter is None else counter.read()) + 1
-        head = self._log_change(event, old, label)
-        self.write_head(kek, head)
-        with payload_of(generation) as payload:
-            sealed = seal(payload, kek, user=self.user, kind=provider.kind, section=section)
-        self.folder.write(self.user, sealed)
+        with self._undone(provider, section, keep):
+            counter = provider.counter(section)
+            generation = (after if counter is None else counter.read()) + 1
+            head = self._log_change(event, old, label)
+            self.write_head(kek, head)
+            with payload_of(generation) as payload:
+                sealed = seal(payload, kek, user=self.user, kind=provider.kind, section=section)
+            self.folder.write(self.user, sealed)
         if counter is not None:
             counter.increment()
         self.folder.drop_heads(self.user, but=key_id(kek))
@@ -143,6 +144,17 @@ class UserFile:
         except StoreIntegrityError:
             head = None
         self.write_head(kek, self.log.restart(head))
+
+    @contextlib.contextmanager
+    def _undone(self, provider: KeyProvider, section: bytes, keep: bytes | None) -> Iterator[None]:
+        """Nothing; after a failure, what a new section holds outside the file is freed, unless the file came to be."""
+        try:
+            yield
+        except BaseException:
+            if keep is None and self.section(provider.kind) != section:
+                with contextlib.suppress(FaceSdkError):  # the first error is the one to report
+                    provider.destroy(section)
+            raise
 
     def _log_change(self, event: Event, old: tuple[Header, Secret] | None, label: str) -> Head:
         if old is not None:
