@@ -1,6 +1,8 @@
 // Python's side of what guards keys and reference features: locked memory, the secret rotation, the kernel's keyring.
 #include "bindings_secret.h"
 
+#include <pybind11/stl.h>
+
 #include <cstring>
 #include <memory>
 #include <string>
@@ -119,8 +121,15 @@ void bind_secrets(py::module_& m) {
       const size_t length = keyring::read(key, secret->data(), size);
       if (length == 0) return py::none();
       if (length != size) throw py::value_error("the key in the keyring has " + std::to_string(length) + " bytes");
-      return py::cast(std::move(secret));
+      return py::make_tuple(key, py::cast(std::move(secret)));
     });
+  });
+  m.def("keyring_update", [](keyring::Serial key, const py::buffer& payload) {
+    const View bytes(payload, false);
+    return reporting([&] { return keyring::update(key, bytes.data(), bytes.size()); });
+  });
+  m.def("keyring_forget_all", [](const std::string& prefix) {
+    return reporting([&] { return keyring::forget_all(prefix); });
   });
   m.def("keyring_forget", [](const std::string& description) {
     return reporting([&] { return keyring::forget(description); });

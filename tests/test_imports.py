@@ -29,15 +29,17 @@ ROWS = [
         "evaluation",
         "mediapipe_detector",
         "tracking",
+        "accelerator",
     },
-    {"models", "runtime"},
+    {"models", "runtime", "edgetpu_check"},
     {"_core"},
     {"types", "errors", "digest"},
 ]
-# policy is asked by quality and by the vault's attempt rules, images are read by camera, matching's scores are what evaluation shows.
+# policy is asked by quality and by the vault's attempt rules, images are read by camera, matching's scores are what
+# evaluation shows, tracking follows what the engine found.
 SAME_ROW = {
     ("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector"),
-    ("vault", "policy"), ("tracking", "engine"),
+    ("vault", "policy"), ("engine", "accelerator"), ("accelerator", "images"), ("tracking", "engine"),
 }  # fmt: skip
 TOP_ROW = {("__main__", "cli"), ("cli", "demo"), ("cli", "doctor"), ("cli", "bench")}
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "asyncio", "socketserver", "xmlrpc"}

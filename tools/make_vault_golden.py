@@ -1,4 +1,4 @@
-"""Writes the golden files of vault format version 1, once: tests/golden/vault_v1/. It never overwrites one.
+"""Writes the golden files of vault format version 2, once: tests/golden/vault_v2/. It never overwrites one.
 
 Usage: python tools/make_vault_golden.py [FOLDER]
 """
@@ -11,41 +11,56 @@ from pathlib import Path
 
 import numpy as np
 
-from facesdk.vault import KeyFileKey, PassphraseKey, Record, Vault
+from facesdk import matching
+from facesdk.policy import PRESETS
+from facesdk.vault import Keeper, KeyFileKey, KeyKind, KeyProvider, PassphraseKey, ProcessSessions, Record, Vault
 
-DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "vault_v1"
+DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "vault_v2"
 PASSPHRASE = "Gölden föx 7"
+RECOVERY = "Rëcovery öx 9"
+BOOT_NS = 1_000_000_000_000
+RULES = PRESETS["phone"]
 
 
 def record(user: str, *, samples: int, dimension: int) -> Record:
     """A record with features from a seed that depends on its shape alone."""
     features = np.random.default_rng([samples, dimension]).standard_normal((samples, dimension)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    mean = features.mean(axis=0)
     return Record(
         user=user,
         embedder="joint",
         model_ids=("0123456789abcdef" * 4, "fedcba9876543210" * 4),
-        references=(mean / np.linalg.norm(mean)).astype(np.float32),
+        reference=matching.make_reference(list(features)),
         samples=features,
         created_unix_s=1_700_000_000,
-        generation=samples,
         consent="pressed “I agree”, version 1 (é)",
     )
 
 
-def as_json(expected: Record) -> dict[str, object]:
-    """The fields of a record; every float32 is exact as a JSON number."""
+def as_json(sealed: Record, *, generation: int, events: list[str]) -> dict[str, object]:
+    """The fields of a record, not turned; every float32 is exact as a JSON number. events: its audit log's."""
     return {
-        "user": expected.user,
-        "embedder": expected.embedder,
-        "model_ids": list(expected.model_ids),
-        "references": expected.references.tolist(),
-        "samples": expected.samples.tolist(),
-        "created_unix_s": expected.created_unix_s,
-        "generation": expected.generation,
-        "consent": expected.consent,
+        "user": sealed.user,
+        "embedder": sealed.embedder,
+        "model_ids": list(sealed.model_ids),
+        "reference": sealed.reference.tolist(),
+        "samples": sealed.samples.tolist(),
+        "created_unix_s": sealed.created_unix_s,
+        "consent": sealed.consent,
+        "generation": generation,
+        "events": events,
     }
+
+
+def use(keeper: Keeper, made: Record, key: KeyProvider, *, rekeyed: int) -> dict[str, object]:
+    """Enrolls, changes the key's wrap this often and makes a match and a non-match; what is then in the files."""
+    keeper.enroll(made, key, replace=False, rules=RULES, label="phone 2e-05")
+    for _ in range(rekeyed):
+        keeper.rekey(made.user, key, key, rules=RULES)
+    for compare in (lambda _: False, lambda _: True):
+        keeper.attempt(made.user, compare, generation=1 + rekeyed, camera="files", label="phone 2e-05")
+    events = [entry.event.value for entry in keeper.audit(made.user, key)[1]]
+    return as_json(made, generation=1 + rekeyed, events=events)
 
 
 def main(folder: Path) -> int:
@@ -54,11 +69,16 @@ def main(folder: Path) -> int:
         print(f"error: {folder} exists; golden files are never made again", file=sys.stderr)
         print("hint: a new format version gets a folder of its own", file=sys.stderr)
         return 1
-    Vault(folder, PassphraseKey(PASSPHRASE)).put(by_passphrase := record("Anna.P", samples=3, dimension=24))
-    key = KeyFileKey.create(folder / "golden.key")
-    Vault(folder, key).put(by_key_file := record("bert_k-2", samples=5, dimension=16))
+    keeper = Keeper(Vault(folder), ProcessSessions(), now_ns=lambda: BOOT_NS)
+    by_passphrase = PassphraseKey(PASSPHRASE, memory_kib=64 * 1024, passes=3)
+    content: dict[str, object] = {"passphrase": PASSPHRASE, "recovery": RECOVERY}
+    content["by_passphrase"] = use(keeper, record("Anna.P", samples=3, dimension=24), by_passphrase, rekeyed=1)
+    by_key_file = KeyFileKey.create(folder / "golden.key")
+    content["by_key_file"] = use(keeper, record("bert_k-2", samples=5, dimension=16), by_key_file, rekeyed=3)
+    exported = keeper.export("bert_k-2", by_key_file, PassphraseKey(RECOVERY, kind=KeyKind.RECOVERY, passes=3))
+    (folder / "bert_k-2.exported").write_bytes(exported)
+    content["by_key_file"]["events"].append("exported")  # type: ignore[index]
     (folder / ".lock").unlink()
-    content = {"passphrase": PASSPHRASE, "by_passphrase": as_json(by_passphrase), "by_key_file": as_json(by_key_file)}
     (folder / "expected.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -14,6 +14,7 @@ from facesdk.errors import (
     KeyUnavailableError,
     PassphraseRequiredError,
     RollbackError,
+    StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
@@ -63,10 +64,11 @@ class Keeper:
         """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
             there = _check_free(file, replace=replace)
-            held = file.put(
-                kek, provider, lambda g: pack(record, kek, generation=g), rules=rules, label=label,
-                event=Event.REPLACED if there else Event.ENROLLED, keep=file.section(provider.kind) if there else None,
-            )  # fmt: skip
+            with _replacing(file, provider):
+                held = file.put(
+                    kek, provider, lambda g: pack(record, kek, generation=g), rules=rules, label=label,
+                    event=Event.REPLACED if there else Event.ENROLLED,
+                )  # fmt: skip
             self.sessions.save(record.user, held)
 
     def unlock(
@@ -80,6 +82,7 @@ class Keeper:
         with self._locked("open the vault", user) as file:
             if version_of(file.read()) == 1:
                 self._migrate(file, provider, rules=rules, reference_of=reference_of)
+            file.folder.sweep()
             with file.opened(provider) as (header, kek, template):
                 head = file.read_head(header, kek)
                 file.check_log(head)
@@ -139,11 +142,11 @@ class Keeper:
             Template(unseal(data, exported, user=header.user), exported, user=header.user) as template,
             random_secret(KEY_SIZE) as kek,
         ):
-            there = _check_free(file, replace=replace)
-            held = file.put(
-                kek, provider, lambda g: template.repacked(kek, generation=g), event=Event.IMPORTED, rules=rules,
-                keep=file.section(provider.kind) if there else None,
-            )  # fmt: skip
+            _check_free(file, replace=replace)
+            with _replacing(file, provider):
+                held = file.put(
+                    kek, provider, lambda g: template.repacked(kek, generation=g), event=Event.IMPORTED, rules=rules
+                )
             self.sessions.save(header.user, held)
         return header.user
 
@@ -194,37 +197,36 @@ class Keeper:
                     raise PassphraseRequiredError("the template was changed meanwhile")
                 file.log.check(held.head)
                 charged = charge(held.state, now_ns=self._now_ns(), rules=held.rules)
-                self._save(user, held, charged.after)
+                self._pay(user, held, charged.after)
                 matched = compare(template) is True
             outcome = Decision.MATCH if matched else Decision.NON_MATCH
             head = file.record(Event.VERIFIED, held.kek, held.head, outcome=outcome, camera=camera, label=label)
             return self._settle(file, replace(held, head=head), charged, matched=matched)
 
     def lock(self, user: str) -> None:
-        """Forgets the user's key. Nothing where it is forgotten already."""
-        with self._locked("lock the vault", user) as file:
-            if isinstance(self.sessions.load(user), Held):
-                self._forget(file, Reason.LOCKED, Event.LOCKED)
+        """Forgets the user's key, before anything that could wait or fail; then logs it."""
+        self._close(user, Reason.LOCKED, Event.LOCKED, lambda: self.sessions.forget(user, Reason.LOCKED))
 
     def panic(self) -> None:
-        """Forgets every key of this vault at once, before anything that could wait or fail."""
-        users = self.vault.users()
-        for user in users:
-            self.sessions.forget(user, Reason.PANIC)
-        for user in users:  # again under the lock: an attempt under way may have saved its key in between
-            with self._locked("lock the vault", user) as file:
-                self._forget(file, Reason.PANIC, Event.PANIC)
+        """Forgets every open key of this vault at once, before anything that could wait or fail; then logs it."""
+        self.sessions.forget_all(Reason.PANIC)
+        for user in self.vault.users():
+            self._close(user, Reason.PANIC, Event.PANIC, lambda user=user: self.sessions.forget(user, Reason.PANIC))  # type: ignore[misc]
 
     def remove(self, user: str, provider: KeyProvider | None = None) -> None:
-        """Destroys template, heads and audit log of the user; what the provider keeps outside them too, if given."""
-        with self._locked("remove from the vault", user) as file:
-            section = b"" if provider is None else file.section(provider.kind)
+        """Destroys key, template, heads and audit log of the user; what the provider keeps outside them too, if given.
+
+        What fails is reported after everything else is gone.
+        """
+        self.sessions.forget(user, Reason.REMOVED)
+        with self._locked("remove from the vault", user) as file, contextlib.ExitStack() as rest:
+            section = None if provider is None else file.section(provider.kind)
+            if provider is not None and section is not None:
+                rest.callback(provider.destroy, section)
+            rest.callback(file.folder.drop_log, user)
+            rest.callback(file.folder.drop_heads, user)
+            rest.callback(self.sessions.forget, user, Reason.REMOVED)
             file.folder.destroy(user)
-            self.sessions.forget(user, Reason.REMOVED)
-            file.folder.drop_heads(user)
-            file.folder.drop_log(user)
-            if provider is not None and section:
-                provider.destroy(section)
 
     def audit(self, user: str, provider: KeyProvider | None = None) -> tuple[Report, list[Entry], bool]:
         """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
@@ -275,11 +277,12 @@ class Keeper:
             raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
         raise PassphraseRequiredError("the template was changed since it was opened")
 
-    def _save(self, user: str, held: Held, state: State) -> None:
-        if isinstance(state, Required):
-            self.sessions.forget(user, state.reason)
-        else:
-            self.sessions.save(user, replace(held, state=state))
+    def _pay(self, user: str, held: Held, after: State) -> None:
+        """Saves the state after the charge, the last attempt's by forgetting the key."""
+        if isinstance(after, Required):
+            self.sessions.forget(user, after.reason)
+        elif not self.sessions.save(user, replace(held, state=after)):
+            raise PassphraseRequiredError(self._why(user))
 
     def _settle(self, file: UserFile, held: Held, charged: Charged, *, matched: bool) -> bool:
         """Saves the state after an attempt; True only for a match that nothing overtook."""
@@ -288,8 +291,11 @@ class Keeper:
         decide = charged.match if matched else charged.mismatch
         state = decide(saved, now_ns=self._now_ns(), rules=held.rules)
         if not isinstance(state, Required):
-            self.sessions.save(file.user, replace(held, state=state))
-            return matched
+            # The last attempt's key was forgotten by its charge, and comes back as a new opening.
+            ticket = 0 if isinstance(saved, Required) else held.ticket
+            if self.sessions.save(file.user, replace(held, state=state, ticket=ticket)):
+                return matched
+            raise PassphraseRequiredError(self._why(file.user))
         self.sessions.forget(file.user, state.reason)
         if state.reason is Reason.FAILURES:
             file.record(Event.LOCKED_OUT, held.kek, held.head)
@@ -297,14 +303,26 @@ class Keeper:
             raise PassphraseRequiredError(state.reason.value)
         return False
 
-    def _forget(self, file: UserFile, reason: Reason, event: Event) -> None:
-        """Forgets the key first, then logs it: sealed where the key was there to seal it."""
-        found = self.sessions.load(file.user)
-        self.sessions.forget(file.user, reason)
-        if isinstance(found, Held):
-            file.record(event, found.kek, found.head)
-        else:
-            file.log.append(event, head=None)
+    def _why(self, user: str) -> str:
+        found = self.sessions.load(user)
+        return found.reason.value if isinstance(found, Required) else "the key was opened anew meanwhile"
+
+    def _close(self, user: str, reason: Reason, event: Event, forget: Callable[[], None]) -> None:
+        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
+        try:
+            found = self.sessions.load(user)
+        except StoreIntegrityError:  # what lies in the keyring is not ours: it goes all the same
+            found = Required(Reason.NOT_UNLOCKED)
+        forget()
+        with self._locked("lock the vault", user) as file:
+            if not file.exists():
+                raise not_enrolled(user, self.vault.path)
+            if isinstance(found, Held):
+                with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without the key
+                    file.record(event, found.kek, found.head)
+                    return
+            if isinstance(found, Held) or reason is Reason.PANIC:
+                file.log.append(event, head=None)
 
     def _migrate(
         self, file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf
@@ -312,16 +330,36 @@ class Keeper:
         """Writes a file of version 1 anew."""
         if not isinstance(provider, format_v1.DerivingKey):
             raise InputError(f"the file of {file.user!r} has format version 1: give its passphrase or key file")
-        old = format_v1.unseal(file.read(), provider, user=file.user)
-        record = Record(
-            user=file.user, embedder=old.embedder, model_ids=old.model_ids, reference=reference_of(list(old.samples)),
-            samples=old.samples, created_unix_s=old.created_unix_s, consent=old.consent,
-        )  # fmt: skip
+        try:
+            old = format_v1.unseal(file.read(), provider, user=file.user)
+        except KeyUnavailableError:
+            file.log.append(Event.PASSPHRASE_REFUSED, head=None)
+            raise
+        try:
+            record = Record(
+                user=file.user, embedder=old.embedder, model_ids=old.model_ids, samples=old.samples,
+                reference=reference_of(list(old.samples)), created_unix_s=old.created_unix_s, consent=old.consent,
+            )  # fmt: skip
+        except InputError as error:
+            raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
         with random_secret(KEY_SIZE) as kek:
             file.put(
                 kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
                 after=old.generation,
             )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _replacing(file: UserFile, provider: KeyProvider) -> Iterator[None]:
+    """Nothing; what the section of a replaced file holds elsewhere is freed once the new file is there.
+
+    Its counter does not go on: who has not opened the file does not know whether a kill left it one behind.
+    """
+    old = file.section(provider.kind)
+    yield
+    if old is not None:
+        with contextlib.suppress(KeyUnavailableError):  # cleared, or another machine's: there is nothing to free
+            provider.destroy(old)
 
 
 def _check_free(file: UserFile, *, replace: bool) -> bool:

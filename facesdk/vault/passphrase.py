@@ -61,7 +61,7 @@ class PassphraseKey:
         self._calibrate = passes is None
         # A salt of zeros stands in for the fresh one of each file; this checks the cost.
         self._template = Kdf(
-            kind, bytes(SALT_SIZE), memory_kib=memory_kib or _default_memory_kib(),
+            kind, bytes(SALT_SIZE), memory_kib=_default_memory_kib() if memory_kib is None else memory_kib,
             passes=DEFAULT_PASSES if passes is None else passes, lanes=lanes,
         )  # fmt: skip
         self._secret: Secret | None = Secret.of(passphrase_bytes(passphrase))

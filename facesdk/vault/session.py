@@ -6,7 +6,9 @@ Whoever could set the failures back to none would have to have the key, and whoe
 from __future__ import annotations
 
 import errno
+import itertools
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
 from facesdk.policy import AttemptRules
-from facesdk.vault.attempts import NS, Ready, Reason, Required
+from facesdk.vault.attempts import Ready, Reason, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.keys import KEY_SIZE
 
@@ -29,13 +31,18 @@ _LAYOUT = struct.Struct("<Q QQQQ Q QQ32s QQQQQ 32s".replace(" ", ""))
 
 @dataclass(frozen=True, repr=False)
 class Held:
-    """An opened key and all that lives and dies with it. kek: 32 bytes. generation: of the file that it opened."""
+    """An opened key and all that lives and dies with it. kek: 32 bytes. generation: of the file that it opened.
+
+    ticket: which opening this was loaded from, 0 for a new one. Saving it needs that opening to be there still: a key
+    that was forgotten meanwhile does not come back.
+    """
 
     kek: Secret
     state: Ready
     generation: int
     head: Head
     rules: AttemptRules
+    ticket: int = 0
 
     def __repr__(self) -> str:
         return f"Held(state={self.state!r}, generation={self.generation})"
@@ -54,7 +61,7 @@ def _packed(held: Held) -> Secret:
     return memory
 
 
-def _unpacked(memory: Secret) -> Held:
+def _unpacked(memory: Secret, ticket: int) -> Held:
     """StoreIntegrityError when these bytes are not what `_packed` writes."""
     view = memoryview(memory)
     try:
@@ -70,11 +77,11 @@ def _unpacked(memory: Secret) -> Held:
         head = Head(first, count, digest)
     except (InputError, struct.error) as error:
         raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
-    return Held(Secret.of(view[_LAYOUT.size - KEY_SIZE :]), state, generation, head, rules)
+    return Held(Secret.of(view[_LAYOUT.size - KEY_SIZE :]), state, generation, head, rules, ticket)
 
 
 class Sessions(Protocol):
-    """Opened keys by user. Call every method under the vault's lock, but `forget`, which waits for nobody.
+    """Opened keys by user. load and save are called under the vault's lock, the others wait for nobody.
 
     where: the words for a person.
     """
@@ -85,76 +92,117 @@ class Sessions(Protocol):
     def load(self, user: str) -> Held | Required:
         """The opened key, or why there is none."""
 
-    def save(self, user: str, held: Held) -> None:
-        """Puts key and state in place of what was there, in one step. KeyUnavailableError when it cannot."""
+    def save(self, user: str, held: Held) -> bool:
+        """Puts key and state in place of what was there, in one step. KeyUnavailableError when it cannot.
+
+        False, and nothing saved, where the opening that `held` was loaded from has been forgotten since.
+        """
 
     def forget(self, user: str, reason: Reason) -> None:
         """Wipes the key; `load` gives the reason from now on. KeyUnavailableError when it cannot."""
 
+    def forget_all(self, reason: Reason) -> None:
+        """Like forget, for every user of the vault whose key is open, whatever has become of the files."""
+
 
 class ProcessSessions:
-    """Opened keys in locked memory of this process: they end with it."""
+    """Opened keys in locked memory of this process: they end with it. Safe to use from several threads."""
 
     where = "in locked memory of this process"
 
     def __init__(self) -> None:
-        self._held: dict[str, Secret] = {}
+        self._lock = threading.RLock()
+        self._held: dict[str, tuple[int, Secret]] = {}
         self._reasons: dict[str, Reason] = {}
+        self._tickets = itertools.count(1)
 
     def load(self, user: str) -> Held | Required:
         """As in Sessions."""
-        memory = self._held.get(user)
-        return Required(self._reasons.get(user, Reason.NOT_UNLOCKED)) if memory is None else _unpacked(memory)
+        with self._lock:
+            if user not in self._held:
+                return Required(self._reasons.get(user, Reason.NOT_UNLOCKED))
+            ticket, memory = self._held[user]
+            return _unpacked(memory, ticket)
 
-    def save(self, user: str, held: Held) -> None:
+    def save(self, user: str, held: Held) -> bool:
         """As in Sessions."""
-        before, self._held[user] = self._held.get(user), _packed(held)
-        if before is not None:
-            before.close()
+        with self._lock:
+            before = self._held.get(user)
+            if held.ticket and (before is None or before[0] != held.ticket):
+                return False
+            self._held[user] = (held.ticket or next(self._tickets), _packed(held))
+            if before is not None:
+                before[1].close()
+            return True
 
     def forget(self, user: str, reason: Reason) -> None:
         """As in Sessions."""
-        self._reasons[user] = reason
-        memory = self._held.pop(user, None)
-        if memory is not None:
-            memory.close()
+        with self._lock:
+            self._reasons[user] = reason
+            _, memory = self._held.pop(user, (0, None))
+            if memory is not None:
+                memory.close()
+
+    def forget_all(self, reason: Reason) -> None:
+        """As in Sessions."""
+        with self._lock:
+            for user in list(self._held):
+                self.forget(user, reason)
 
 
 class KeyringSessions:
     """Opened keys in the user's keyring of the kernel: for all processes of this user, until a restart or an expiry.
 
     The kernel's expiry follows the wall clock, so it only bounds what it forgets; the rules use CLOCK_BOOTTIME.
-    Other programs of the same user can read the keyring, as can root.
+    Other programs of the same user can read the keyring, as can root. Where the kernel forbids its keyring altogether
+    (ENOSYS, EPERM), nothing of ours can lie in it: load finds nothing, forget has nothing to do.
     """
 
     where = "in the kernel's keyring of this user"
 
     def __init__(self, vault: Path) -> None:
-        self._vault = str(vault.resolve())
+        self._vault = _digest(str(vault.resolve()))
 
     def _name(self, user: str, what: str) -> str:
-        # A digest: the list of keys is readable by others and should not name who is enrolled where.
-        return f"facesdk-{what}:" + sha256(f"{self._vault}\0{user}".encode()).hex()[:32]
+        # Digests: the list of keys is readable by others and should not name who is enrolled where.
+        return f"facesdk-{what}:{self._vault}:{_digest(user)}"
 
     def load(self, user: str) -> Held | Required:
         """As in Sessions."""
-        memory = self._call(_core.keyring_get, self._name(user, "key"), _LAYOUT.size, else_none=True)
-        if memory is not None:
+        found = self._call(_core.keyring_get, self._name(user, "key"), _LAYOUT.size, else_none=True)
+        if found is not None:
+            serial, memory = found
             with memory:
-                return _unpacked(memory)
+                return _unpacked(memory, serial)
         why = self._call(_core.keyring_get, self._name(user, "why"), 1, else_none=True)
-        return Required(Reason.NOT_UNLOCKED if why is None else _reason_of(why))
+        return Required(Reason.NOT_UNLOCKED if why is None else _reason_of(why[1]))
 
-    def save(self, user: str, held: Held) -> None:
+    def save(self, user: str, held: Held) -> bool:
         """As in Sessions."""
         with _packed(held) as memory:
+            if held.ticket:
+                return bool(self._call(_core.keyring_update, held.ticket, memory))
+            # A key of its own, with a number of its own: what was loaded before cannot be saved over it.
+            self._call(_core.keyring_forget, self._name(user, "key"))
             self._call(_core.keyring_put, self._name(user, "key"), memory, held.rules.passphrase_every_s)
+            self._call(_core.keyring_forget, self._name(user, "why"))
+            return True
 
     def forget(self, user: str, reason: Reason) -> None:
         """As in Sessions."""
         self._call(_core.keyring_forget, self._name(user, "key"), else_none=True)
-        number = list(Reason).index(reason)
-        self._call(_core.keyring_put, self._name(user, "why"), bytes([number]), 0, else_none=True)
+        self._say_why(self._name(user, "why"), reason)
+
+    def forget_all(self, reason: Reason) -> None:
+        """As in Sessions."""
+        keys = f"facesdk-key:{self._vault}:"
+        for name in self._call(_core.keyring_forget_all, keys, else_none=True) or []:
+            self._say_why(name.replace("facesdk-key:", "facesdk-why:", 1), reason)
+
+    def _say_why(self, name: str, reason: Reason) -> None:
+        # The kernel counts keys by user: nothing stays for ever of somebody who was removed.
+        timeout_s = 3600 if reason is Reason.REMOVED else 0
+        self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s, else_none=True)
 
     def _call(self, call: Callable[..., Any], *arguments: object, else_none: bool = False) -> Any:
         try:
@@ -174,12 +222,11 @@ class KeyringSessions:
             raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
 
 
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hex()[:32]
+
+
 def _reason_of(why: Secret) -> Reason:
     number = memoryview(why)[0]
     reasons = list(Reason)
     return reasons[number] if number < len(reasons) else Reason.NOT_UNLOCKED
-
-
-def remaining_s(held: Held, now_ns: int) -> int:
-    """Seconds until the passphrase is needed again, if there is no failure and no idling."""
-    return max(0, (held.state.opened_ns + held.rules.passphrase_every_s * NS - now_ns) // NS)

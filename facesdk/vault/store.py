@@ -38,9 +38,13 @@ class Folder:
         except FileNotFoundError:
             raise not_enrolled(user, self._path) from None
 
+    def sweep(self) -> None:
+        """Removes what killed writers left. Call under the lock."""
+        files.sweep(self.descriptor)
+
     def write(self, user: str, sealed: bytes) -> None:
         """Puts the file in place in one durable step; after a failure the old one is there. Call under the lock."""
-        files.sweep(self.descriptor)
+        self.sweep()
         files.replace_file(self.descriptor, _file_name(user), sealed)
 
     def read_head(self, user: str, key_id: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from facesdk._core import Secret
 from facesdk.errors import (
     FaceSdkError,
+    InputError,
     KeyUnavailableError,
     PassphraseRequiredError,
     RollbackError,
@@ -49,18 +50,24 @@ class UserFile:
         """The sealed bytes. NotEnrolledError and the errors of files.read_guarded."""
         return self.folder.read(self.user)
 
-    def section(self, kind: KeyKind) -> bytes:
-        """The provider's section, if the file is whole and of this kind of key; else empty."""
+    def section(self, kind: KeyKind) -> bytes | None:
+        """The provider's section, if there is a whole file of this kind of key; else None."""
         try:
             header = parse_header(self.read())
         except FaceSdkError:
-            return b""
-        return header.section if header.kind is kind else b""
+            return None
+        return header.section if header.kind is kind else None
 
     @contextlib.contextmanager
     def unwrapped(self, provider: KeyProvider) -> Iterator[tuple[Header, Secret]]:
         """Header and KEK. KeyUnavailableError for a wrong key, which is logged."""
-        header = check_user_of(parse_header(self.read()), self.user)
+        with self._unwrapped(self.read(), provider) as opened:
+            yield opened
+
+    @contextlib.contextmanager
+    def _unwrapped(self, data: bytes, provider: KeyProvider) -> Iterator[tuple[Header, Secret]]:
+        _check_seals_templates(provider)
+        header = check_user_of(parse_header(data), self.user)
         check_kind(header, provider)
         try:
             kek = provider.unwrap(header.section, binding=header.binding)
@@ -76,9 +83,10 @@ class UserFile:
     @contextlib.contextmanager
     def opened(self, provider: KeyProvider) -> Iterator[tuple[Header, Secret, Template]]:
         """Header, KEK and template, after the provider's counter said that this is the newest file. RollbackError."""
+        data = self.read()
         with (
-            self.unwrapped(provider) as (header, kek),
-            Template(unseal(self.read(), kek, user=self.user), kek, user=self.user) as template,
+            self._unwrapped(data, provider) as (header, kek),
+            Template(unseal(data, kek, user=self.user), kek, user=self.user) as template,
         ):
             self._check_counter(header, provider, template)
             yield header, kek, template
@@ -118,6 +126,7 @@ class UserFile:
         payload_of: from the file's generation. keep: the section whose counter goes on. old: header and KEK of the file
         that is replaced, where they are known; after: that file's generation.
         """
+        _check_seals_templates(provider)
         section = provider.wrap(kek, binding=binding(self.user, provider.kind), keep=keep)
         with self._undone(provider, section, keep):
             counter = provider.counter(section)
@@ -185,6 +194,11 @@ def check_kind(header: Header, provider: KeyProvider) -> None:
         raise KeyUnavailableError(
             f"the file of {header.user!r} is sealed with a {header.kind.label}: give that, not a {provider.kind.label}"
         )
+
+
+def _check_seals_templates(provider: KeyProvider) -> None:
+    if provider.kind is KeyKind.RECOVERY:
+        raise InputError("a recovery passphrase seals exported files only: give another kind of key for a template")
 
 
 def _head_key(kek: Secret) -> Secret:

@@ -4,7 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 namespace facesdk::keyring {
 namespace {
@@ -16,6 +18,14 @@ constexpr uint32_t kPermissions = 0x3f3f0000;
 [[noreturn]] void refuse(const char* call) { throw std::system_error(errno, std::generic_category(), call); }
 
 bool gone(int error) { return error == ENOKEY || error == EKEYEXPIRED || error == EKEYREVOKED; }
+
+// Revoked first: whoever has the number of it cannot read it any more, whatever else links to it.
+void drop(Serial key) {
+  if (syscall(SYS_keyctl, KEYCTL_REVOKE, key) < 0 && !gone(errno)) refuse("keyctl revoke");
+  if (syscall(SYS_keyctl, KEYCTL_UNLINK, key, KEY_SPEC_USER_KEYRING) < 0 && !gone(errno) && errno != ENOENT) {
+    refuse("keyctl unlink");
+  }
+}
 
 }  // namespace
 
@@ -32,6 +42,12 @@ Serial put(const std::string& description, const uint8_t* payload, size_t size, 
     refuse("keyctl");
   }
   return static_cast<Serial>(key);
+}
+
+bool update(Serial key, const uint8_t* payload, size_t size) {
+  if (syscall(SYS_keyctl, KEYCTL_UPDATE, key, payload, size) == 0) return true;
+  if (gone(errno)) return false;
+  refuse("keyctl update");
 }
 
 Serial find(const std::string& description) {
@@ -51,12 +67,30 @@ size_t read(Serial key, uint8_t* out, size_t size) {
 bool forget(const std::string& description) {
   const Serial key = find(description);
   if (key == 0) return false;
-  // Revoked first: whoever has the number of it cannot read it any more, whatever else links to it.
-  if (syscall(SYS_keyctl, KEYCTL_REVOKE, key) < 0 && !gone(errno)) refuse("keyctl revoke");
-  if (syscall(SYS_keyctl, KEYCTL_UNLINK, key, KEY_SPEC_USER_KEYRING) < 0 && !gone(errno) && errno != ENOENT) {
-    refuse("keyctl unlink");
-  }
+  drop(key);
   return true;
+}
+
+std::vector<std::string> forget_all(const std::string& prefix) {
+  const long size = syscall(SYS_keyctl, KEYCTL_READ, KEY_SPEC_USER_KEYRING, nullptr, 0);
+  if (size < 0) refuse("keyctl read keyring");
+  // Some more room for keys that come in between; what does not fit is left out by the kernel.
+  std::vector<Serial> keys(static_cast<size_t>(size) / sizeof(Serial) + 16);
+  const long found = syscall(SYS_keyctl, KEYCTL_READ, KEY_SPEC_USER_KEYRING, keys.data(), keys.size() * sizeof(Serial));
+  if (found < 0) refuse("keyctl read keyring");
+  keys.resize(std::min(keys.size(), static_cast<size_t>(found) / sizeof(Serial)));
+  std::vector<std::string> forgotten;
+  for (const Serial key : keys) {
+    char text[512];  // type;uid;gid;permissions;description
+    const long length = syscall(SYS_keyctl, KEYCTL_DESCRIBE, key, text, sizeof(text));
+    if (length <= 0 || static_cast<size_t>(length) > sizeof(text)) continue;  // gone, not ours, or a name too long for ours
+    const std::string_view described(text, static_cast<size_t>(length) - 1);
+    const std::string_view description = described.substr(described.rfind(';') + 1);
+    if (described.substr(0, 5) != "user;" || description.substr(0, prefix.size()) != prefix) continue;
+    drop(key);
+    forgotten.emplace_back(description);
+  }
+  return forgotten;
 }
 
 }  // namespace facesdk::keyring

@@ -1,0 +1,364 @@
+"""Enrolling, unlocking, changing keys, renewing, moving to another device and removing, and what each leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from vault_tools import CHEAP, RULES, Bench, assert_holds, failing_with, make_record
+
+from facesdk import matching
+from facesdk.errors import (
+    AlreadyEnrolledError,
+    KeyUnavailableError,
+    NotEnrolledError,
+    PassphraseRequiredError,
+    StoreError,
+    StoreIntegrityError,
+)  # fmt: skip
+from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
+from facesdk.vault.attempts import Ready, Reason, Required
+from facesdk.vault.format import key_id, parse_header, unseal
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> KeyFileKey:
+    return KeyFileKey.create(tmp_path / "vault.key")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, key: KeyFileKey) -> Bench:
+    return Bench(tmp_path / "vault", key)
+
+
+def kek_of(bench: Bench, key: object = None) -> bytes:
+    header = parse_header(bench.path().read_bytes())
+    with (key or bench.key).unwrap(header.section, binding=header.binding) as kek:  # type: ignore[attr-defined]
+        return bytes(memoryview(kek))
+
+
+def holds(bench: Bench, record: object = None) -> None:
+    with bench.keeper.opened("alice") as template:
+        assert_holds(template, record or make_record())
+
+
+# --- enroll and unlock
+
+
+def test_enroll_opens_and_unlock_opens_again(bench: Bench) -> None:
+    bench.enroll()
+    holds(bench)
+    state, held = bench.keeper.state("alice")
+    assert state == Ready(opened_ns=bench.clock.now_ns, active_ns=bench.clock.now_ns, failures=0, not_before_ns=0)
+    assert held is not None
+    other = Bench(bench.folder, bench.key)
+    assert other.keeper.state("alice") == (Required(Reason.NOT_UNLOCKED), None)
+    with pytest.raises(PassphraseRequiredError, match="not unlocked"), other.keeper.opened("alice"):
+        pass
+    other.unlock()
+    holds(other)
+    assert other.attempt()
+    assert bench.events() == ["enrolled", "unlocked", "verified"]
+
+
+def test_who_is_not_enrolled(bench: Bench) -> None:
+    for folder_is_there in (False, True):
+        if folder_is_there:
+            bench.enroll(make_record("bob"))
+        calls: list[Callable[[], object]] = [
+            bench.unlock,
+            lambda: bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES),
+            lambda: bench.keeper.renew("alice", bench.key, rules=RULES),
+            lambda: bench.keeper.remove("alice"),
+            lambda: bench.keeper.restart_log("alice", bench.key),
+            lambda: bench.keeper.audit("alice", bench.key),
+        ]
+        for call in calls:
+            with pytest.raises(NotEnrolledError, match="alice"):
+                call()
+    assert bench.keeper.state("alice") == (Required(Reason.NOT_UNLOCKED), None)
+
+
+def test_a_damaged_file_still_counts_as_enrolled(bench: Bench) -> None:
+    bench.enroll()
+    bench.path().write_bytes(b"junk")
+    with pytest.raises(AlreadyEnrolledError):
+        bench.enroll()
+    bench.enroll(replace=True)
+    bench.unlock()
+    holds(bench)
+
+
+def test_each_file_has_a_key_of_its_own(bench: Bench) -> None:
+    keys = set()
+    for number in range(5):
+        bench.enroll(make_record(seed=number), replace=True)
+        keys.add(kek_of(bench))
+    bench.enroll(make_record("bob"))
+    assert len(keys) == 5
+    assert key_id(kek_of(bench)) == parse_header(bench.path().read_bytes()).key_id
+    assert len(list(bench.folder.glob("alice.head-*"))) == 1
+
+
+# --- another key for the same template
+
+
+def test_rekey_between_a_key_file_and_passphrases(bench: Bench) -> None:
+    bench.enroll()
+    kek = kek_of(bench)
+    one, two = PassphraseKey("one", **CHEAP), PassphraseKey("two", **CHEAP)
+    steps = [(bench.key, one), (one, two), (two, bench.key), (bench.key, two)]
+    for number, (old, new) in enumerate(steps, 2):
+        bench.keeper.rekey("alice", old, new, rules=RULES)
+        holds(bench)
+        assert bench.attempt()
+        bench.unlock(key=new)
+        assert bench.generation() == number
+        assert bench.attempt()
+        with pytest.raises(KeyUnavailableError):
+            bench.unlock(key=old)
+        assert kek_of(bench, new) == kek  # nothing was enrolled again
+    assert bench.events(key=two).count("rekeyed") == 4
+
+
+def test_the_old_passphrase_opens_nothing_after_rekey(bench: Bench) -> None:
+    old, new = PassphraseKey("old", **CHEAP), PassphraseKey("new", **CHEAP)
+    bench.enroll(key=old)
+    bench.unlock(key=old)
+    bench.keeper.rekey("alice", old, new, rules=RULES)
+    with pytest.raises(KeyUnavailableError, match="wrong key"):
+        bench.unlock(key=old)
+    assert bench.attempt()  # the session opened by rekey goes on
+    bench.unlock(key=new)
+    assert bench.events(key=new)[-4:] == ["rekeyed", "passphrase_refused", "verified", "unlocked"]
+
+
+def test_rekey_with_a_wrong_key_changes_nothing(bench: Bench, tmp_path: Path) -> None:
+    bench.enroll()
+    before = bench.path().read_bytes()
+    other = KeyFileKey.create(tmp_path / "other.key")
+    for call in (
+        lambda: bench.keeper.rekey("alice", other, bench.key, rules=RULES),
+        lambda: bench.keeper.renew("alice", other, rules=RULES),
+        lambda: bench.keeper.export("alice", other, PassphraseKey("r", kind=KeyKind.RECOVERY, **CHEAP)),
+        lambda: bench.keeper.restart_log("alice", other),
+    ):
+        with pytest.raises(KeyUnavailableError, match="wrong key"):
+            call()
+    assert bench.path().read_bytes() == before
+    assert bench.attempt()
+
+
+# --- renewing
+
+
+def test_renew_makes_the_old_template_useless(bench: Bench) -> None:
+    record = make_record(dimension=1024)
+    bench.enroll(record)
+    old_file, old_kek = bench.path().read_bytes(), kek_of(bench)
+    bench.keeper.renew("alice", bench.key, rules=RULES)
+    holds(bench, record)
+    assert bench.attempt()
+    bench.unlock()
+    holds(bench, record)
+    # The old key does not open the new file.
+    with pytest.raises(KeyUnavailableError, match="another key"):
+        unseal(bench.path().read_bytes(), old_kek, user="alice")
+    # What leaked of the old template has nothing in common with probes turned for the new one.
+    with (
+        Template(unseal(old_file, old_kek, user="alice"), old_kek, user="alice") as leaked,
+        bench.keeper.opened("alice") as template,
+    ):
+        probes = template.turned([record.reference])
+        assert matching.score(template.reference, probes[0]) > 0.999
+        assert abs(matching.score(leaked.reference, probes[0])) < 7 / 1024**0.5
+    assert bench.events()[1] == "renewed"
+    assert len(list(bench.folder.glob("alice.head-*"))) == 1
+
+
+# --- to another device
+
+
+def test_export_and_import(bench: Bench, tmp_path: Path) -> None:
+    bench.enroll()
+    recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
+    data = bench.keeper.export("alice", bench.key, recovery)
+    assert bench.reason() is Reason.LOCKED
+    bench.unlock()
+    assert bench.attempt()
+    there = Bench(tmp_path / "there", PassphraseKey("new device", **CHEAP))
+    assert there.keeper.import_(data, recovery, there.key, replace=False, rules=RULES) == "alice"
+    holds(there)
+    assert there.attempt()
+    there.unlock()
+    assert there.attempt()
+    with pytest.raises(AlreadyEnrolledError):
+        there.keeper.import_(data, recovery, there.key, replace=False, rules=RULES)
+    there.keeper.import_(data, recovery, there.key, replace=True, rules=RULES)
+    holds(there)
+    assert bench.events() == ["enrolled", "exported", "unlocked", "verified"]
+    assert there.events()[0] == "imported"
+    # Neither the key nor the rotation goes along.
+    assert kek_of(bench) != kek_of(there)
+    with bench.keeper.opened("alice") as here, there.keeper.opened("alice") as gone:
+        assert not (here.reference == gone.reference).all()
+
+
+def test_two_exports_share_no_key(bench: Bench) -> None:
+    bench.enroll()
+    recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
+    one, two = (parse_header(bench.keeper.export("alice", bench.key, recovery)) for _ in range(2))
+    assert one.key_id != two.key_id
+    assert one.section != two.section
+
+
+def test_import_with_another_passphrase(bench: Bench, tmp_path: Path) -> None:
+    bench.enroll()
+    data = bench.keeper.export("alice", bench.key, PassphraseKey("right", kind=KeyKind.RECOVERY, **CHEAP))
+    there = Bench(tmp_path / "there", bench.key)
+    with pytest.raises(KeyUnavailableError, match="wrong key"):
+        there.keeper.import_(data, PassphraseKey("wrong", kind=KeyKind.RECOVERY), there.key, replace=True, rules=RULES)
+    assert there.keeper.vault.users() == []
+
+
+# --- the audit log
+
+
+def test_a_damaged_log_locks_until_it_is_restarted(bench: Bench) -> None:
+    bench.enroll()
+    bench.unlock()
+    generation = bench.generation()
+    log = bench.folder / "alice.audit"
+    content = log.read_bytes()
+    log.write_bytes(content.replace(b'"enrolled"', b'"exported"'))
+    with pytest.raises(StoreIntegrityError):
+        bench.unlock()
+    report, entries, sealed = bench.keeper.audit("alice", bench.key)
+    assert report.problem is not None
+    assert entries == []
+    assert sealed
+    log.write_bytes(content[:-5])
+    with pytest.raises(StoreIntegrityError):
+        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label="")
+    bench.keeper.restart_log("alice", bench.key)
+    assert bench.reason() is Reason.LOCKED
+    bench.unlock()
+    assert bench.attempt()
+    assert bench.events() == ["log_restarted", "unlocked", "verified"]
+    assert (bench.folder / "alice.audit.broken-1").read_bytes() == content[:-5]
+
+
+def test_audit_says_whether_a_head_vouched_for_it(bench: Bench) -> None:
+    bench.enroll()
+    assert bench.keeper.audit("alice")[2] is True
+    other = Bench(bench.folder, bench.key)
+    assert other.keeper.audit("alice")[2] is False
+    assert other.keeper.audit("alice", bench.key)[2] is True
+
+
+# --- locking and removing
+
+
+def test_lock_and_panic_forget_and_are_logged(bench: Bench) -> None:
+    for user in ("alice", "bob"):
+        bench.enroll(make_record(user))
+    bench.keeper.lock("alice")
+    assert bench.reason() is Reason.LOCKED
+    bench.keeper.lock("alice")
+    assert bench.attempt(user="bob")
+    bench.unlock()
+    bench.keeper.panic()
+    for user in ("alice", "bob"):
+        assert bench.reason(user) is Reason.PANIC
+        with pytest.raises(PassphraseRequiredError, match="emergency"):
+            bench.attempt(user=user)
+    bench.unlock()
+    assert bench.events() == ["enrolled", "locked", "unlocked", "panic", "unlocked"]
+    assert bench.events("bob") == ["enrolled", "verified", "panic"]
+
+
+def test_the_key_is_forgotten_before_the_log_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for forget, reason in ((lambda: bench.keeper.lock("alice"), Reason.LOCKED), (bench.keeper.panic, Reason.PANIC)):
+        bench.enroll(replace=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", failing_with(errno.ENOSPC))
+            with pytest.raises(StoreError, match="free some space"):
+                forget()
+        assert bench.reason() is reason
+
+
+def test_remove_forgets_the_key(bench: Bench) -> None:
+    bench.enroll()
+    bench.keeper.remove("alice")
+    assert bench.reason() is Reason.REMOVED
+    bench.enroll()
+    assert bench.events() == ["enrolled"]
+
+
+def spoiled(bench: Bench, how: str) -> None:
+    """Makes the vault unusable, as who can write to it can do."""
+    if how == "mode":
+        bench.folder.chmod(0o770)
+    elif how == "lock":
+        (bench.folder / ".lock").unlink()
+        (bench.folder / ".lock").symlink_to("nowhere")
+    elif how == "gone":
+        bench.path().rename(bench.folder / "aside")
+    else:
+        bench.folder.rename(bench.folder.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("call", "how"),
+    [
+        ("lock", "mode"),
+        ("lock", "lock"),
+        ("lock", "gone"),
+        ("lock", "folder"),
+        ("panic", "mode"),
+        ("panic", "lock"),
+        ("panic", "gone"),
+        ("panic", "folder"),
+    ],
+)
+def test_lock_and_panic_forget_whatever_was_done_to_the_vault(bench: Bench, call: str, how: str) -> None:
+    bench.enroll()
+    assert bench.attempt()
+    spoiled(bench, how)
+    with contextlib.suppress(StoreError, NotEnrolledError):
+        bench.keeper.lock("alice") if call == "lock" else bench.keeper.panic()
+    assert isinstance(bench.sessions.load("alice"), Required)
+
+
+def test_a_removal_that_is_refused_forgets_the_key_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.enroll()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing_with(errno.EIO))
+        with pytest.raises(StoreError, match="was removed"):
+            bench.keeper.remove("alice")
+    assert isinstance(bench.sessions.load("alice"), Required)
+    assert not list(bench.folder.glob("alice*"))
+
+
+def test_removing_a_user_whose_file_is_gone_forgets_the_key(bench: Bench) -> None:
+    bench.enroll()
+    bench.path().unlink()
+    with pytest.raises(NotEnrolledError):
+        bench.keeper.remove("alice")
+    assert isinstance(bench.sessions.load("alice"), Required)
+
+
+def test_no_key_stays_open_where_it_could_not_be_saved(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object) -> None:
+        raise KeyUnavailableError("the keyring is full")
+
+    bench.enroll()
+    bench.keeper.lock("alice")
+    monkeypatch.setattr(bench.sessions, "save", refusing)
+    with pytest.raises(KeyUnavailableError, match="full"):
+        bench.unlock()
+    assert isinstance(bench.sessions.load("alice"), Required)
