@@ -124,9 +124,9 @@ void bind_secrets(py::module_& m) {
       return py::make_tuple(key, py::cast(std::move(secret)));
     });
   });
-  m.def("keyring_update", [](keyring::Serial key, const py::buffer& payload) {
+  m.def("keyring_update", [](keyring::Serial key, const py::buffer& payload, uint32_t timeout_s) {
     const View bytes(payload, false);
-    return reporting([&] { return keyring::update(key, bytes.data(), bytes.size()); });
+    return reporting([&] { return keyring::update(key, bytes.data(), bytes.size(), timeout_s); });
   });
   m.def("keyring_forget_all", [](const std::string& prefix) {
     return reporting([&] { return keyring::forget_all(prefix); });

@@ -280,7 +280,8 @@ class AuditLog:
         except (StoreIntegrityError, StoreError):
             return None
         try:
-            entry = Entry.parse(os.pread(descriptor, MAX_LINE + 1, 0).partition(b"\n")[0])
+            size = min(os.fstat(descriptor).st_size, MAX_LINE + 1)
+            entry = Entry.parse(files.pread_exactly(descriptor, size, 0).partition(b"\n")[0])
         finally:
             os.close(descriptor)
         return entry.n if entry else None
@@ -306,6 +307,6 @@ def _pieces_backwards(descriptor: int) -> Iterator[bytes]:
     while position and len(rest) <= MAX_LINE:
         step = min(position, _WINDOW)
         position -= step
-        rest, *pieces = (os.pread(descriptor, step, position) + rest).split(b"\n")
+        rest, *pieces = (files.pread_exactly(descriptor, step, position) + rest).split(b"\n")
         yield from reversed(pieces)
     yield rest

@@ -67,6 +67,17 @@ def read_at_most(descriptor: int, limit: int) -> bytes:
     return bytes(content)
 
 
+def pread_exactly(descriptor: int, size: int, position: int) -> bytes:
+    """`size` bytes from `position`, however the system cuts them. OSError (EIO) where the file ends before."""
+    content = bytearray()
+    while len(content) < size:
+        piece = os.pread(descriptor, size - len(content), position + len(content))
+        if not piece:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        content += piece
+    return bytes(content)
+
+
 @contextlib.contextmanager
 def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
     """A descriptor of the folder; checks and uses through it are of the same folder, whatever happens to the path.
@@ -245,7 +256,8 @@ def _overwrite(folder: int, name: str, *, magic: bytes, region: range) -> None:
     descriptor = os.open(name, os.O_RDWR | _GUARDED, dir_fd=folder)
     try:
         status = os.fstat(descriptor)
-        if status.st_nlink != 1 and os.pread(descriptor, len(magic), 0) != magic:
+        named_twice = status.st_nlink != 1
+        if named_twice and (status.st_size < len(magic) or pread_exactly(descriptor, len(magic), 0) != magic):
             return
         position, end = region.start, min(region.stop, status.st_size)
         while position < end:

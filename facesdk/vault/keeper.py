@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from facesdk.errors import (
     AlreadyEnrolledError,
+    FaceSdkError,
     InputError,
     KeyUnavailableError,
     PassphraseRequiredError,
@@ -160,7 +161,7 @@ class Keeper:
 
     def state(self, user: str) -> tuple[State, Held | None]:
         """The state that holds now, and the opened key if there is one. An expired key is forgotten on the way."""
-        with self._locked("look into the vault", user) as file:
+        with self._locked("look into the vault", user, shared=True) as file:
             if not file.exists():
                 return Required(Reason.NOT_UNLOCKED), None
             try:
@@ -205,28 +206,36 @@ class Keeper:
 
     def lock(self, user: str) -> None:
         """Forgets the user's key, before anything that could wait or fail; then logs it."""
-        self._close(user, Reason.LOCKED, Event.LOCKED, lambda: self.sessions.forget(user, Reason.LOCKED))
+        self._close(user, Reason.LOCKED, Event.LOCKED)
 
     def panic(self) -> None:
-        """Forgets every open key of this vault at once, before anything that could wait or fail; then logs it."""
-        self.sessions.forget_all(Reason.PANIC)
-        for user in self.vault.users():
-            self._close(user, Reason.PANIC, Event.PANIC, lambda user=user: self.sessions.forget(user, Reason.PANIC))  # type: ignore[misc]
+        """Forgets every open key of this vault at once, before anything that could wait or fail; then logs it.
+
+        What fails for one user is raised after all others were done.
+        """
+        with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
+            for user in self._users():
+                rest.callback(self._close, user, Reason.PANIC, Event.PANIC)
+                rest.callback(self.sessions.forget, user, Reason.PANIC)
+            rest.callback(self.sessions.forget_all, Reason.PANIC)
 
     def remove(self, user: str, provider: KeyProvider | None = None) -> None:
         """Destroys key, template, heads and audit log of the user; what the provider keeps outside them too, if given.
 
-        What fails is reported after everything else is gone.
+        What fails once the template is gone is reported after everything else is gone too.
         """
         self.sessions.forget(user, Reason.REMOVED)
         with self._locked("remove from the vault", user) as file, contextlib.ExitStack() as rest:
             section = None if provider is None else file.section(provider.kind)
-            if provider is not None and section is not None:
-                rest.callback(provider.destroy, section)
-            rest.callback(file.folder.drop_log, user)
-            rest.callback(file.folder.drop_heads, user)
-            rest.callback(self.sessions.forget, user, Reason.REMOVED)
-            file.folder.destroy(user)
+            try:
+                file.folder.destroy(user)
+            finally:
+                if not file.exists():
+                    if provider is not None and section is not None:
+                        rest.callback(provider.destroy, section)
+                    rest.callback(file.folder.drop_log, user)
+                    rest.callback(file.folder.drop_heads, user)
+                    rest.callback(self.sessions.forget, user, Reason.REMOVED)
 
     def audit(self, user: str, provider: KeyProvider | None = None) -> tuple[Report, list[Entry], bool]:
         """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
@@ -307,13 +316,20 @@ class Keeper:
         found = self.sessions.load(user)
         return found.reason.value if isinstance(found, Required) else "the key was opened anew meanwhile"
 
-    def _close(self, user: str, reason: Reason, event: Event, forget: Callable[[], None]) -> None:
-        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
+    def _users(self) -> list[str]:
         try:
-            found = self.sessions.load(user)
-        except StoreIntegrityError:  # what lies in the keyring is not ours: it goes all the same
-            found = Required(Reason.NOT_UNLOCKED)
-        forget()
+            return self.vault.users()
+        except FaceSdkError:  # a folder that cannot be listed has no log to write to either
+            return []
+
+    def _close(self, user: str, reason: Reason, event: Event) -> None:
+        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
+        found: Held | Required = Required(Reason.NOT_UNLOCKED)
+        try:
+            with contextlib.suppress(FaceSdkError):  # what cannot be read goes all the same
+                found = self.sessions.load(user)
+        finally:
+            self.sessions.forget(user, reason)
         with self._locked("lock the vault", user) as file:
             if not file.exists():
                 raise not_enrolled(user, self.vault.path)

@@ -121,19 +121,24 @@ def read_secret(path: Path, *, limit: int, ours: bool) -> bytes:
             raise KeyUnavailableError(f"{path} is a symlink: give the path of the key file itself") from error
         raise KeyUnavailableError(f"cannot open {path}: {error.strerror}; give a file this user can read") from error
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyUnavailableError(f"{path} is not a regular file")
-        if ours and not files.is_ours(status):
-            raise KeyUnavailableError(f"{path} belongs to user id {status.st_uid}: chown it to the user who runs this")
-        if stat.S_IMODE(status.st_mode) & (0o077 if ours else 0o044):
-            mode = stat.S_IMODE(status.st_mode)
-            raise KeyUnavailableError(f"{path} can be used by others (mode {mode:04o}): run `chmod 600 {path}`")
-        content = files.read_at_most(descriptor, limit)
+        try:
+            return _checked_content(descriptor, path, limit=limit, ours=ours)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise KeyUnavailableError(f"cannot read {path}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+
+
+def _checked_content(descriptor: int, path: Path, *, limit: int, ours: bool) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyUnavailableError(f"{path} is not a regular file")
+    if ours and not files.is_ours(status):
+        raise KeyUnavailableError(f"{path} belongs to user id {status.st_uid}: chown it to the user who runs this")
+    if stat.S_IMODE(status.st_mode) & (0o077 if ours else 0o044):
+        mode = stat.S_IMODE(status.st_mode)
+        raise KeyUnavailableError(f"{path} can be used by others (mode {mode:04o}): run `chmod 600 {path}`")
+    content = files.read_at_most(descriptor, limit)
     if len(content) > limit:
         raise KeyUnavailableError(f"{path} is longer than {limit} bytes: it is not what was expected there")
     return content

@@ -9,6 +9,7 @@ import errno
 import itertools
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
 from facesdk.policy import AttemptRules
-from facesdk.vault.attempts import Ready, Reason, Required
+from facesdk.vault.attempts import NS, Ready, Reason, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.keys import KEY_SIZE
+
+WHY_S = 7 * 24 * 3600  # how long the kernel remembers why a key was forgotten
 
 _VERSION = 1
 # version; opened, active, failures, not before; generation of the file; head of the audit log; attempt rules (idle: 0
@@ -181,7 +184,7 @@ class KeyringSessions:
         """As in Sessions."""
         with _packed(held) as memory:
             if held.ticket:
-                return bool(self._call(_core.keyring_update, held.ticket, memory))
+                return bool(self._call(_core.keyring_update, held.ticket, memory, _left_s(held)))
             # A key of its own, with a number of its own: what was loaded before cannot be saved over it.
             self._call(_core.keyring_forget, self._name(user, "key"))
             self._call(_core.keyring_put, self._name(user, "key"), memory, held.rules.passphrase_every_s)
@@ -201,7 +204,7 @@ class KeyringSessions:
 
     def _say_why(self, name: str, reason: Reason) -> None:
         # The kernel counts keys by user: nothing stays for ever of somebody who was removed.
-        timeout_s = 3600 if reason is Reason.REMOVED else 0
+        timeout_s = 3600 if reason is Reason.REMOVED else WHY_S
         self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s, else_none=True)
 
     def _call(self, call: Callable[..., Any], *arguments: object, else_none: bool = False) -> Any:
@@ -220,6 +223,13 @@ class KeyringSessions:
             ) from error
         except ValueError as error:
             raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
+
+
+def _left_s(held: Held) -> int:
+    """Seconds that the kernel may keep the key: what is left of the rule, within 1 and the whole of it."""
+    every_s = held.rules.passphrase_every_s
+    end_ns = held.state.opened_ns + every_s * NS
+    return max(1, min(every_s, -(-(end_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // NS)))
 
 
 def _digest(text: str) -> str:

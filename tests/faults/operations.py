@@ -1,0 +1,222 @@
+"""What is done to a vault under faults: each operation's vault beforehand, the call, and what may be there after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from world import FAILURES, GOLDEN, MIGRATED, OTHER, RULES, USER, World, record
+
+from facesdk.vault import Keeper
+from facesdk.vault.session import Held
+
+Prepare = Callable[[World, Keeper], object]
+Call = Callable[[Keeper], object]
+
+
+def charge_failures(keeper: Keeper, user: str, failures: int) -> None:
+    held = keeper.sessions.load(user)
+    assert isinstance(held, Held)
+    keeper.sessions.save(user, replace(held, state=replace(held.state, failures=failures)))
+
+
+def enrolled(key: str = "a", *, failures: int = FAILURES, entries: int = 0) -> Prepare:
+    """A vault with one user, whose key is open with this many failures; `entries` attempts lie in its log."""
+
+    def prepare(world: World, keeper: Keeper) -> None:
+        keeper.enroll(record(), world.key(key), replace=False, rules=RULES)
+        for _ in range(entries):
+            keeper.attempt(USER, lambda _: True, generation=1, camera="files", label="")
+        charge_failures(keeper, USER, failures)
+
+    return prepare
+
+
+def two_users(world: World, keeper: Keeper) -> None:
+    enrolled()(world, keeper)
+    keeper.enroll(record(OTHER), world.key("b"), replace=False, rules=RULES)
+
+
+def damaged_log(world: World, keeper: Keeper) -> None:
+    enrolled(entries=2)(world, keeper)
+    path = world.path / f"{USER}.audit"
+    path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":7'))
+
+
+def exported(world: World, keeper: Keeper) -> None:
+    enrolled("b")(world, keeper)
+    (world.path / "exported").write_bytes(keeper.export(USER, world.key("b"), world.key("recovery")))
+    keeper.remove(USER)
+
+
+def exported_and_enrolled(world: World, keeper: Keeper) -> None:
+    exported(world, keeper)
+    enrolled()(world, keeper)
+
+
+def version_1(world: World, _keeper: Keeper) -> None:
+    world.path.mkdir(mode=0o700)
+    world.user = MIGRATED
+    world.file().write_bytes((GOLDEN / f"{MIGRATED}.face").read_bytes())
+    world.file().chmod(0o600)
+
+
+def mean(samples: list[np.ndarray]) -> np.ndarray:
+    total = np.mean(samples, axis=0, dtype=np.float64)
+    return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+def note_compare(matched: bool, noted: int) -> Callable[[object], bool]:
+    """A comparison that says on a descriptor that it was made."""
+
+    def compare(_template: object) -> bool:
+        os.write(noted, b"c")
+        return matched
+
+    return compare
+
+
+@dataclass(frozen=True)
+class Operation:
+    """name; prepare: the vault beforehand; call: from (world, descriptor to note a comparison on) what runs under
+    faults; ends: (key, generation) of each file that may be there after it, the last where nothing fails."""
+
+    name: str
+    prepare: Prepare
+    call: Callable[[World, int], Call]
+    ends: tuple[tuple[str, int], ...] = (("a", 1),)
+    result: object = None  # what it returns, or the name of the error it raises, where nothing fails
+    may_be_gone: bool = False  # before or after it
+    key_given: bool = False  # the failures may be none after it, as the key was given
+    log: tuple[int, int] | None = None
+    needs_restart: bool = False  # of a log that is damaged
+    sessions: tuple[str, ...] = ("keyring",)
+    slow: bool = False  # Argon2id in it
+
+
+def _attempt(matched: bool) -> Callable[[World, int], Call]:
+    return lambda _world, noted: (
+        lambda keeper: keeper.attempt(USER, note_compare(matched, noted), generation=1, camera="files", label="phone")
+    )
+
+
+def _enroll(key: str, *, again: bool) -> Callable[[World, int], Call]:
+    def call(world: World, _noted: int) -> Call:
+        provider, made = world.key(key), record()
+        return lambda keeper: keeper.enroll(made, provider, replace=again, rules=RULES)
+
+    return call
+
+
+def _rekey(old: str, new: str) -> Callable[[World, int], Call]:
+    def call(world: World, _noted: int) -> Call:
+        keys = world.key(old), world.key(new)
+        return lambda keeper: keeper.rekey(USER, *keys, rules=RULES)
+
+    return call
+
+
+def _renew(key: str) -> Callable[[World, int], Call]:
+    def call(world: World, _noted: int) -> Call:
+        provider = world.key(key)
+        return lambda keeper: keeper.renew(USER, provider, rules=RULES)
+
+    return call
+
+
+def _unlock(key: str) -> Callable[[World, int], Call]:
+    """Reading the key file is part of it."""
+    return lambda world, _noted: (
+        lambda keeper: keeper.unlock(world.user, world.key(key), rules=RULES, reference_of=mean)
+    )
+
+
+def _import(*, again: bool) -> Callable[[World, int], Call]:
+    def call(world: World, _noted: int) -> Call:
+        data = (world.path / "exported").read_bytes()
+        keys = world.key("recovery"), world.key("a")
+        return lambda keeper: keeper.import_(data, *keys, replace=again, rules=RULES)
+
+    return call
+
+
+def _export(world: World, _noted: int) -> Call:
+    keys = world.key("a"), world.key("recovery")
+    return lambda keeper: len(keeper.export(USER, *keys)) > 0
+
+
+def _remove(key: str) -> Callable[[World, int], Call]:
+    def call(world: World, _noted: int) -> Call:
+        provider = world.key(key)
+        return lambda keeper: keeper.remove(USER, provider)
+
+    return call
+
+
+def _opened(keeper: Keeper) -> bool:
+    with keeper.opened(USER) as template:
+        return template.generation == 1
+
+
+BOTH = ("keyring", "process")
+SMALL = (1, 1)  # every entry rotates
+OPERATIONS = (
+    Operation("enroll, first", lambda *_: None, _enroll("a", again=False), may_be_gone=True, key_given=True),
+    Operation(
+        "enroll, replace", enrolled(), _enroll("b", again=True), (("a", 1), ("b", 1)), key_given=True
+    ),
+    Operation(
+        "enroll over a damaged log", damaged_log, _enroll("b", again=True), (("a", 1), ("b", 1)), key_given=True,
+        needs_restart=True,
+    ),
+    Operation("renew", enrolled(), _renew("a"), (("a", 1), ("a", 2)), key_given=True),
+    Operation("rekey, key files", enrolled(), _rekey("a", "b"), (("a", 1), ("b", 2)), key_given=True),
+    Operation(
+        "rekey, passphrases", enrolled("one of them"), _rekey("one of them", "the other"),
+        (("one of them", 1), ("the other", 2)), key_given=True, slow=True,
+    ),
+    Operation("rekey, counter", enrolled("tpm"), _rekey("tpm", "tpm"), (("tpm", 1), ("tpm", 2)), key_given=True),
+    Operation(
+        "rekey, counter to key file", enrolled("tpm"), _rekey("tpm", "a"), (("tpm", 1), ("a", 2)), key_given=True
+    ),
+    Operation("renew, counter", enrolled("tpm"), _renew("tpm"), (("tpm", 1), ("tpm", 2)), key_given=True),
+    Operation(
+        "enroll, counter", enrolled("tpm"), _enroll("tpm", again=True), (("tpm", 1),), key_given=True
+    ),
+    Operation("unlock", enrolled(), _unlock("a"), key_given=True),
+    Operation("unlock, wrong key", enrolled(), _unlock("b"), result="KeyUnavailableError"),
+    Operation("unlock of version 1", version_1, _unlock("golden"), (("golden", 1), ("golden", 6)), key_given=True),
+    Operation("attempt, match", enrolled(), _attempt(True), result=True, sessions=BOTH),
+    Operation("attempt, no match", enrolled(), _attempt(False), result=False, sessions=BOTH),
+    Operation("attempt, the last", enrolled(failures=9), _attempt(False), result=False, sessions=BOTH),
+    Operation("attempt, the last, match", enrolled(failures=9), _attempt(True), result=True),
+    Operation("lock", enrolled(), lambda *_: lambda keeper: keeper.lock(USER), sessions=BOTH),
+    Operation("panic", two_users, lambda *_: lambda keeper: keeper.panic(), sessions=BOTH),
+    Operation("remove", enrolled(entries=2), _remove("a"), may_be_gone=True, sessions=BOTH),
+    Operation("remove, counter", enrolled("tpm"), _remove("tpm"), (("tpm", 1),), may_be_gone=True),
+    Operation("export", enrolled(), _export, result=True, key_given=True),
+    Operation("import, new", exported, _import(again=False), may_be_gone=True, key_given=True, result=USER),
+    Operation("import, replace", exported_and_enrolled, _import(again=True), key_given=True, result=USER),
+    Operation(
+        "audit rotation, attempt", enrolled(entries=3), _attempt(True), result=True, log=SMALL,
+    ),
+    Operation("audit rotation, unlock", enrolled(entries=3), _unlock("a"), key_given=True, log=SMALL),
+    Operation(
+        "audit rotation, renew", enrolled(entries=3), _renew("a"), (("a", 1), ("a", 2)), key_given=True, log=SMALL
+    ),
+    Operation(
+        "audit rotation, enroll", enrolled(entries=3), _enroll("b", again=True), (("a", 1), ("b", 1)), key_given=True,
+        log=SMALL,
+    ),
+    Operation(
+        "audit restart", damaged_log, lambda world, _noted: (lambda key: lambda keeper: keeper.restart_log(USER, key))(
+            world.key("a")
+        ),
+        key_given=True, needs_restart=True,
+    ),
+    Operation("state", enrolled(), lambda *_: lambda keeper: keeper.state(USER)[1] is not None, result=True),
+    Operation("opened", enrolled(), lambda *_: _opened, result=True),
+    Operation("audit", enrolled(), lambda *_: lambda keeper: keeper.audit(USER)[0].problem is None, result=True),
+)  # fmt: skip
