@@ -102,6 +102,8 @@ void bind_secrets(py::module_& m) {
     const View bytes(target, false);
     wipe(bytes.data(), bytes.size());
   });
+  m.def("scrub_freed", &scrub_freed);
+  py::class_<WipingFree>(m, "WipingFree").def(py::init<>());
   m.def("equal", [](const py::buffer& a, const py::buffer& b) {
     const View x(a, false), y(b, false);
     return x.size() == y.size() && equal(x.data(), y.data(), x.size());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -255,3 +256,100 @@ def test_warp_refuses_other_maps(variant: str) -> None:
     for coefficients in ((1.0,) * 5, (1.0,) * 7, "identity", None):
         with pytest.raises(TypeError):
             _core.warp_u8(variant, random_frame(64, 64), coefficients, (8, 8))
+
+
+# gray_u8, table_u8, box_u8, sums_u8, edges_u8
+
+Bytes = NDArray[np.uint8]
+
+
+@every_variant
+@given(size=st.integers(0, 100), seed=st.integers(0, 2**32 - 1))
+@example(size=112 * 112, seed=1)
+def test_gray_is_the_weighted_sum(variant: str, size: int, seed: int) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (size, 3), dtype=np.uint8)
+    assert np.array_equal(_core.gray_u8(variant, rgb), (rgb.astype(int) @ [77, 150, 29]) >> 8)
+
+
+@every_variant
+@given(size=st.integers(0, 100), seed=st.integers(0, 2**32 - 1))
+@example(size=112 * 112 * 3, seed=1)
+def test_table_is_looked_up(variant: str, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, table = rng.integers(0, 256, size, dtype=np.uint8), rng.integers(0, 256, 256, dtype=np.uint8)
+    assert np.array_equal(_core.table_u8(variant, values, table), table[values])
+
+
+@every_variant
+@pytest.mark.parametrize("factor", range(1, 9))
+@given(side=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), dark=st.booleans())
+@settings(max_examples=25)
+def test_box_is_the_rounded_mean(variant: str, factor: int, side: int, seed: int, dark: bool) -> None:
+    pixels = np.random.default_rng(seed).integers(
+        0, 2 if dark else 256, (side * factor, side * factor, 3), dtype=np.uint8
+    )
+    blocks = pixels.reshape(side, factor, side, factor, 3).sum(axis=(1, 3), dtype=int)
+    assert np.array_equal(_core.box_u8(variant, pixels, factor), (blocks + factor**2 // 2) // factor**2)
+
+
+@every_variant
+@given(
+    shape=st.tuples(st.integers(3, 9), st.integers(3, 90)),
+    low=st.sampled_from([0, 240, 255]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(shape=(3, 2048), low=255, seed=0)
+@example(shape=(78, 70), low=0, seed=0)
+def test_sums_and_edges_are_exact(variant: str, shape: tuple[int, int], low: int, seed: int) -> None:
+    gray = np.random.default_rng(seed).integers(low, 256, shape, dtype=np.uint8)
+    p = gray.astype(int)
+    assert _core.sums_u8(variant, gray) == (p.sum(), (p * p).sum(), (p >= 250).sum())
+    edges = 4 * p[1:-1, 1:-1] - p[1:-1, :-2] - p[1:-1, 2:] - p[:-2, 1:-1] - p[2:, 1:-1]
+    assert _core.edges_u8(variant, gray) == (edges.sum(), (edges * edges).sum())
+
+
+def bytes_of(*shape: int) -> Bytes:
+    return np.zeros(shape, np.uint8)
+
+
+@every_variant
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        (_core.gray_u8, (bytes_of(4, 4),)),
+        (_core.gray_u8, (bytes_of(12),)),
+        (_core.gray_u8, (np.zeros((4, 3), np.int8),)),
+        (_core.gray_u8, (bytes_of(3, 4).T,)),
+        (_core.table_u8, (bytes_of(4), bytes_of(255))),
+        (_core.table_u8, (bytes_of(4, 1), bytes_of(256))),
+        (_core.table_u8, (bytes_of(4), np.zeros(256, np.int8))),
+        (_core.box_u8, (bytes_of(8, 8, 3), 0)),
+        (_core.box_u8, (bytes_of(9, 9, 3), 9)),
+        (_core.box_u8, (bytes_of(8, 8, 3), 3)),
+        (_core.box_u8, (bytes_of(8, 6, 3), 2)),
+        (_core.box_u8, (bytes_of(8, 8, 4), 2)),
+        (_core.sums_u8, (bytes_of(2, 2049),)),
+        (_core.sums_u8, (bytes_of(8193, 1),)),
+        (_core.sums_u8, (bytes_of(8),)),
+        (_core.edges_u8, (bytes_of(2, 8),)),
+        (_core.edges_u8, (bytes_of(8, 2),)),
+        (_core.edges_u8, (bytes_of(3, 2049),)),
+    ],
+)
+def test_byte_kernels_refuse_other_arrays(
+    variant: str, call: Callable[..., object], arguments: tuple[object, ...]
+) -> None:
+    with pytest.raises(ValueError, match=r"expected .*, got"):
+        call(variant, *arguments)
+
+
+def test_byte_kernels_name_an_unknown_variant() -> None:
+    for call in (
+        lambda: _core.gray_u8("sse9", bytes_of(4, 3)),
+        lambda: _core.table_u8("sse9", bytes_of(4), bytes_of(256)),
+        lambda: _core.box_u8("sse9", bytes_of(4, 4, 3), 2),
+        lambda: _core.sums_u8("sse9", bytes_of(4, 4)),
+        lambda: _core.edges_u8("sse9", bytes_of(4, 4)),
+    ):
+        with pytest.raises(ValueError, match="no kernels are named sse9"):
+            call()

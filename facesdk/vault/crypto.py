@@ -5,8 +5,11 @@ Keys and what is decrypted come out in Secret buffers; any buffer goes in.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from facesdk import _core
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
 
@@ -18,6 +21,20 @@ TAG_SIZE = 16
 
 class TagMismatchError(Exception):
     """Key, nonce, associated data or ciphertext is not what was sealed; format.py says what that means."""
+
+
+@contextlib.contextmanager
+def wiping_free() -> Iterator[None]:
+    """Nothing; blocks that other libraries free within, on this thread, are overwritten.
+
+    On glibc alone: with another C library the copies stay until the memory is used again.
+    """
+    switch = _core.WipingFree()
+    try:
+        yield
+    finally:
+        del switch
+        _core.scrub_freed()
 
 
 def seal(key: Buffer, plaintext: Buffer, *, nonce: bytes, aad: bytes) -> bytes:
@@ -51,8 +68,10 @@ def argon2id(secret: Buffer, salt: bytes, *, memory_kib: int, passes: int, lanes
     derived = Secret(size)
     try:
         kdf = Argon2id(salt=salt, length=size, iterations=passes, lanes=lanes, memory_cost=memory_kib)
-        # Any buffer is taken; only the stub says bytes.
-        kdf.derive_into(cast("bytes", memoryview(secret)), memoryview(derived))
+        # OpenSSL frees its copy of the parameters, the secret among them, as it is.
+        with wiping_free():
+            # Any buffer is taken; only the stub says bytes.
+            kdf.derive_into(cast("bytes", memoryview(secret)), memoryview(derived))
     except UnsupportedAlgorithm:
         raise KeyUnavailableError(
             "Argon2id needs a cryptography built with OpenSSL 3.2 or newer: install its wheel from PyPI"

@@ -2,7 +2,8 @@
 
 Before sealing, the features are turned by a rotation that follows from the KEK and a salt of the enrollment. All
 comparison scores stay; without the key, two enrollments of a person have no more in common than those of two people.
-Lengths and the angles within one enrollment stay too: the same enrollment, renewed or exported, can be told by them.
+Lengths and the angles within one enrollment stay too: the same enrollment, renewed or exported, can be told by them,
+and two enrollments of several samples each can be linked a little (benchmarks/template_protection.py).
 """
 
 from __future__ import annotations
@@ -287,6 +288,7 @@ def _check_shapes(reference: npt.NDArray[np.float32], samples: npt.NDArray[np.fl
             f"samples must be (1 to {MAX_SAMPLES}, d) and reference (d,) with d within 1 and {MAX_DIMENSION},"
             f" not {samples.shape} and {reference.shape}"
         )
-    length = math.sqrt(np.dot(reference, reference))  # no copy: it may lie in locked memory
+    with np.errstate(over="ignore"):  # infinite is too long, too
+        length = math.sqrt(np.dot(reference, reference))  # no copy: it may lie in locked memory
     if not UNIT_TOLERANCE < length <= 1.0 + UNIT_TOLERANCE:
         raise InputError("the reference must have a length over 0 and at most 1")

@@ -67,6 +67,8 @@ def _packed(held: Held) -> Secret:
 def _unpacked(memory: Secret, ticket: int) -> Held:
     """StoreIntegrityError when these bytes are not what `_packed` writes."""
     view = memoryview(memory)
+    if len(view) != _LAYOUT.size:
+        raise StoreIntegrityError("what the keyring holds is not an opened key of ours")
     try:
         (version, opened, active, failures, not_before, generation, first, count, digest, every, idle, free, delay,
          after) = struct.unpack_from(_LAYOUT.format.removesuffix("32s"), view)  # fmt: skip

@@ -26,7 +26,7 @@ and a section moved to another file are one and the same to the TPM: KeyUnavaila
 TPM itself refuses an altered object: StoreIntegrityError.
 
 Every command with a secret runs in a session salted to the primary key whose name the section holds, with its
-parameter encrypted. What libtss2 copies inside itself is overwritten when it is freed (glibc only, see _wiping_free).
+parameter encrypted. What libtss2 copies inside itself is overwritten when it is freed (crypto.wiping_free).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 import threading
@@ -20,6 +19,7 @@ from facesdk.errors import (
     LockedOutError,
     StoreIntegrityError,
 )
+from facesdk.vault import crypto
 from facesdk.vault.keys import SALT_SIZE, Kdf, KeyKind
 
 # The kernel's resource manager. libtss2's own default would end at a TCP socket on port 2321.
@@ -44,8 +44,7 @@ _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL = 0x20F, 0x210
 _NV_ATTRIBUTES, _NV_WRITTEN = 0x10 | 0x4 | 0x40000 | 0x2000000, 0x20000000
 _PRIMARY = struct.pack(">HHHIHHHHHHHH32sH32s", 90, 0x23, 0xB, 0x30472, 0, 6, 128, 0x43, 0x10, 3, 0x10, 32, b"", 32, b"")
 
-_M_PERTURB = -6
-# The switch of free() is the process's; a TPM does one thing at a time anyway.
+# A TPM does one thing at a time anyway.
 _ONE_AT_A_TIME = threading.Lock()
 
 _OWNER = "the TPM's owner password is set: facesdk needs it empty (`tpm2_changeauth -c owner -p <password>`)"
@@ -282,7 +281,7 @@ def opened(tcti: str | None) -> Iterator[Tpm]:
             "a TPM key needs tpm2-pytss and libtss2: `apt install libtss2-dev`, then `pip install facesdk-unlock[tpm]`"
         ) from error
     try:
-        with _wiping_free(), ExitStack() as stack:
+        with _ONE_AT_A_TIME, crypto.wiping_free(), ExitStack() as stack:  # libtss2 frees keys as they are
             esapi = stack.enter_context(tss.ESAPI(tcti or os.environ.get("TPM2TOOLS_TCTI") or DEFAULT_TCTI))
             tpm = Tpm(tss, esapi, stack)
             try:
@@ -297,24 +296,6 @@ def opened(tcti: str | None) -> Iterator[Tpm]:
         while isinstance(first.__context__, tss.TSS2_Exception):
             first = first.__context__
         raise KeyUnavailableError(_explained(first)) from error
-
-
-@contextmanager
-def _wiping_free() -> Iterator[None]:
-    """Makes free() overwrite what it frees, in the whole process: libtss2 frees keys and authorizations as they are.
-
-    Source: mallopt(3), M_PERTURB. glibc leaves small blocks alone, those of libtss2 with secrets are larger. Another C
-    library has no such switch; there the copies stay until the memory is used again.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    with _ONE_AT_A_TIME:
-        if mallopt is not None:
-            mallopt(_M_PERTURB, 0xFF)
-        try:
-            yield
-        finally:
-            if mallopt is not None:
-                mallopt(_M_PERTURB, 0)
 
 
 @contextmanager

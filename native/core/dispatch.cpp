@@ -7,7 +7,7 @@ std::span<const Kernels> variants() noexcept {
 #if defined(__x86_64__)
   static const Kernels list[] = {kAvx2, kScalar};
 #elif defined(__aarch64__)
-  static const Kernels list[] = {kNeon, kScalar};
+  static const Kernels list[] = {kDotprod, kNeon, kScalar};
 #else
   static const Kernels list[] = {kScalar};
 #endif

@@ -4,7 +4,8 @@
 
 #include <cstring>
 
-#include "kernels.h"
+#include "kernels_avx2.h"
+#include "kernels_warp.h"
 
 #define TARGET_AVX2 __attribute__((target("avx2")))
 
@@ -12,12 +13,6 @@ namespace facesdk {
 namespace {
 
 bool has_avx2() { return __builtin_cpu_supports("avx2"); }
-
-// True if all taps of a sample, and the byte after the last (pixels are read as four bytes), lie in the picture.
-bool inside(const Image& src, int64_t fx, int64_t fy) noexcept {
-  const int64_t ix = fx >> kFraction, iy = fy >> kFraction;
-  return ix >= 0 && iy >= 0 && ix + 2 < src.width && iy + 1 < src.height;
-}
 
 TARGET_AVX2 inline __m256i blend(__m256i left, __m256i right, __m256i u) noexcept {
   // left * (256 - u) + right * u
@@ -74,28 +69,26 @@ TARGET_AVX2 void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* o
 }
 
 TARGET_AVX2 void warp_u8_avx2(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
-  // Gather offsets and 16.16 coordinates are signed 32 bits, and gray reads four bytes where two are needed.
-  constexpr int kWidest = (1 << (31 - kFraction)) - 1;
-  const bool fits = src.stride * static_cast<size_t>(src.height) < (size_t{1} << 31) && src.width >= 8 &&
-                    src.width <= kWidest && src.height <= kWidest;
-  const int margin = src.channels == 1 ? 2 : 0;
+  // Four bytes are read of every tap: the byte after the last in RGB, two more columns in gray.
+  const int spare = src.channels == 1 ? 4 : 2;
+  const bool fits = fits_32_bits(src);
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   for (int y = 0; y < height; ++y) {
     uint8_t* row = out + static_cast<size_t>(y) * width * 3;
     const Steps s = warp_steps(map, y);
+    const __m256i dx = _mm256_set1_epi32(static_cast<int>(s.dx)), dy = _mm256_set1_epi32(static_cast<int>(s.dy));
     int x = 0;
-    for (; fits && x + 8 <= width; x += 8) {
-      const int64_t fx = s.x + s.dx * x, fy = s.y + s.dy * x;
-      const int64_t gx = fx + s.dx * 7, gy = fy + s.dy * 7;
-      const int64_t reach = int64_t{margin} << kFraction;
-      // A straight line lies inside the frame if both its ends do.
-      if (!inside(src, fx, fy) || !inside(src, gx, gy) || !inside(src, fx + reach, fy) || !inside(src, gx + reach, gy)) {
+    for (; x + 8 <= width; x += 8) {
+      const WarpBlock block = warp_block(s, x);
+      if (lies_outside(src, block)) {
+        std::memset(row + 3 * x, 0, 24);
+      } else if (fits && lies_inside(src, block, spare)) {
+        const __m256i fx = _mm256_set1_epi32(static_cast<int>(block.x0)), fy = _mm256_set1_epi32(static_cast<int>(block.y0));
+        warp_eight(src, _mm256_add_epi32(fx, _mm256_mullo_epi32(lanes, dx)),
+                   _mm256_add_epi32(fy, _mm256_mullo_epi32(lanes, dy)), row + 3 * x);
+      } else {
         warp_row_scalar(src, map, row, x, x + 8, y);
-        continue;
       }
-      const __m256i vx = _mm256_add_epi32(_mm256_set1_epi32(int(fx)), _mm256_mullo_epi32(lanes, _mm256_set1_epi32(int(s.dx))));
-      const __m256i vy = _mm256_add_epi32(_mm256_set1_epi32(int(fy)), _mm256_mullo_epi32(lanes, _mm256_set1_epi32(int(s.dy))));
-      warp_eight(src, vx, vy, row + 3 * x);
     }
     warp_row_scalar(src, map, row, x, width, y);
   }
@@ -109,12 +102,71 @@ TARGET_AVX2 void scale_u8_f32_avx2(const uint8_t* in, float* out, size_t n, floa
     const __m256 values = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
     _mm256_storeu_ps(out + i, _mm256_add_ps(_mm256_mul_ps(values, s), b));
   }
-  kScalar.scale_u8_f32(in + i, out + i, n - i, scale, bias);
+  scale_u8_f32_scalar(in + i, out + i, n - i, scale, bias);
+}
+
+// Sixteen bytes of each channel from 48 of interleaved RGB.
+struct Planes {
+  __m128i r, g, b;
+};
+
+TARGET_AVX2 inline Planes planes_of(const uint8_t* rgb) noexcept {
+  const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rgb));
+  const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rgb + 16));
+  const __m128i c = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rgb + 32));
+  const auto pick = [&](__m128i first, __m128i second, __m128i third) TARGET_AVX2 {
+    return _mm_or_si128(_mm_shuffle_epi8(a, first), _mm_or_si128(_mm_shuffle_epi8(b, second), _mm_shuffle_epi8(c, third)));
+  };
+  return {pick(_mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+               _mm_setr_epi8(-1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14, -1, -1, -1, -1, -1),
+               _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1, 4, 7, 10, 13)),
+          pick(_mm_setr_epi8(1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+               _mm_setr_epi8(-1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1),
+               _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14)),
+          pick(_mm_setr_epi8(2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+               _mm_setr_epi8(-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1),
+               _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15))};
+}
+
+TARGET_AVX2 void gray_u8_avx2(const uint8_t* rgb, uint8_t* out, size_t n) noexcept {
+  if (n < 16) return gray_u8_scalar(rgb, out, n);
+  const __m256i r = _mm256_set1_epi16(77), g = _mm256_set1_epi16(150), b = _mm256_set1_epi16(29);
+  for (size_t done = 0; done < n; done += 16) {
+    // The last vector may lie over the one before.
+    const size_t i = done + 16 <= n ? done : n - 16;
+    const Planes p = planes_of(rgb + 3 * i);
+    const __m256i red = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(p.r), r);
+    const __m256i green = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(p.g), g);
+    const __m256i blue = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(p.b), b);
+    const __m256i sum = _mm256_srli_epi16(_mm256_add_epi16(_mm256_add_epi16(red, green), blue), 8);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), bytes);
+  }
+}
+
+TARGET_AVX2 void table_u8_avx2(const uint8_t* in, uint8_t* out, size_t n, const uint8_t* table) noexcept {
+  __m256i part[16];
+  for (int k = 0; k < 16; ++k) {
+    part[k] = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * k)));
+  }
+  const __m256i step = _mm256_set1_epi8(16), limit = _mm256_set1_epi8(0x70);
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + i)), found = _mm256_setzero_si256();
+    for (const __m256i& entries : part) {
+      // Beyond this part's sixteen entries the top bit gets set, which selects zero.
+      found = _mm256_or_si256(found, _mm256_shuffle_epi8(entries, _mm256_adds_epu8(at, limit)));
+      at = _mm256_sub_epi8(at, step);
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), found);
+  }
+  table_u8_scalar(in + i, out + i, n - i, table);
 }
 
 }  // namespace
 
-const Kernels kAvx2 = {"avx2", has_avx2, warp_u8_avx2, scale_u8_f32_avx2, dot_f32_scalar};
+const Kernels kAvx2 = {"avx2",       has_avx2,      warp_u8_avx2, scale_u8_f32_avx2, dot_f32_scalar,
+                       gray_u8_avx2, table_u8_avx2, box_u8_avx2,  sums_u8_avx2,      edges_u8_avx2};
 
 }  // namespace facesdk
 #endif

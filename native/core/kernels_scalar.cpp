@@ -21,16 +21,16 @@ inline uint32_t tap(const Image& src, int64_t x, int64_t y, int channel) noexcep
   return src.data[static_cast<size_t>(y) * src.stride + static_cast<size_t>(x) * src.channels + channel];
 }
 
+bool always() { return true; }
+
+}  // namespace
+
 void scale_u8_f32_scalar(const uint8_t* in, float* out, size_t n, float scale, float bias) noexcept {
   for (size_t i = 0; i < n; ++i) {
     const float product = static_cast<float>(in[i]) * scale;
     out[i] = product + bias;
   }
 }
-
-bool always() { return true; }
-
-}  // namespace
 
 void warp_u8_scalar(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
   for (int y = 0; y < height; ++y) {
@@ -74,6 +74,72 @@ float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept {
   return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
 
-const Kernels kScalar = {"scalar", always, warp_u8_scalar, scale_u8_f32_scalar, dot_f32_scalar};
+void gray_u8_scalar(const uint8_t* rgb, uint8_t* out, size_t n) noexcept {
+  for (size_t i = 0; i < n; ++i) {
+    out[i] = static_cast<uint8_t>((77 * rgb[3 * i] + 150 * rgb[3 * i + 1] + 29 * rgb[3 * i + 2]) >> 8);
+  }
+}
+
+void table_u8_scalar(const uint8_t* in, uint8_t* out, size_t n, const uint8_t* table) noexcept {
+  for (size_t i = 0; i < n; ++i) out[i] = table[in[i]];
+}
+
+void box_row_scalar(const uint8_t* in, uint8_t* out, int side, int factor, int x0) noexcept {
+  const size_t stride = size_t{3} * side * factor;
+  const unsigned count = static_cast<unsigned>(factor * factor);
+  for (int x = x0; x < side; ++x) {
+    unsigned sum[3] = {};
+    for (int v = 0; v < factor; ++v) {
+      const uint8_t* p = in + v * stride + size_t{3} * x * factor;
+      for (int u = 0; u < 3 * factor; u += 3) {
+        sum[0] += p[u];
+        sum[1] += p[u + 1];
+        sum[2] += p[u + 2];
+      }
+    }
+    for (int c = 0; c < 3; ++c) out[3 * x + c] = static_cast<uint8_t>((sum[c] + count / 2) / count);
+  }
+}
+
+void box_u8_scalar(const uint8_t* in, uint8_t* out, int side, int factor) noexcept {
+  for (int y = 0; y < side; ++y) {
+    box_row_scalar(in + size_t{3} * y * side * factor * factor, out + size_t{3} * y * side, side, factor, 0);
+  }
+}
+
+Sums sums_u8_scalar(const uint8_t* in, size_t stride, int width, int height) noexcept {
+  Sums all{};
+  for (int y = 0; y < height; ++y, in += stride) {
+    int sum = 0, squares = 0, bright = 0;
+    for (int x = 0; x < width; ++x) {
+      sum += in[x];
+      squares += in[x] * in[x];
+      bright += in[x] >= 250;
+    }
+    all.sum += sum;
+    all.squares += squares;
+    all.bright += bright;
+  }
+  return all;
+}
+
+Edges edges_u8_scalar(const uint8_t* in, size_t stride, int width, int height) noexcept {
+  Edges all{};
+  for (int y = 0; y < height; ++y, in += stride) {
+    const uint8_t *above = in - stride, *below = in + stride;
+    int sum = 0, squares = 0;
+    for (int x = 0; x < width; ++x) {
+      const int edge = 4 * in[x] - in[x - 1] - in[x + 1] - above[x] - below[x];
+      sum += edge;
+      squares += edge * edge;
+    }
+    all.sum += sum;
+    all.squares += squares;
+  }
+  return all;
+}
+
+const Kernels kScalar = {"scalar",       always,          warp_u8_scalar, scale_u8_f32_scalar, dot_f32_scalar,
+                         gray_u8_scalar, table_u8_scalar, box_u8_scalar,  sums_u8_scalar,      edges_u8_scalar};
 
 }  // namespace facesdk

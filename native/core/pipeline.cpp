@@ -49,28 +49,17 @@ constexpr int kFaceTop = 28, kFaceBottom = 104, kFaceLeft = 22, kFaceRight = 90;
 }  // namespace
 
 CropStatistics measure(const uint8_t* crop) {
-  constexpr int width = kFaceRight - kFaceLeft + 2, height = kFaceBottom - kFaceTop + 2;
-  int gray[height][width];
-  for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) {
-      const uint8_t* p = crop + 3 * ((y + kFaceTop - 1) * kCropSize + x + kFaceLeft - 1);
-      gray[y][x] = (77 * p[0] + 150 * p[1] + 29 * p[2]) >> 8;
-    }
+  // Gray with a border of one pixel, which the Laplacian looks at.
+  constexpr int width = kFaceRight - kFaceLeft, height = kFaceBottom - kFaceTop, stride = width + 2;
+  uint8_t gray[stride * (height + 2)];
+  for (int y = 0; y < height + 2; ++y) {
+    kernels().gray_u8(crop + 3 * ((y + kFaceTop - 1) * kCropSize + kFaceLeft - 1), gray + y * stride, stride);
   }
-  int64_t sum = 0, squares = 0, bright = 0, edges = 0, edge_squares = 0;
-  for (int y = 1; y < height - 1; ++y) {
-    for (int x = 1; x < width - 1; ++x) {
-      const int g = gray[y][x];
-      const int edge = 4 * g - gray[y - 1][x] - gray[y + 1][x] - gray[y][x - 1] - gray[y][x + 1];
-      sum += g;
-      squares += g * g;
-      bright += g >= 250;
-      edges += edge;
-      edge_squares += edge * edge;
-    }
-  }
-  const double n = (width - 2) * (height - 2), mean = sum / n, edge_mean = edges / n;
-  return {mean, std::sqrt(std::max(0.0, squares / n - mean * mean)), bright / n, edge_squares / n - edge_mean * edge_mean};
+  const Sums sums = kernels().sums_u8(gray + stride + 1, stride, width, height);
+  const Edges edges = kernels().edges_u8(gray + stride + 1, stride, width, height);
+  const double n = width * height, mean = sums.sum / n, edge_mean = edges.sum / n;
+  return {mean, std::sqrt(std::max(0.0, sums.squares / n - mean * mean)), sums.bright / n,
+          edges.squares / n - edge_mean * edge_mean};
 }
 
 bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop) {
@@ -89,21 +78,7 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
   const int side = kCropSize * fine;
   scratch.resize(static_cast<size_t>(side) * side * 3);
   kernels().warp_u8(frame, finer, scratch.data(), side, side);
-  const unsigned count = static_cast<unsigned>(fine * fine);
-  for (int y = 0; y < kCropSize; ++y) {
-    for (int x = 0; x < kCropSize; ++x) {
-      unsigned sum[3] = {};
-      for (int v = 0; v < fine; ++v) {
-        const uint8_t* p = &scratch[3 * (static_cast<size_t>(y * fine + v) * side + static_cast<size_t>(x) * fine)];
-        for (int u = 0; u < 3 * fine; u += 3) {
-          sum[0] += p[u];
-          sum[1] += p[u + 1];
-          sum[2] += p[u + 2];
-        }
-      }
-      for (int c = 0; c < 3; ++c) *crop++ = static_cast<uint8_t>((sum[c] + count / 2) / count);
-    }
-  }
+  kernels().box_u8(scratch.data(), crop, kCropSize, fine);
   return true;
 }
 
@@ -209,8 +184,7 @@ void Pipeline::run_embedder(size_t index, float* out) {
   Session& session = *embedders_[index].session;
   const std::vector<uint8_t>& table = input_tables_[index];
   if (session.input_info().type == ElementType::int8) {
-    auto* to = static_cast<uint8_t*>(session.input());
-    for (const uint8_t byte : crop_) *to++ = table[byte];
+    kernels().table_u8(crop_.data(), static_cast<uint8_t*>(session.input()), crop_.size(), table.data());
   } else {
     float values[256];
     std::memcpy(values, table.data(), sizeof(values));

@@ -1,10 +1,13 @@
 #include "secret.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <string>
 
 namespace facesdk {
@@ -21,7 +24,45 @@ constexpr size_t kLargest = size_t{64} << 20;
 
 }  // namespace
 
-void wipe(void* data, size_t size) noexcept { explicit_bzero(data, size); }
+void wipe(void* data, size_t size) noexcept {
+  if (size != 0) explicit_bzero(data, size);
+}
+
+void scrub_freed() noexcept {
+  // One more of each size than the cache holds, so that none is left out.
+  constexpr size_t kSmallest = 24, kLargestCached = 1032, kStep = 16, kEach = 8;
+  void* blocks[kEach];
+  for (size_t size = kSmallest; size <= kLargestCached; size += kStep) {
+    for (void*& block : blocks) {
+      block = std::malloc(size);
+      if (block != nullptr) wipe(block, size);
+    }
+    for (void* block : blocks) std::free(block);
+  }
+}
+
+namespace {
+
+std::mutex wiping_mutex;
+int wiping_count = 0;
+
+void set_perturb([[maybe_unused]] int byte) noexcept {
+#if defined(M_PERTURB)
+  mallopt(M_PERTURB, byte);
+#endif
+}
+
+}  // namespace
+
+WipingFree::WipingFree() noexcept {
+  const std::lock_guard lock(wiping_mutex);
+  if (wiping_count++ == 0) set_perturb(0xff);
+}
+
+WipingFree::~WipingFree() {
+  const std::lock_guard lock(wiping_mutex);
+  if (--wiping_count == 0) set_perturb(0);
+}
 
 bool equal(const uint8_t* a, const uint8_t* b, size_t size) noexcept {
   uint8_t difference = 0;

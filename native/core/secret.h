@@ -15,6 +15,19 @@ class MemoryNotLocked : public std::runtime_error {
 // Overwrites bytes in a way that no compiler leaves out.
 void wipe(void* data, size_t size) noexcept;
 
+// Overwrites the small blocks that this thread freed last, which the C library keeps as they are for its next
+// allocations: what another library frees without wiping lies there. (glibc: the thread's cache, up to 1032 bytes.)
+void scrub_freed() noexcept;
+
+// While any of these lives, free() overwrites the larger blocks in the whole process (glibc's M_PERTURB, mallopt(3)).
+class WipingFree {
+ public:
+  WipingFree() noexcept;
+  ~WipingFree();
+  WipingFree(const WipingFree&) = delete;
+  WipingFree& operator=(const WipingFree&) = delete;
+};
+
 // Whether two byte strings of one length are the same, in a time that depends on the length alone.
 bool equal(const uint8_t* a, const uint8_t* b, size_t size) noexcept;
 

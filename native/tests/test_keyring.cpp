@@ -1,6 +1,7 @@
 // Keys in the kernel's user keyring. Where the kernel, a container or an emulator refuses the calls, the tests say so.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -111,6 +112,40 @@ TEST(keyring_forget_ends_the_key_for_every_holder) {
   keyring::put(key.name, &again, 1, 60);
   CHECK_EQ(keyring::read(keyring::find(key.name), &found, 1), size_t{1});
   CHECK_EQ(found, 3);
+}
+
+TEST(keyring_update_needs_the_key_to_be_there) {
+  if (!usable()) return;
+  const Key key("update");
+  const uint8_t one[] = {1, 2}, two[] = {3, 4, 5};
+  uint8_t found[4] = {};
+  const keyring::Serial first = keyring::put(key.name, one, sizeof one, 60);
+  CHECK(keyring::update(first, two, sizeof two, 60));
+  CHECK_EQ(keyring::read(keyring::find(key.name), found, sizeof found), sizeof two);
+  CHECK(std::memcmp(found, two, sizeof two) == 0);
+  // One that was forgotten does not come back, whatever took its name since.
+  keyring::forget(key.name);
+  CHECK(!keyring::update(first, two, sizeof two, 60));
+  CHECK_EQ(keyring::find(key.name), 0);
+  const keyring::Serial second = keyring::put(key.name, one, sizeof one, 60);
+  CHECK(second != first);
+  CHECK(!keyring::update(first, two, sizeof two, 60));
+  CHECK_EQ(keyring::read(second, found, sizeof found), sizeof one);
+}
+
+TEST(keyring_forget_all_takes_a_prefix) {
+  if (!usable()) return;
+  const Key one("all:1"), two("all:2"), other("al"), longer("xall:3");
+  const uint8_t byte = 1;
+  for (const Key* key : {&one, &two, &other, &longer}) keyring::put(key->name, &byte, 1, 60);
+  std::vector<std::string> forgotten = keyring::forget_all(name_of("all:"));
+  std::sort(forgotten.begin(), forgotten.end());
+  CHECK(forgotten == (std::vector<std::string>{one.name, two.name}));
+  CHECK_EQ(keyring::find(one.name), 0);
+  CHECK_EQ(keyring::find(two.name), 0);
+  CHECK(keyring::find(other.name) != 0);
+  CHECK(keyring::find(longer.name) != 0);
+  CHECK(keyring::forget_all(name_of("all:")).empty());
 }
 
 TEST(keyring_refuses_with_the_errno) {

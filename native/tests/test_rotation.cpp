@@ -91,13 +91,10 @@ TEST(rotation_inverse_undoes_it) {
 TEST(rotation_of_several_is_that_of_each) {
   for (const size_t n : {2, 5, 128}) {
     const std::vector<uint8_t> stream = stream_of(n, n);
-    std::vector<float> together = random_vectors(9, 11 * n), alone = together, none = together;
+    std::vector<float> together = random_vectors(9, 11 * n), alone = together;
     rotate(stream.data(), n, together.data(), 11, false);
     for (size_t v = 0; v < 11; ++v) rotate(stream.data(), n, &alone[v * n], 1, false);
     CHECK(together == alone);
-    const std::vector<float> untouched = none;
-    rotate(stream.data(), n, none.data(), 0, false);
-    CHECK(none == untouched);
   }
 }
 

@@ -1,0 +1,14 @@
+// The NEON functions by name, for the tables of the variants that share them.
+#pragma once
+
+#include "kernels.h"
+
+namespace facesdk {
+
+void warp_u8_neon(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept;
+void table_u8_neon(const uint8_t* in, uint8_t* out, size_t n, const uint8_t* table) noexcept;
+void box_u8_neon(const uint8_t* in, uint8_t* out, int side, int factor) noexcept;
+Sums sums_u8_neon(const uint8_t* in, size_t stride, int width, int height) noexcept;
+Edges edges_u8_neon(const uint8_t* in, size_t stride, int width, int height) noexcept;
+
+}  // namespace facesdk
