@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
+from facesdk.accelerator import accelerate, device_of
 from facesdk.digest import sha256
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
@@ -48,8 +49,9 @@ def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) ->
 class Engine:
     """Finds faces and makes features of them.
 
-    embedder: "joint" (default), "sface" or "mobilefacenet". threads: of each network, 1 to 16. runtime: "auto" or one
-    of facesdk.runtime.RUNTIMES. detector: "blazeface", or "mediapipe" for the installed package's own (an extra).
+    embedder: "joint" (default), "sface" or "mobilefacenet". threads: of each network, 1 to 16. runtime: "auto", one of
+    facesdk.runtime.RUNTIMES, or "edgetpu" (or "edgetpu:usb:0" ..., see docs/edge-tpu.md). detector: "blazeface", or
+    "mediapipe" for the installed package's own (an extra).
     Calls from several threads wait for each other; one engine a thread runs them side by side. Raises InputError,
     AcceleratorError, ModelIntegrityError.
 
@@ -68,10 +70,13 @@ class Engine:
         self.model_ids = manifest.model_ids(embedder)
         names = (*COMMON_MODELS, *entry.models)
         self.threads = threads
-        self.runtime, self._sessions = open_runtime(
-            runtime,
+        base, sessions = open_runtime(
+            "auto" if device_of(runtime) is not None else runtime,
             lambda chosen: {n: _checked_session(chosen, manifest.models[n], manifest) for n in names},
             threads=threads,
+        )
+        self._sessions, self._placement = accelerate(
+            sessions, manifest, embedder, request=runtime, base=base, threads=threads
         )
         embedders = [
             (self._sessions[n], manifest.models[n].mean, manifest.models[n].scale, weight)
@@ -97,6 +102,11 @@ class Engine:
     def networks(self) -> dict[str, Callable[[], None]]:
         """For each network, in the order of the pipeline, a function that runs it alone on what it ran on last."""
         return {name: partial(self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the networks now, and why; after an Edge TPU was lost, what took over."""
+        return self._placement.runtime
 
     @property
     def dimension(self) -> int:

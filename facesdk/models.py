@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,15 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class CompiledFile:
+    """A model compiled for an Edge TPU, beside the file for the processor: `edgetpu = { file, size, sha256 }`."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One model of the manifest. Input element = (byte - mean) / scale before quantization.
 
@@ -63,16 +73,21 @@ class ModelEntry:
     input: dict[str, Any]
     outputs: tuple[dict[str, Any], ...]
     packed: tuple[tuple[int, int], ...]
+    edgetpu: CompiledFile | None = None
 
 
 @dataclass(frozen=True)
 class EmbedderEntry:
-    """One way to features: models whose unit vectors are joined, each with weight its share of the squared length."""
+    """One way to features: models whose unit vectors are joined, each with weight its share of the squared length.
+
+    edgetpu_points: measured with the compiled files in the place of their twins ([[operating_points.NAME_edgetpu]]).
+    """
 
     name: str
     models: tuple[str, ...]
     weights: tuple[float, ...]
     operating_points: tuple[OperatingPoint, ...]
+    edgetpu_points: tuple[OperatingPoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,26 +138,40 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         entry.pop("origin_sha256")
         entry["outputs"] = tuple(entry["outputs"])
         entry["packed"] = tuple((int(offset), int(size)) for offset, size in entry["packed"])
+        if "edgetpu" in entry:
+            entry["edgetpu"] = CompiledFile(**entry["edgetpu"])
         models[name] = ModelEntry(name=name, mean=normalization["mean"], scale=normalization["scale"], **entry)
     points = data.get("operating_points", {})
     embedders = {}
     for name, entry in data["embedders"].items():
-        ids = tuple(models[model].sha256[:16] for model in ("face_mesh", *entry["models"]))
-        listed = tuple(
-            OperatingPoint(**{**point, "models": tuple(point.get("models", ()))}) for point in points.get(name, ())
-        )
-        listed = tuple(point for point in listed if point.models == ids)
-        embedders[name] = EmbedderEntry(name, tuple(entry["models"]), tuple(entry["weights"]), listed)
+        used = [models[model] for model in ("face_mesh", *entry["models"])]
+        ids = tuple(m.sha256[:16] for m in used)
+        compiled_ids = tuple((m.edgetpu or m).sha256[:16] for m in used)
+        embedders[name] = EmbedderEntry(
+            name, tuple(entry["models"]), tuple(entry["weights"]), _points(points.get(name, ()), ids),
+            _points(points.get(f"{name}_edgetpu", ()), compiled_ids),
+        )  # fmt: skip
     return Manifest(folder, models, embedders)
 
 
-def load_model(name: str, manifest: Manifest | None = None) -> mmap.mmap:
+def _points(listed: Iterable[dict[str, Any]], ids: tuple[str, ...]) -> tuple[OperatingPoint, ...]:
+    """The points that were measured with these models."""
+    points = (OperatingPoint(**{**point, "models": tuple(point.get("models", ()))}) for point in listed)
+    return tuple(point for point in points if point.models == ids)
+
+
+def load_model(name: str, manifest: Manifest | None = None, *, edgetpu: bool = False) -> mmap.mmap:
     """A private copy in memory of a model, after its size and sha256 were found to be the manifest's.
 
-    ModelIntegrityError if they are not. What happens to the file later does not reach the copy.
+    edgetpu: its file for the Edge TPU, KeyError where there is none. ModelIntegrityError if size or sha256 differ. What
+    happens to the file later does not reach the copy.
     """
     manifest = manifest or load_manifest()
-    entry = manifest.models[name]
+    entry: ModelEntry | CompiledFile | None = manifest.models[name]
+    if edgetpu:
+        entry = manifest.models[name].edgetpu
+    if entry is None:
+        raise KeyError(f"{name} was not compiled for the Edge TPU")
     path = manifest.folder / entry.file
     hint = "install facesdk again"
     try:

@@ -152,7 +152,7 @@ def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) ->
         raise InputError(f"threads must be a number from 1 to 16, not {threads!r}")
     if name != "auto":
         if name not in _MAKERS:
-            raise InputError(f"runtime must be auto or one of {', '.join(RUNTIMES)}, not {name!r}")
+            raise InputError(f"runtime must be auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
         runtime = _MAKERS[name](threads)
         return runtime, use(runtime)
     passed_over: list[str] = []
