@@ -3,7 +3,7 @@
     python benchmarks/tracking.py [--clips FOLDER] [--write README.md]
 
 Without --clips, on a clip that this script makes of a bundled portrait; with it, on every video of the folder too
-(needs OpenCV). Frames take turns, one thread; means over the frames of a clip, since few of them are detected. "look" is
+(needs OpenCV). Frames take turns, one thread; means over the frames of a clip, as few are detected. "look" is
 detection and mesh alone, what every frame of a live picture needs; the others make features of every frame.
 """
 
