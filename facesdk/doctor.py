@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
-from facesdk import _core
+from facesdk import _core, board
 from facesdk.errors import FaceSdkError
 from facesdk.models import load_manifest, load_model
 from facesdk.runtime import RUNTIMES, choose_runtime
@@ -51,12 +52,26 @@ def check_models() -> list[dict[str, Any]]:
     return rows
 
 
+def _board() -> dict[str, Any]:
+    """The board in one line of text, its throttling (None: nothing says so) and page size, and what to run on it."""
+    found = board.read_board()
+    parts = sorted({core.part for core in found.cores if core.part}) or [found.processor or "unknown processor"]
+    memory = "memory unknown" if found.memory_mib is None else f"{found.memory_mib} MiB"
+    cores = f"{len(found.cores)} cores ({', '.join(parts)})"
+    text = f"{found.model or 'no model name'}, {cores}, {memory}, pages of {found.page_size // 1024} KiB"
+    return {
+        "text": text, "kind": found.kind, "page_size": found.page_size, "big_cores": found.big_cores,
+        "throttling": board.throttling(), "celsius": board.temperatures(), "advice": asdict(board.recommend(found)),
+    }  # fmt: skip
+
+
 def examine() -> dict[str, Any]:
-    """Machine, versions, kernels, models, every runtime's state, and the one that "auto" takes with its reason."""
+    """Machine, board, versions, kernels, models, every runtime's state, and what "auto" takes with its reason."""
     return {
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "python": sys.version.split()[0],
+        "board": _board(),
         "packages": _installed(),
         "kernels": {"used": _core.variant(), "usable": _core.variants()},
         "models": {row["name"]: row["ok"] for row in check_models()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,8 @@ class FaceVerifier:
     vault: folder of the sealed files, made if missing. Give one of passphrase, key_file (a path, for development) and
     key (a provider from facesdk.vault). The opened key stays in locked memory of this object, and is opened when first
     needed; keyring=True keeps it in the kernel's keyring instead, for all programs of this user, and then a key is
-    needed only to enroll and to unlock. There is no way to search for a face among several users. Pictures are paths,
+    needed only to enroll and to unlock. engine is used for all; without one, make_engine makes one of each embedder that
+    is needed. There is no way to search for a face among several users. Pictures are paths,
     or arrays as Engine takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a key file
     that cannot be used.
 
@@ -82,6 +83,7 @@ class FaceVerifier:
         keyring: bool = False,
         policy: Policy | None = None,
         engine: Engine | None = None,
+        make_engine: Callable[[str], Engine] = Engine,
     ) -> None:
         given = sum(value is not None for value in (passphrase, key_file, key))
         if given > 1 or (given == 0 and not keyring):
@@ -96,6 +98,7 @@ class FaceVerifier:
         self._keyring = keyring
         self.policy = policy or Policy()
         self._given = engine
+        self._make_engine = make_engine
         self._made: dict[str, Engine] = {}
 
     def __repr__(self) -> str:
@@ -116,7 +119,7 @@ class FaceVerifier:
         if self._given is not None:
             return self._given
         if embedder not in self._made:
-            self._made[embedder] = Engine(embedder)
+            self._made[embedder] = self._make_engine(embedder)
         return self._made[embedder]
 
     def enroll(self, user: str, images: Any, *, replace: bool = False, consent: str = CONSENT) -> None:

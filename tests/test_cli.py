@@ -50,6 +50,11 @@ def test_enroll_verify_list_remove(options, capsys) -> None:
     assert main(["verify", *options, "--user", "anna", portrait_file("ardern_2022")]) == 3
 
 
+def test_options_of_the_engine_go_with_the_templates_own_embedder(enrolled) -> None:
+    assert main(["verify", *enrolled, "--threads", "2", portrait_file("obama_2012")]) == 0
+    assert main(["verify", *enrolled, "--threads", "17", portrait_file("obama_2012")]) == 2
+
+
 def test_verify_json_has_no_score(enrolled, capsys) -> None:
     for name, decision, code in (("obama_2012", "match", 0), ("sunak", "non_match", 1)):
         assert main(["verify", *enrolled, "--json", portrait_file(name)]) == code

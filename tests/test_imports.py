@@ -15,7 +15,7 @@ import facesdk
 PACKAGE = Path(facesdk.__file__).parent
 # architecture.md: each may import from its own module and from lower rows only.
 ROWS = [
-    {"cli", "__main__", "demo", "doctor", "bench", "service"},
+    {"cli", "__main__", "demo", "doctor", "bench", "board", "service"},
     {"verifier"},
     {
         "engine",
@@ -41,7 +41,10 @@ SAME_ROW = {
     ("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector"),
     ("vault", "policy"), ("engine", "accelerator"), ("accelerator", "images"), ("tracking", "engine"),
 }  # fmt: skip
-TOP_ROW = {("__main__", "cli"), ("cli", "demo"), ("cli", "doctor"), ("cli", "bench")}
+TOP_ROW = {
+    ("__main__", "cli"), ("cli", "demo"), ("cli", "doctor"), ("cli", "bench"), ("cli", "board"), ("bench", "board"),
+    ("doctor", "board"), ("bench", "demo"),
+}  # fmt: skip
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "asyncio", "socketserver", "xmlrpc"}
 
 

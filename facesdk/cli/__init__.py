@@ -115,10 +115,20 @@ def make_parser() -> argparse.ArgumentParser:
     bench = _add(commands, "bench", system.bench, "Time the networks and the way from frame to features.")
     _add_engine(bench)
     bench.add_argument("--rounds", type=int, default=100, metavar="N", help="default: %(default)s")
+    bench.add_argument("--board", action="store_true", help="all that this board can tell, as a file to contribute")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="with --board: default facesdk-board.json")
+    bench.add_argument("--emulated", action="store_true", help="with --board: no times, they say nothing here")
+    bench.add_argument("--big-cores", action="store_true", help="use the fastest cores only, where they differ")
     demo = _add(commands, "demo", system.demo, "Enroll, verify, refuse and attack with the bundled portraits.")
     demo.add_argument("--picture", type=Path, default=Path("facesdk-demo.png"), help="default: %(default)s")
     demo.add_argument("--no-picture", action="store_true", help="write no picture")
-    _add(commands, "models", system.models, "List the models and check their hashes.")
+    models = _add(commands, "models", system.models, "List the models and check their hashes.")
+    actions = models.add_subparsers(dest="action", metavar="ACTION")
+    text = "Say whether the Edge TPU compiler would take all of a .tflite, and whether it fits."
+    check = actions.add_parser("check-edgetpu", help=text, description=text)
+    check.set_defaults(run=system.check_edgetpu)
+    check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+    check.add_argument("file", type=Path, metavar="FILE")
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from facesdk.cli.common import at_terminal, has_key, opening_key, say, sealing_key, show, vault_of
@@ -29,13 +30,12 @@ def _consent(arguments: argparse.Namespace) -> str:
     raise UsageError("not enrolled: the person must agree")
 
 
-def _engine(arguments: argparse.Namespace, *, always: bool = False) -> Any:
-    """The engine that the options name; None where the template's own does."""
+def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What FaceVerifier is told of engines: the embedder that is named, or the template's own, as the options say."""
     from facesdk.engine import Engine
 
-    if not always and not arguments.embedder and arguments.threads == 1 and arguments.runtime == "auto":
-        return None
-    return Engine(arguments.embedder or "joint", threads=arguments.threads, runtime=arguments.runtime)
+    make = partial(Engine, threads=arguments.threads, runtime=arguments.runtime)
+    return {"engine": make(arguments.embedder)} if arguments.embedder else {"make_engine": make}
 
 
 def enroll(arguments: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def enroll(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{path}: no such file")
     kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
     key = sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
-    verifier = FaceVerifier(vault_of(arguments), key=key, engine=_engine(arguments, always=True))
+    verifier = FaceVerifier(vault_of(arguments), key=key, **_engines(arguments))
     verifier.enroll(arguments.user, arguments.pictures, replace=arguments.replace, consent=consent)
     result = {"enrolled": arguments.user, "pictures": len(arguments.pictures)}
     show(arguments, result, [f"enrolled {arguments.user} from {len(arguments.pictures)} picture(s)"])
@@ -61,7 +61,7 @@ def verify(arguments: argparse.Namespace) -> int:
     from facesdk.verifier import FaceVerifier
 
     key = opening_key(arguments) if has_key(arguments) else None
-    verifier = FaceVerifier(vault_of(arguments), key=key, keyring=key is None, engine=_engine(arguments))
+    verifier = FaceVerifier(vault_of(arguments), key=key, keyring=key is None, **_engines(arguments))
     outcome = verifier.verify(arguments.user, arguments.pictures)
     result = {
         "decision": outcome.decision.value, "reason": outcome.reason, "elapsed_ms": round(outcome.elapsed_ms, 1),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
+from typing import Any
 
-from facesdk.cli.common import show
+from facesdk.cli.common import say, show
+from facesdk.errors import UsageError
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -13,10 +16,13 @@ def doctor(arguments: argparse.Namespace) -> int:
     from facesdk.doctor import examine
 
     facts = examine()
-    runtime = facts["runtime"]
+    runtime, advice = facts["runtime"], facts["board"]["advice"]
     chosen = f"{runtime['name']} {runtime['version']}" if runtime["usable"] else "none"
     lines = [
         f"machine   {facts['machine']}, {facts['system']}, Python {facts['python']}",
+        f"board     {facts['board']['text']}",
+        *([f"throttled {facts['board']['throttling']}"] if facts["board"]["throttling"] else []),
+        f"advice    --embedder {advice['embedder']} --threads {advice['threads']}: {advice['reason']}",
         *(f"package   {name} {version or 'not installed'}" for name, version in facts["packages"].items()),
         f"kernels   {facts['kernels']['used']} (usable: {', '.join(facts['kernels']['usable'])})",
         *(f"model     {name} {'ok' if ok else 'DAMAGED'}" for name, ok in facts["models"].items()),
@@ -42,17 +48,78 @@ def models(arguments: argparse.Namespace) -> int:
     return 0 if all(r["ok"] for r in rows) else 6
 
 
+def check_edgetpu(arguments: argparse.Namespace) -> int:
+    """Says what the Edge TPU compiler would do with a .tflite; 0 if all of it maps and fits, else 1."""
+    from facesdk.edgetpu_check import check
+
+    report = check(arguments.file)
+    rows = report["ops"]
+    kib = {key: f"{report[f'{key}_bytes'] / 1024:,.0f} KiB" for key in ("parameter", "capacity", "on_chip")}
+    mapped = f"{report['on_edge_tpu']} of {len(rows)} operators run on the Edge TPU"
+    mapped = "compiled already" if report["compiled"] else mapped
+    lines = [
+        *(f"{r['index']:4} {r['name']:20} {_tensors(r['inputs'])} -> {_tensors(r['outputs'])}  {r['runs_on']}"
+          f"{': ' + r['reason'] if r['reason'] else ''}" for r in rows),
+        f"{mapped}; by the published rules, the compiler's log has the last word",
+        f"parameters {kib['parameter']}; the compiler leaves at least {kib['capacity']} of {kib['on_chip']} for them: "
+        f"{'fits' if report['fits'] else 'does not fit, the rest is streamed at every run'}",
+    ]  # fmt: skip
+    show(arguments, report, lines)
+    return 0 if report["ok"] else 1
+
+
+def _tensors(tensors: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{t['dtype']}[{'x'.join(str(n) for n in t['shape'])}]" for t in tensors)
+
+
 def bench(arguments: argparse.Namespace) -> int:
-    """Times the networks and the pipeline."""
+    """Times the networks and the pipeline; with --board everything that benchmarks/boards/ collects."""
     from facesdk.bench import run_bench
+    from facesdk.board import pin_to_big_cores, throttling
     from facesdk.engine import Engine
 
+    if not arguments.board and (arguments.out or arguments.emulated):
+        raise UsageError("--out and --emulated belong to --board")
+    if arguments.big_cores:
+        say(f"on processors {', '.join(map(str, sorted(pin_to_big_cores())))}")
+    if arguments.board:
+        return _bench_board(arguments)
     engine = Engine(arguments.embedder or "joint", threads=arguments.threads, runtime=arguments.runtime)
     result = run_bench(engine, rounds=arguments.rounds)
     lines = [f"{name:24} {ms:8.2f} ms" for name, ms in result["invoke_ms"].items()]
     frame = f"{result['pipeline_ms']:8.2f} ms  ({result['overhead']:.3f} x, n = {result['n']})"
     lines += [f"{'all networks':24} {result['bare_invoke_ms']:8.2f} ms", f"{'frame to features':24} {frame}"]
+    if slowed := throttling(busy=True):
+        say(f"throttled: {slowed}")
     show(arguments, result, lines)
+    return 0
+
+
+def _bench_board(arguments: argparse.Namespace) -> int:
+    from facesdk.bench import run_board
+
+    if arguments.embedder:
+        raise UsageError("--board measures every embedder: leave --embedder out")
+    path = arguments.out or Path("facesdk-board.json")
+    result = run_board(
+        rounds=arguments.rounds, threads=arguments.threads, runtime=arguments.runtime, emulated=arguments.emulated,
+        say=say,
+    )  # fmt: skip
+    try:
+        path.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}): --out names another file") from error
+    times, lines = (
+        result["times"],
+        [result["board"]["model"] or result["board"]["processor"] or result["board"]["machine"]],
+    )
+    for name, counts in result["accuracy"]["portraits"].items():
+        right, every = (sum(pair) for pair in zip(counts["mated"], counts["non_mated"], strict=True))
+        ms = f"{times['pipeline'][name]['p50_ms']:8.2f} ms a frame, " if times else ""
+        lines.append(f"{name:24} {ms}{right} of {every} pairs of portraits decided rightly")
+    if times and (slowed := result["conditions"]["throttling"]):
+        lines.append(f"throttled: {slowed}")
+    show(arguments, result, [*lines, f"written to {path}: benchmarks/boards/README.md says where to send it"])
     return 0
 
 
