@@ -64,9 +64,9 @@ class FaceVerifier:
     vault: folder of the sealed files, made if missing. Give one of passphrase, key_file (a path, for development) and
     key (a provider from facesdk.vault). The opened key stays in locked memory of this object, and is opened when first
     needed; keyring=True keeps it in the kernel's keyring instead, for all programs of this user, and then a key is
-    needed only to enroll and to unlock. engine is used for all; without one, make_engine makes one of each embedder that
-    is needed. There is no way to search for a face among several users. Pictures are paths,
-    or arrays as Engine takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a key file
+    needed only to enroll and to unlock. engine is used for all; without one, make_engine makes one of each embedder
+    that is needed. There is no way to search for a face among several users. Pictures are paths, or arrays as Engine
+    takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a key file
     that cannot be used.
 
     The face works only while the key is open. policy.attempts says when it is forgotten: then verify raises
