@@ -28,36 +28,30 @@ def bursts(source: str, size: int) -> Iterator[tuple[float, list]]:
             yield group[-1].time_s, [frame.image for frame in group]
 
 
-def look(user: str, verifier: FaceVerifier, frames: list) -> tuple[bool, str]:
-    """Whether the owner is there, and what to say if not. The verifier counts the attempts and forgets its key."""
-    try:
-        outcome = verifier.verify(user, frames, camera="unlock demo")
-        return bool(outcome), outcome.guidance.value or "not recognized"
-    except (LockedOutError, PassphraseRequiredError) as why:
-        print(why, flush=True)
-    try:
-        return verifier.unlock(user, passphrase=getpass.getpass()) is None, ""
-    except (KeyUnavailableError, EOFError):
-        return False, "the passphrase is needed"
-
-
 def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[str]:
-    """What happens: "unlock", "lock", or a sentence for the person. Ends locked, whatever ends it."""
+    """What happens: "unlock", "lock", or a sentence for the person. The verifier counts attempts, forgets its key."""
     unlocked, last_seen = False, 0.0
-    try:
-        for now, frames in bursts(arguments.source, size=3):
-            there, hint = look(arguments.user, verifier, frames)
-            if there:
-                if not unlocked:
-                    yield "unlock"
-                unlocked, last_seen = True, now
-            elif not unlocked:
-                yield hint
-            elif now - last_seen > ABSENT_S:
+    for now, frames in bursts(arguments.source, size=3):
+        try:
+            outcome = verifier.verify(arguments.user, frames, camera="unlock demo")
+            there, hint = bool(outcome), outcome.guidance.value or "not recognized"
+        except (LockedOutError, PassphraseRequiredError) as why:
+            if unlocked:
                 unlocked = False
                 yield "lock"
-    finally:
-        if unlocked:
+            yield str(why)
+            try:
+                there, hint = verifier.unlock(arguments.user, passphrase=getpass.getpass()) is None, ""
+            except (KeyUnavailableError, EOFError):
+                there, hint = False, "the passphrase is needed"
+        if there:
+            if not unlocked:
+                yield "unlock"
+            unlocked, last_seen = True, now
+        elif not unlocked:
+            yield hint
+        elif now - last_seen > ABSENT_S:
+            unlocked = False
             yield "lock"
 
 
@@ -70,10 +64,16 @@ def main() -> None:
     arguments = parser.parse_args()
     secret = arguments.passphrase_file
     verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else getpass.getpass())
-    for event in events(arguments, verifier):
-        print(event, flush=True)
-        if event in ("unlock", "lock"):
-            subprocess.run(shlex.split(getattr(arguments, event)), check=True)
+    event = "lock"
+    try:
+        for event in events(arguments, verifier):
+            print(event, flush=True)
+            if event in ("unlock", "lock"):
+                subprocess.run(shlex.split(getattr(arguments, event)), check=True)
+    finally:  # whatever ends it, it ends locked
+        if event != "lock":
+            print("lock", flush=True)
+            subprocess.run(shlex.split(arguments.lock), check=True)
 
 
 main()

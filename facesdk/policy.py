@@ -104,6 +104,11 @@ class AttemptRules:
             raise InputError(f"attempt rules must be one of {', '.join(PRESETS)}, not {name!r}")
         return PRESETS[name]
 
+    @property
+    def name(self) -> str:
+        """The preset's name, or "custom"."""
+        return next((name for name, preset in PRESETS.items() if preset == self), "custom")
+
     def delay_s(self, failures: int) -> int:
         """Seconds to wait after the failure with this number, 0 while attempts are free.
 

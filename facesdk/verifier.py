@@ -12,7 +12,7 @@ from facesdk.engine import Engine
 from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError
 from facesdk.images import load_rgb
 from facesdk.models import load_manifest
-from facesdk.policy import PRESETS, Policy
+from facesdk.policy import Policy
 from facesdk.quality import Refusal, assess
 from facesdk.types import Decision, Features, Guidance, Outcome
 from facesdk.vault import (
@@ -95,11 +95,11 @@ class FaceVerifier:
         self._key = key
         folder = Path(vault)
         self._keeper = Keeper(Vault(folder), KeyringSessions(folder) if keyring else ProcessSessions())
-        self._keyring = keyring
         self.policy = policy or Policy()
         self._given = engine
         self._make_engine = make_engine
         self._made: dict[str, Engine] = {}
+        self._opened: set[str] = set()
 
     def __repr__(self) -> str:
         return f"FaceVerifier(policy={self.policy!r})"
@@ -144,6 +144,7 @@ class FaceVerifier:
         )  # fmt: skip
         try:
             self._keeper.enroll(record, key, replace=replace, rules=self.policy.attempts, label=self._label())
+            self._opened.add(user)
         finally:
             for array in (record.reference, record.samples, *vectors):
                 _core.wipe(array)
@@ -159,7 +160,7 @@ class FaceVerifier:
         try:
             return self._verify(user, frames, camera)
         except PassphraseRequiredError:
-            if self._key is not None and not self._keyring:
+            if self._key is not None:
                 self._key.forget()
             raise
 
@@ -190,11 +191,18 @@ class FaceVerifier:
         return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
-        """Opens the user's key: with what is given here, or else with the key that this object was made with.
+        """Opens the user's key with what is given here, and sets the failures back.
 
-        KeyUnavailableError for a wrong one, PassphraseRequiredError where this object's own was forgotten (after a
-        lock, panic or too many failures). RollbackError, StoreIntegrityError, NotEnrolledError.
+        With nothing given, the key that this object was made with opens it, once: not again after a lock, a panic, too
+        many failures or an expiry (PassphraseRequiredError), and an open key stays as it is. KeyUnavailableError for a
+        wrong key; RollbackError, StoreIntegrityError, NotEnrolledError.
         """
+        if passphrase is None and key is None:
+            state, _ = self._keeper.state(user)
+            if not isinstance(state, Required):
+                return
+            if state.reason is not Reason.NOT_UNLOCKED or user in self._opened:
+                raise PassphraseRequiredError(state.reason.value)
         if passphrase is not None:
             if key is not None or (self._key is not None and self._key.kind is not KeyKind.PASSPHRASE):
                 raise InputError("this template is not opened by a passphrase alone: give key=")
@@ -204,12 +212,13 @@ class FaceVerifier:
             user, key, rules=self.policy.attempts, reference_of=matching.make_reference, label=self._label()
         )
         self._key = key
+        self._opened.add(user)
 
     def lock(self, user: str) -> None:
         """Forgets the user's key, and the passphrase that this object was made with."""
-        self._keeper.lock(user)
         if self._key is not None:
             self._key.forget()
+        self._keeper.lock(user)
 
     def panic(self) -> None:
         """Forgets every key of the vault, and the passphrase that this object was made with, at once."""
@@ -234,14 +243,12 @@ class FaceVerifier:
         """Opens the key with this object's own if nothing has opened it since the program (or machine) started."""
         if self._key is not None:
             state, _ = self._keeper.state(user)
-            if isinstance(state, Required) and state.reason is Reason.NOT_UNLOCKED:
+            if isinstance(state, Required) and state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
 
     def _label(self) -> str:
-        """The policy as the audit log names it."""
-        rules = self.policy.attempts
-        name = next((name for name, preset in PRESETS.items() if preset == rules), "custom")
-        return f"{name} {self.policy.target_fmr:g}"
+        """The policy as the audit log names it, behind the attempt rules."""
+        return f"{self.policy.target_fmr:g}"
 
     def _matching_engine(self, template: Template) -> Engine:
         known = self._given is not None or template.embedder in load_manifest().embedders

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from conftest import PORTRAITS, portrait
 from PIL import Image, ImageEnhance, ImageFilter
 
 from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy, matching
+from facesdk._core import Secret
 from facesdk.errors import (
     AlreadyEnrolledError,
     EngineMismatchError,
@@ -21,6 +23,8 @@ from facesdk.errors import (
     PassphraseRequiredError,
     StoreIntegrityError,
 )
+from facesdk.policy import AttemptRules
+from facesdk.vault import PassphraseKey
 from facesdk.vault.keeper import boot_ns
 
 OBAMA = ("obama_2005", "obama_2009", "obama_2012")
@@ -43,7 +47,7 @@ def test_same_person_years_apart_matches_and_others_do_not(enrolled: FaceVerifie
     assert outcome.decision is Decision.MATCH
     assert outcome.elapsed_ms > 0
     for name in OTHERS:
-        enrolled.unlock("owner")  # so many strangers in a row would only meet the delay
+        enrolled.unlock("owner", key=enrolled._key)  # so many strangers in a row would only meet the delay
         outcome = enrolled.verify("owner", portrait(name))
         assert not outcome, name
         assert outcome.decision is Decision.NON_MATCH, name
@@ -55,7 +59,7 @@ def test_each_embedder_tells_people_apart(embedder: str, tmp_path, key_file) -> 
     verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
     assert verifier.verify("owner", portrait("obama_2012"))
     for name in OTHERS:
-        verifier.unlock("owner")
+        verifier.unlock("owner", key=verifier._key)
         assert verifier.verify("owner", portrait(name)).decision is Decision.NON_MATCH
 
 
@@ -315,6 +319,54 @@ def test_lock_and_panic_forget_the_key(tmp_path, sface: Engine) -> None:
     events = [entry.event.value for entry in entries]
     assert events == ["enrolled", "verified", "locked", "unlocked", "verified", "panic", "unlocked"]
     assert {entry.policy for entry in entries if entry.outcome} == {"phone 2e-05"}
+
+
+@pytest.mark.parametrize("keyring", [False, True])
+def test_an_own_passphrase_opens_once(tmp_path, sface: Engine, keyring, request) -> None:
+    """After too many failures, a lock or an expiry only a passphrase given anew helps, whatever the object holds."""
+    if keyring:
+        request.getfixturevalue("keyring")
+    rules = AttemptRules.preset("strict")
+    verifier = FaceVerifier(
+        tmp_path / "v", passphrase="right", keyring=keyring, engine=sface, policy=Policy(attempts=rules)
+    )
+    verifier.enroll("owner", portrait("obama_2012"))
+    _fails(verifier, 2)
+    verifier.unlock("owner")  # open already: changes nothing
+    _fails(verifier, 1)
+    with pytest.raises(PassphraseRequiredError, match="too many"):
+        verifier.unlock("owner")
+    verifier.unlock("owner", passphrase="right")
+    now = boot_ns() + rules.passphrase_every_s * 10**9
+    verifier.keeper._now_ns = lambda: now
+    for _ in range(2):
+        with pytest.raises(PassphraseRequiredError):
+            verifier.verify("owner", portrait("obama_2009"))
+    verifier.panic()
+
+
+def test_a_panic_while_another_unlocks_wins(tmp_path, sface: Engine) -> None:
+    """The unlock holds the vault's lock and saves its key after the panic has forgotten all."""
+    verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
+    verifier.enroll("owner", portrait("obama_2012"))
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(PassphraseKey):
+        def unwrap(self, section: bytes, *, binding: bytes) -> Secret:
+            begun.set()
+            assert go_on.wait(20)
+            return super().unwrap(section, binding=binding)
+
+    unlock = threading.Thread(target=lambda: verifier.unlock("owner", key=Slow("right")))
+    unlock.start()
+    assert begun.wait(20)
+    panic = threading.Thread(target=verifier.keeper.panic)
+    panic.start()
+    go_on.set()
+    unlock.join(20)
+    panic.join(20)
+    with pytest.raises(PassphraseRequiredError, match="emergency"):
+        verifier.verify("owner", portrait("obama_2009"))
 
 
 def test_a_broken_log_never_unlocks(enrolled: FaceVerifier) -> None:

@@ -28,7 +28,6 @@ TESTS=(
   tests/test_native_pipeline.py::TestHostileInput
   tests/test_native_pipeline.py::TestSessionsInPython
   tests/test_engine.py::test_features_are_unit_vectors_of_the_right_length
-  tests/test_engine.py::test_scores_separate_people
   tests/test_engine.py::test_python_interpreter_gives_the_same_bits
   tests/test_engine.py::test_two_threads_give_the_same_features
 )

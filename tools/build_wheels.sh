@@ -29,6 +29,7 @@ umask 022
 auditwheel() { PATH=$work/tools/bin:$PATH command auditwheel "$@"; }
 say() { printf '[wheels %4ds] %s\n' "$SECONDS" "$*"; }
 die() { printf 'build_wheels.sh: %s\n' "$*" >&2; exit 1; }
+pip_install() { "$1" install -q "${@:2}" >"$work/pip.log" 2>&1 || { tail -20 "$work/pip.log" >&2; die "pip cannot install ${*:2}"; }; }
 skip() { printf 'SKIPPED: %s\n' "$*"; }
 
 # Prints the CPython of a version that runs and has its headers, from PATH or pyenv.
@@ -46,11 +47,16 @@ CHECK
   return 1
 }
 
-# The source distribution, in the same bytes each time, built in an environment of its own.
+# The source distribution, in the same bytes each time, built in an environment of its own. From a copy: setuptools would
+# take files along that an older egg-info lists.
 make_sdist() {
   python3 -m venv "$work/tools"
-  "$work/tools/bin/pip" install -q -r "$root/tools/wheel_requirements.txt" 2>&1 | grep -v '^WARNING: Location' || true
-  "$work/tools/bin/python" -m build -q --sdist --no-isolation --outdir "$work/sdist" "$root"
+  pip_install "$work/tools/bin/pip" -r "$root/tools/wheel_requirements.txt"
+  mkdir "$work/checkout"
+  tar -C "$root" --exclude='./.*' --exclude=./build --exclude=./dist --exclude='*.egg-info' --exclude='*.so' -cf - . \
+    | tar -C "$work/checkout" -xf -
+  "$work/tools/bin/python" -m build -q --sdist --no-isolation --outdir "$work/sdist" "$work/checkout" >"$work/sdist.log" 2>&1 \
+    || { tail -20 "$work/sdist.log" >&2; die "no source distribution"; }
   local packed; packed=$(echo "$work"/sdist/*.tar.gz)
   mkdir "$work/source"; tar -xzf "$packed" -C "$work/source"
   local name; name=$(basename "$packed")
@@ -91,8 +97,8 @@ make_wheel() {
   suffix=${suffix/$(uname -m)/$arch}
   if [ ! -d "$build" ]; then
     "$python" -m venv "$build"
-    "$build/bin/pip" install -q $(grep -E '^(build|setuptools|pybind11)==' "$root/tools/wheel_requirements.txt") 2>&1 \
-      | grep -v '^WARNING: Location' || true
+    # shellcheck disable=SC2046  # three words are meant
+    pip_install "$build/bin/pip" $(grep -E '^(build|setuptools|pybind11)==' "$root/tools/wheel_requirements.txt")
   fi
   rm -rf "$work/tree" "$work/linux" "$work/repaired"; cp -a "$source" "$work/tree"
   (cd "$work/tree" && SETUPTOOLS_EXT_SUFFIX=$suffix "$build/bin/python" -m build -q --wheel --no-isolation \
@@ -115,7 +121,7 @@ make_wheel() {
 # The wheel alone in a clean environment, away from the sources.
 run_demo() {
   rm -rf "$work/clean"; "$1" -m venv "$work/clean"
-  "$work/clean/bin/pip" install -q "$wheel" 2>&1 | grep -v '^WARNING: Location' || true
+  pip_install "$work/clean/bin/pip" "$wheel"
   (cd "$work" && env -u PYTHONPATH "$work/clean/bin/facesdk" demo --no-picture >"$work/demo.log" 2>&1) \
     || { cat "$work/demo.log" >&2; die "the demo fails in a clean environment"; }
   say "  clean environment: $(tail -1 "$work/demo.log")"

@@ -21,9 +21,9 @@ HINTS = {
     "EngineMismatchError": "leave --embedder out to use the template's own",
     "PassphraseRequiredError": "facesdk unlock takes the passphrase; after that the face works again",
     "LockedOutError": "facesdk unlock with the passphrase ends the wait",
-    "KeyUnavailableError": "give the enrollment's passphrase or key file; without it: facesdk remove, enroll again",
-    "RollbackError": "facesdk remove, then enroll again, unless you can restore the newest file",
-    "StoreIntegrityError": "facesdk remove, then enroll again",
+    "KeyUnavailableError": "try again; without passphrase or key file there is only facesdk remove and enrolling again",
+    "RollbackError": "restore the newest file; where there is none, facesdk remove, then enroll again",
+    "StoreIntegrityError": "restore it from a backup, or facesdk remove and enroll again",
     "ModelIntegrityError": "facesdk models shows which file; install facesdk again",
 }
 PROTECTIONS = ("passphrase", "tpm", "secret-service")
@@ -47,7 +47,12 @@ def _add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool 
         parser.add_argument("--user", default="owner", metavar="NAME", help="default: %(default)s")
     if key:
         either = parser.add_mutually_exclusive_group()
-        either.add_argument("--passphrase-file", type=Path, metavar="F", help="read the passphrase from a file")
+        either.add_argument(
+            "--passphrase-file",
+            type=Path,
+            metavar="F",
+            help="read the passphrase from a file; the key is opened for this one run (no attempt count)",
+        )
         either.add_argument("--key-file", type=Path, metavar="F", help="a key of 0600 instead (development)")
 
 
@@ -159,7 +164,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
         say(f"error: {name}: {error} (please report this with the output of facesdk doctor)")
     else:
         say(f"error: {error}")
-        if name in HINTS:
+        if name in HINTS and "`facesdk" not in str(error):  # the message may say better what to do
             say(f"hint: {HINTS[name]}")
     if as_json and sys.stdout is not None:
         with contextlib.suppress(OSError):  # a full or closed stdout is what the error may be about

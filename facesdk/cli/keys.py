@@ -49,7 +49,11 @@ def lock(arguments: argparse.Namespace) -> int:
 def panic(arguments: argparse.Namespace) -> int:
     """Forgets every key of the vault."""
     keeper_of(arguments).panic()
-    show(arguments, {"panic": True}, ["every key of this vault is forgotten"])
+    show(
+        arguments,
+        {"panic": True},
+        ["every key of this vault in the kernel's keyring is forgotten (not what a running program opened for itself)"],
+    )
     return 0
 
 
@@ -72,7 +76,10 @@ def _user_status(keeper: Keeper, user: str, kind: Any) -> tuple[dict[str, Any], 
                 f"{state.failures} attempts did not match: wait {-(-(state.not_before_ns - boot_ns()) // NS)} s",
             )
         else:
-            now, why = "ready", f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since"
+            now, why = (
+                "ready",
+                f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since the last match",
+            )
     except FaceSdkError as error:
         now, why = "unknown", str(error)
     result = {
@@ -107,11 +114,13 @@ def rekey(arguments: argparse.Namespace) -> int:
 
     old = opening_key(arguments)
     kind = KeyKind[arguments.to.upper().replace("-", "_")]
+    if kind is KeyKind.KEY_FILE and arguments.new_key_file is None:
+        raise UsageError("--to key-file needs --new-key-file F")
     new = sealing_key(kind, passphrase_file=arguments.new_passphrase_file, key_file=arguments.new_key_file)
     keeper_of(arguments, once=True).rekey(arguments.user, old, new, rules=AttemptRules.preset("phone"))
     show(
         arguments, {"rekeyed": arguments.user, "sealed_by": kind.label},
-        [f"{arguments.user} is sealed by {kind.label} now; nothing was enrolled again: facesdk unlock"],
+        [f"{arguments.user} is sealed by {kind.label} now, nothing was enrolled again; next: facesdk unlock"],
     )  # fmt: skip
     return 0
 
@@ -122,7 +131,7 @@ def renew(arguments: argparse.Namespace) -> int:
     keeper_of(arguments, once=True).renew(arguments.user, opening_key(arguments), rules=rules)
     show(
         arguments, {"renewed": arguments.user},
-        [f"renewed {arguments.user}: what leaked of the old template is of no use any more; facesdk unlock"],
+        [f"renewed {arguments.user}: what leaked of the old template is of no use any more; next: facesdk unlock"],
     )  # fmt: skip
     return 0
 
@@ -141,6 +150,8 @@ def export(arguments: argparse.Namespace) -> int:
     """Writes a sealed file for another device."""
     from facesdk.vault import files
 
+    if arguments.file.exists():
+        raise UsageError(f"{arguments.file} exists already: choose another path")
     sealed = keeper_of(arguments).export(arguments.user, opening_key(arguments), _recovery(arguments, new=True))
     with files.reporting(arguments.file, "write the exported file"):
         try:
@@ -166,7 +177,7 @@ def import_(arguments: argparse.Namespace) -> int:
     key = sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
     keeper = keeper_of(arguments, once=True)
     user = keeper.import_(sealed, recovery, key, replace=arguments.replace, rules=AttemptRules.preset("phone"))
-    show(arguments, {"imported": user}, [f"imported {user}: sealed by {kind.label}; facesdk unlock"])
+    show(arguments, {"imported": user}, [f"imported {user}: sealed by {kind.label}; next: facesdk unlock"])
     return 0
 
 
@@ -188,7 +199,7 @@ def audit(arguments: argparse.Namespace) -> int:
     if report.problem is not None:
         p = report.problem
         result["problem"] = {"kind": p.kind.value, "file": p.file, "line": p.line, "entry": p.entry, "sealed": p.sealed}
-        show(arguments, result, [*lines, f"BROKEN: {p.message}"])
+        show(arguments, result, [*lines, f"BROKEN: {p.file}, line {p.line}: {p.message}"])
         return 6
     lines.append(f"whole: {report.entries} entries, {report.unsealed} of them not sealed, checked {checked}")
     show(arguments, result, lines)

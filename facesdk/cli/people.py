@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facesdk.cli.common import at_terminal, has_key, opening_key, say, sealing_key, show, vault_of
 from facesdk.errors import UsageError
+from facesdk.policy import AttemptRules
+
+if TYPE_CHECKING:
+    from facesdk.vault import KeyProvider
 
 CONSENT_NOTICE = (
     "An encrypted template of the face in these pictures will be kept on this device, and nothing else.\n"
@@ -38,21 +42,40 @@ def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"engine": make(arguments.embedder)} if arguments.embedder else {"make_engine": make}
 
 
+def _enrolling_key(arguments: argparse.Namespace) -> KeyProvider:
+    """The key of a new template; of one that is replaced, its own: who cannot open it may only remove it."""
+    from facesdk.matching import make_reference
+    from facesdk.vault import Keeper, KeyKind, ProcessSessions, Vault
+    from facesdk.vault.keeper import already_enrolled
+
+    vault = Vault(vault_of(arguments))
+    if not vault.exists(arguments.user):
+        kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
+        return sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
+    if not arguments.replace:
+        raise already_enrolled(arguments.user)
+    key = opening_key(arguments)
+    rules = AttemptRules.preset("phone")
+    Keeper(vault, ProcessSessions()).unlock(arguments.user, key, rules=rules, reference_of=make_reference)
+    return key
+
+
 def enroll(arguments: argparse.Namespace) -> int:
     """Seals a template."""
-    from facesdk.vault import KeyKind
     from facesdk.verifier import FaceVerifier
 
     consent = _consent(arguments)
     for path in arguments.pictures:
         if not path.exists():
             raise UsageError(f"{path}: no such file")
-    kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
-    key = sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
+    key = _enrolling_key(arguments)
     verifier = FaceVerifier(vault_of(arguments), key=key, **_engines(arguments))
     verifier.enroll(arguments.user, arguments.pictures, replace=arguments.replace, consent=consent)
     result = {"enrolled": arguments.user, "pictures": len(arguments.pictures)}
-    show(arguments, result, [f"enrolled {arguments.user} from {len(arguments.pictures)} picture(s)"])
+    show(
+        arguments, result,
+        [f"enrolled {arguments.user} from {len(arguments.pictures)} picture(s); next: facesdk unlock, facesdk verify"],
+    )  # fmt: skip
     return 0
 
 

@@ -29,6 +29,7 @@ class Reason(Enum):
     LOCKED = "locked on request"
     PANIC = "locked in an emergency"
     REMOVED = "the user was removed"
+    CHANGED = "the template was sealed anew since it was opened"
 
 
 class Event(Enum):

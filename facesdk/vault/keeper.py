@@ -67,8 +67,8 @@ class Keeper:
             there = _check_free(file, replace=replace)
             with _replacing(file, provider):
                 held = file.put(
-                    kek, provider, lambda g: pack(record, kek, generation=g), rules=rules, label=label,
-                    event=Event.REPLACED if there else Event.ENROLLED,
+                    kek, provider, lambda g: pack(record, kek, generation=g), rules=rules,
+                    label=f"{rules.name} {label}".rstrip(), event=Event.REPLACED if there else Event.ENROLLED,
                 )  # fmt: skip
             self.sessions.save(record.user, held)
 
@@ -86,14 +86,15 @@ class Keeper:
             file.folder.sweep()
             with file.opened(provider) as (header, kek, template):
                 head = file.read_head(header, kek)
-                file.check_log(head)
-                head = file.record(Event.UNLOCKED, kek, head, label=label)
+                self._check_log(file, head)
+                head = file.record(Event.UNLOCKED, kek, head, label=f"{rules.name} {label}".rstrip())
                 file.folder.drop_heads(user, but=header.key_id)
                 self.sessions.save(user, file.held(kek, template.generation, head, rules))
 
     def rekey(self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules) -> None:
         """Wraps the same key by another provider or passphrase; nothing is enrolled again. Errors of unlock."""
         with self._locked("write the vault", user) as file, file.opened(old) as (header, kek, template):
+            self._check_log(file, file.read_head(header, kek))
             same = new.kind is old.kind
             held = file.put(
                 kek, new, template.with_generation, event=Event.REKEYED, rules=rules,
@@ -110,6 +111,7 @@ class Keeper:
             file.opened(provider) as (header, kek, template),
             random_secret(KEY_SIZE) as fresh,
         ):
+            self._check_log(file, file.read_head(header, kek))
             held = file.put(
                 fresh, provider, lambda g: template.repacked(fresh, generation=g), event=Event.RENEWED, rules=rules,
                 keep=header.section, old=(header, kek), after=template.generation,
@@ -124,8 +126,10 @@ class Keeper:
             file.opened(provider) as (header, kek, template),
             random_secret(KEY_SIZE) as fresh,
         ):
-            file.record(Event.EXPORTED, kek, file.read_head(header, kek))
-            self.sessions.forget(user, Reason.LOCKED)  # what it held of the log is outdated
+            head = file.record(Event.EXPORTED, kek, file.read_head(header, kek))
+            found = self.sessions.load(user)
+            if isinstance(found, Held):
+                self.sessions.save(user, replace(found, head=head))
             section = recovery.wrap(fresh, binding=binding(user, recovery.kind))
             with template.repacked(fresh, generation=0) as payload:
                 return seal(payload, fresh, user=user, kind=recovery.kind, section=section)
@@ -201,6 +205,7 @@ class Keeper:
                 self._pay(user, held, charged.after)
                 matched = compare(template) is True
             outcome = Decision.MATCH if matched else Decision.NON_MATCH
+            label = f"{held.rules.name} {label}".rstrip()
             head = file.record(Event.VERIFIED, held.kek, held.head, outcome=outcome, camera=camera, label=label)
             return self._settle(file, replace(held, head=head), charged, matched=matched)
 
@@ -243,6 +248,8 @@ class Keeper:
         With the key, given or in the session, everything up to the head is checked; without it the chain alone.
         """
         with self._locked("read the vault", user) as file:
+            if not file.exists():
+                raise not_enrolled(user, self.vault.path)
             head: Head | None = None
             found = self.sessions.load(user)
             if provider is not None:
@@ -251,9 +258,19 @@ class Keeper:
             elif isinstance(found, Held):
                 head = found.head
             report = file.log.verify(head)
+            if report.problem is not None and report.problem.sealed:
+                self.sessions.forget(user, Reason.LOCKED)
             return report, [] if report.problem else file.log.read(), head is not None
 
     # --- inside the lock
+
+    def _check_log(self, file: UserFile, head: Head) -> None:
+        """Nothing; where the log is not whole, StoreIntegrityError, and the key is forgotten."""
+        try:
+            file.check_log(head)
+        except StoreIntegrityError:
+            self.sessions.forget(file.user, Reason.LOCKED)
+            raise
 
     @contextlib.contextmanager
     def _locked(self, doing: str, user: str, *, create: bool = False, shared: bool = False) -> Iterator[UserFile]:
@@ -276,15 +293,15 @@ class Keeper:
         try:
             template = Template(unseal(data, held.kek, user=file.user), held.kek, user=file.user)
         except KeyUnavailableError:
-            self.sessions.forget(file.user, Reason.LOCKED)
-            raise PassphraseRequiredError("the template was sealed anew since it was opened") from None
+            self.sessions.forget(file.user, Reason.CHANGED)
+            raise PassphraseRequiredError(Reason.CHANGED.value) from None
         if template.generation == held.generation:
             return template
         template.close()
-        self.sessions.forget(file.user, Reason.LOCKED)
+        self.sessions.forget(file.user, Reason.CHANGED)
         if template.generation < held.generation:
             raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
-        raise PassphraseRequiredError("the template was changed since it was opened")
+        raise PassphraseRequiredError(Reason.CHANGED.value)
 
     def _pay(self, user: str, held: Held, after: State) -> None:
         """Saves the state after the charge, the last attempt's by forgetting the key."""
@@ -300,9 +317,13 @@ class Keeper:
         decide = charged.match if matched else charged.mismatch
         state = decide(saved, now_ns=self._now_ns(), rules=held.rules)
         if not isinstance(state, Required):
-            # The last attempt's key was forgotten by its charge, and comes back as a new opening.
-            ticket = 0 if isinstance(saved, Required) else held.ticket
-            if self.sessions.save(file.user, replace(held, state=state, ticket=ticket)):
+            if isinstance(
+                saved, Required
+            ):  # the last attempt's: forgotten by its charge, it comes back as a new opening
+                kept = self.sessions.save(file.user, replace(held, state=state, ticket=0), after=saved.reason)
+            else:
+                kept = self.sessions.save(file.user, replace(held, state=state))
+            if kept:
                 return matched
             raise PassphraseRequiredError(self._why(file.user))
         self.sessions.forget(file.user, state.reason)
@@ -331,6 +352,10 @@ class Keeper:
         finally:
             self.sessions.forget(user, reason)
         with self._locked("lock the vault", user) as file:
+            with contextlib.suppress(FaceSdkError):  # an unlock or an attempt under way may have opened it in between
+                again = self.sessions.load(user)
+                found = again if isinstance(again, Held) else found
+            self.sessions.forget(user, reason)
             if not file.exists():
                 raise not_enrolled(user, self.vault.path)
             if isinstance(found, Held):

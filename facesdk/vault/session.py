@@ -97,10 +97,11 @@ class Sessions(Protocol):
     def load(self, user: str) -> Held | Required:
         """The opened key, or why there is none."""
 
-    def save(self, user: str, held: Held) -> bool:
+    def save(self, user: str, held: Held, *, after: Reason | None = None) -> bool:
         """Puts key and state in place of what was there, in one step. KeyUnavailableError when it cannot.
 
-        False, and nothing saved, where the opening that `held` was loaded from has been forgotten since.
+        False, and nothing saved, where the opening that `held` was loaded from has been forgotten since; and, with
+        `after`, where the key is not forgotten for that very reason (the last attempt's, which a match gives back).
         """
 
     def forget(self, user: str, reason: Reason) -> None:
@@ -129,10 +130,12 @@ class ProcessSessions:
             ticket, memory = self._held[user]
             return _unpacked(memory, ticket)
 
-    def save(self, user: str, held: Held) -> bool:
+    def save(self, user: str, held: Held, *, after: Reason | None = None) -> bool:
         """As in Sessions."""
         with self._lock:
             before = self._held.get(user)
+            if after is not None and (before is not None or self._reasons.get(user) is not after):
+                return False
             if held.ticket and (before is None or before[0] != held.ticket):
                 return False
             self._held[user] = (held.ticket or next(self._tickets), _packed(held))
@@ -179,17 +182,25 @@ class KeyringSessions:
             serial, memory = found
             with memory:
                 return _unpacked(memory, serial)
-        why = self._call(_core.keyring_get, self._name(user, "why"), 1, else_none=True)
-        return Required(Reason.NOT_UNLOCKED if why is None else _reason_of(why[1]))
+        return Required(self._reason(user) or Reason.NOT_UNLOCKED)
 
-    def save(self, user: str, held: Held) -> bool:
+    def _reason(self, user: str) -> Reason | None:
+        why = self._call(_core.keyring_get, self._name(user, "why"), 1, else_none=True)
+        return None if why is None else _reason_of(why[1])
+
+    def save(self, user: str, held: Held, *, after: Reason | None = None) -> bool:
         """As in Sessions."""
         with _packed(held) as memory:
             if held.ticket:
                 return bool(self._call(_core.keyring_update, held.ticket, memory, _left_s(held)))
+            if after is not None and self._reason(user) is not after:
+                return False
             # A key of its own, with a number of its own: what was loaded before cannot be saved over it.
             self._call(_core.keyring_forget, self._name(user, "key"))
             self._call(_core.keyring_put, self._name(user, "key"), memory, held.rules.passphrase_every_s)
+            if after is not None and self._reason(user) is not after:  # forgotten in between, for another reason
+                self._call(_core.keyring_forget, self._name(user, "key"))
+                return False
             self._call(_core.keyring_forget, self._name(user, "why"))
             return True
 
@@ -220,9 +231,7 @@ class KeyringSessions:
                 if error.errno in (errno.EDQUOT, errno.ENOMEM)
                 else "containers often forbid it"
             )
-            raise KeyUnavailableError(
-                f"the kernel's keyring cannot be used ({error.strerror}): {hint}; give --passphrase-file instead"
-            ) from error
+            raise KeyUnavailableError(f"the kernel's keyring cannot be used ({error.strerror}): {hint}") from error
         except ValueError as error:
             raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
 
