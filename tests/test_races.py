@@ -320,12 +320,16 @@ def test_an_older_file_of_another_key(place: Place) -> None:
 def test_an_older_log(place: Place) -> None:
     before = older(place, lambda: place.fail(1))
     assert place.attempt()
+    newest = place.files()["head"].read_bytes()
     put_back(place, "audit", before["audit"])
-    for call in (place.attempt, place.unlock):
+    for head in (newest, before["head"]):  # with the older head too: the session knows
+        put_back(place, "head", head)
         with pytest.raises(StoreIntegrityError, match="audit log"):
-            call()
-    put_back(place, "head", before["head"])
-    with pytest.raises(StoreIntegrityError, match="audit log"):  # the session knows
+            place.attempt()
+    put_back(place, "head", newest)
+    with pytest.raises(StoreIntegrityError, match="audit log"):
+        place.unlock()
+    with pytest.raises(PassphraseRequiredError):  # and the key is forgotten
         place.attempt()
 
 

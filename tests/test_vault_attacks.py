@@ -317,7 +317,7 @@ def test_an_old_file_put_back_under_an_open_session_is_a_rollback(bench: Bench) 
 
 def test_a_file_replaced_under_an_open_session_needs_the_passphrase(bench: Bench, key: KeyFileKey) -> None:
     for change, reason in (
-        (lambda b: b.keeper.rekey("alice", key, key, rules=RULES), "changed since"),
+        (lambda b: b.keeper.rekey("alice", key, key, rules=RULES), "sealed anew"),
         (lambda b: b.keeper.renew("alice", key, rules=RULES), "sealed anew"),
         (lambda b: b.enroll(make_record(seed=1), replace=True), "sealed anew"),
     ):
