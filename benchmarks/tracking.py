@@ -3,8 +3,13 @@
     python benchmarks/tracking.py [--clips FOLDER] [--write README.md]
 
 Without --clips, on a clip that this script makes of a bundled portrait; with it, on every video of the folder too
-(needs OpenCV). Frames take turns, one thread; means over the frames of a clip, as few are detected. "look" is
-detection and mesh alone, what every frame of a live picture needs; the others make features of every frame.
+(needs OpenCV). Both ways take turns, one thread; means over the frames of a clip, as few frames are detected.
+
+"look": detection, mesh, alignment and quality, what every frame of a live picture needs; the detector looks in one of
+five. "features of every frame": the same and the embedding networks. "verify": bursts of frames as FaceVerifier.verify
+takes them, consecutive=True (one detection in a burst, features of the sharper half) against consecutive=False. A
+decision is that of a frame, or of a burst, against features of the first usable
+frame of every clip and of every bundled portrait.
 """
 
 from __future__ import annotations
@@ -13,7 +18,8 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,16 +28,20 @@ from PIL import Image, ImageOps
 from readme import write_between_markers
 
 from facesdk import Engine, Policy, matching
+from facesdk.capture import probe_samples
 from facesdk.images import load_rgb
-from facesdk.tracking import MIN_PRESENCE, Tracker, face_of
-from facesdk.types import Face
+from facesdk.quality import MIN_PRESENCE
+from facesdk.tracking import Tracker
+from facesdk.types import Face, Features, Float32Array, Frame, Sample
 
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
 EVERY = 5
+BURSTS = (3, 5)
 T = TypeVar("T")
+Observe = Callable[[Frame], tuple[Sample | None, list[Face]]]
 
 
-def made_clip(count: int = 90) -> list[np.ndarray]:
+def made_clip(count: int = 90) -> list[Frame]:
     """A portrait that drifts, grows and tilts in a 640 x 480 picture."""
     image = ImageOps.pad(Image.fromarray(load_rgb(PORTRAITS / "obama_2012.jpg")), (640, 480), color=(90, 90, 90))
     frames = []
@@ -42,7 +52,7 @@ def made_clip(count: int = 90) -> list[np.ndarray]:
     return frames
 
 
-def read_clip(path: Path, count: int = 90) -> list[np.ndarray]:
+def read_clip(path: Path, count: int = 150) -> list[Frame]:
     """The first frames of a video, RGB."""
     import cv2
 
@@ -62,52 +72,98 @@ def timed(call: Callable[[], T]) -> tuple[float, T]:
     return (time.perf_counter() - start) * 1e3, result
 
 
-class Looker:
-    """Detection and mesh, the face followed as Tracker does, without features."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.last, self.since = engine, None, 0
-
-    def look(self, frame: np.ndarray) -> Face | None:
-        if self.last is not None and self.since < EVERY - 1:
-            self.since += 1
-            self.last = self.engine._with_mesh(frame, face_of(self.last))
-            return self.last
-        found = self.engine.detect(frame)
-        self.since, self.last = 0, self.engine._with_mesh(frame, found[0]) if found else None
-        return self.last
+def in_turn(first: Callable[[], T], second: Callable[[], T], number: int) -> tuple[tuple[float, T], tuple[float, T]]:
+    """Both timed, the second first every other time: what runs later finds the frame in the cache."""
+    if number % 2:
+        later = timed(second)
+        return timed(first), later
+    return timed(first), timed(second)
 
 
-def measure_look(engine: Engine, frames: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Median milliseconds of looking by detection in every frame, and by tracking."""
-    looker = Looker(engine)
+class Tally:
+    """Times of both ways, and their decisions against every reference."""
 
-    def detect(frame: np.ndarray) -> None:
-        found = engine.detect(frame)
-        if found:
-            engine._with_mesh(frame, found[0])
+    def __init__(self, references: Sequence[Float32Array], threshold: float) -> None:
+        self._references, self._threshold = references, threshold
+        self.before_ms: list[float] = []
+        self.after_ms: list[float] = []
+        self.differ, self.compared = 0, 0
 
-    pairs = [(timed(lambda f=f: detect(f))[0], timed(lambda f=f: looker.look(f))[0]) for f in frames]
-    return statistics.mean(p[0] for p in pairs), statistics.mean(p[1] for p in pairs)
+    def add(self, before: tuple[float, list[Features]], after: tuple[float, list[Features]]) -> None:
+        self.before_ms.append(before[0])
+        self.after_ms.append(after[0])
+        probes = [matching.vectors_of(features) for _, features in (before, after)]
+        for reference in self._references:
+            decisions = [bool(p) and matching.fused_score(reference, p) >= self._threshold for p in probes]
+            self.compared += 1
+            self.differ += decisions[0] != decisions[1]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.mean(self.after_ms) / statistics.mean(self.before_ms)
+
+    def cell(self) -> str:
+        return f"{self.ratio:.2f} x, {self.differ} of {self.compared}"
 
 
-def measure_features(engine: Engine, frames: Sequence[np.ndarray], threshold: float) -> tuple[float, float, int, int]:
-    """Mean milliseconds by detection and by tracking, decisions that differ, and frames compared."""
-    tracker, reference = Tracker(engine, detect_every=EVERY), None
-    detected_ms, tracked_ms, differ, compared = [], [], 0, 0
-    for frame in frames:
-        detected_one, detected = timed(lambda f=frame: engine.observe(f)[0])
-        tracked_one, tracked = timed(lambda f=frame: tracker.observe(f)[0])
-        detected_ms.append(detected_one)
-        tracked_ms.append(tracked_one)
-        there = [f for f in (detected, tracked) if f is not None and f.quality.presence >= MIN_PRESENCE]
-        if len(there) == 2 and reference is None:
-            reference = there[0]._vector
-        if len(there) == 2:
-            compared += 1
-            scores = [matching.score(reference, f._vector) >= threshold for f in there]
-            differ += scores[0] != scores[1]
-    return statistics.mean(detected_ms), statistics.mean(tracked_ms), differ, compared
+def measure_look(engine: Engine, frames: Sequence[Frame]) -> str:
+    """Looking by tracking against looking by detection."""
+    tracker, tally = Tracker(engine, detect_every=EVERY), Tally([], 0.0)
+    for number, frame in enumerate(frames):
+        before, after = in_turn(partial(engine.observe, frame), partial(tracker.observe, frame), number)
+        tally.add((before[0], []), (after[0], []))
+    return f"{tally.ratio:.2f} x"
+
+
+def measure_features(engine: Engine, frames: Sequence[Frame], tally: Tally) -> str:
+    """Features of every frame with a face, which is followed or detected."""
+    tracker = Tracker(engine, detect_every=EVERY)
+
+    def features(observe: Observe, frame: Frame) -> list[Features]:
+        sample, _ = observe(frame)
+        return [engine.embed(sample)] if sample is not None and sample.quality.presence >= MIN_PRESENCE else []
+
+    for number, f in enumerate(frames):
+        tally.add(*in_turn(partial(features, engine.observe, f), partial(features, tracker.observe, f), number))
+    return tally.cell()
+
+
+def measure_verify(engine: Engine, frames: Sequence[Frame], size: int, tally: Tally) -> str:
+    """Bursts as FaceVerifier.verify takes them."""
+
+    def probes(burst: Sequence[Frame], *, consecutive: bool) -> list[Features]:
+        samples, _ = probe_samples(burst, engine, Policy(), consecutive=consecutive)
+        return [engine.embed(sample) for sample in samples]
+
+    for number, start in enumerate(range(0, len(frames) - size + 1, size)):
+        one = partial(probes, frames[start : start + size])
+        tally.add(*in_turn(partial(one, consecutive=False), partial(one, consecutive=True), number))
+    return tally.cell()
+
+
+def references(engine: Engine, clips: Mapping[str, Sequence[Frame]]) -> list[Float32Array]:
+    """Of every clip its first usable frame, and the bundled portraits."""
+    pictures = [load_rgb(path) for path in sorted(PORTRAITS.glob("*.*g"))]
+    firsts = [probe_samples(frames, engine, Policy())[0][:1] for frames in clips.values()]
+    samples = [s for s in map(engine.sample, pictures) if s is not None] + [s for first in firsts for s in first]
+    return matching.vectors_of([engine.embed(sample) for sample in samples])
+
+
+def table(clips: Mapping[str, Sequence[Frame]]) -> str:
+    """A row for each clip and embedder."""
+    rows = [
+        "| clip | frames | embedder | look | features of every frame |"
+        + "".join(f" verify, {n} frames |" for n in BURSTS),
+        "|---|---:|---|---:|---:|" + "---:|" * len(BURSTS),
+    ]
+    for embedder in ("sface", "mobilefacenet", "joint"):
+        engine, threshold = Engine(embedder), Policy().operating_point(embedder).threshold
+        known = references(engine, clips)
+        for name, frames in clips.items():
+            cells = [measure_look(engine, frames), measure_features(engine, frames, Tally(known, threshold))]
+            cells += [measure_verify(engine, frames, size, Tally(known, threshold)) for size in BURSTS]
+            rows.append(f"| {name} | {len(frames)} | {embedder} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main() -> int:
@@ -121,23 +177,11 @@ def main() -> int:
         frames = read_clip(path)
         if len(frames) > 10:
             clips[path.stem] = frames
-    rows = [
-        "| clip | frames | look | sface | mobilefacenet | joint | decisions that differ |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    engines = {name: Engine(name) for name in ("sface", "mobilefacenet", "joint")}
-    for name, frames in clips.items():
-        before, after = measure_look(engines["sface"], frames)
-        cells, differ, compared = [f"{after / before:.2f} x"], 0, 0
-        for embedder, engine in engines.items():
-            a, b, d, n = measure_features(engine, frames, Policy().operating_point(embedder).threshold)
-            cells.append(f"{b / a:.2f} x")
-            differ, compared = differ + d, compared + n
-        rows.append(f"| {name} | {len(frames)} | {' | '.join(cells)} | {differ} of {compared} |")
-    text = "\n".join(
-        [f"Time of a frame with tracking (detector in one of {EVERY}) against detection in every frame; means over the"
-         f" clip, frames taking turns, one thread ({platform.machine()}, {time.strftime('%Y-%m-%d')}).", "", *rows]
-    )  # fmt: skip
+    head = (
+        "Time of a frame over that with detection in every frame, and decisions that differ; means over the clip, both"
+        f" ways in turn, one thread ({platform.machine()}, {time.strftime('%Y-%m-%d')})."
+    )
+    text = f"{head}\n\n{table(clips)}"
     print(text)
     if arguments.write:
         write_between_markers(arguments.write, "tracking", text)

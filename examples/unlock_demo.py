@@ -33,7 +33,7 @@ def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[st
     unlocked, last_seen = False, 0.0
     for now, frames in bursts(arguments.source, size=3):
         try:
-            outcome = verifier.verify(arguments.user, frames, camera="unlock demo")
+            outcome = verifier.verify(arguments.user, frames, camera="unlock demo", consecutive=True)
             there, hint = bool(outcome), outcome.guidance.value or "not recognized"
         except (LockedOutError, PassphraseRequiredError) as why:
             if unlocked:

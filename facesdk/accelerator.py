@@ -71,7 +71,9 @@ def _interpreter() -> tuple[Any, Any]:
         try:
             from tflite_runtime.interpreter import Interpreter, load_delegate
         except ImportError as error:
-            raise AcceleratorError(f"no interpreter that takes delegates is installed ({error})") from error
+            raise AcceleratorError(
+                f"no interpreter that takes delegates is installed ({error}): pip install 'facesdk-unlock[litert]'"
+            ) from error
     return Interpreter, load_delegate
 
 
@@ -245,8 +247,8 @@ def probes(sessions: Mapping[str, _core.Session]) -> list[Frame]:
     detector, mesh = (sessions[name] for name in COMMON_MODELS)
     pipeline = _core.Pipeline(detector, mesh, [])
     frame = load_rgb(Path(__file__).parent / "portraits" / PROBE_PORTRAIT)
-    box, keypoints, _, _ = pipeline.detect(frame)[0]
-    crop = pipeline.crop(frame, box, keypoints)
+    _, look = pipeline.detect_and_look(frame)
+    crop = look[3] if look is not None else None
     if crop is None:
         raise AcceleratorError("the bundled portrait gave no probe")
     return [synthetic_crop(), crop, np.ascontiguousarray(crop[:, ::-1]), crop // 3]

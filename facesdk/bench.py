@@ -287,7 +287,8 @@ def _tracking(engine: Engine) -> dict[str, Any]:
             matches = []
             for name, observe in zip(means, (tracker.observe, engine.observe), strict=True):
                 start = time.perf_counter()
-                features, _ = observe(frame)
+                sample, _ = observe(frame)
+                features = None if sample is None else engine.embed(sample)
                 total[name] += (time.perf_counter() - start) * 1e3
                 vectors = matching.vectors_of([reference, features]) if features is not None else None
                 matches.append(vectors is not None and matching.score(*vectors) >= threshold)

@@ -1,4 +1,4 @@
-"""Engine: frame -> faces -> aligned crop -> features. The way through it is native code with the GIL released."""
+"""Engine: frame -> faces -> sample (mesh, aligned crop, quality) -> features, in native code with the GIL released."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facesdk.digest import sha256
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
 from facesdk.runtime import Runtime, open_runtime
-from facesdk.types import Face, Features, Pose, Quality
+from facesdk.types import Face, Features, Pose, Quality, Sample
 
 if TYPE_CHECKING:
     from facesdk.mediapipe_detector import MediaPipeDetector
@@ -120,26 +120,32 @@ class Engine:
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
         """Features of the given face, or of the largest; None where there is no face."""
-        return self.observe(frame)[0] if face is None else self._embed(frame, face)
+        sample = self.sample(frame, face)
+        return None if sample is None else self.embed(sample)
 
-    def observe(self, frame: Frame) -> tuple[Features | None, list[Face]]:
-        """Features of the largest face and all faces found, from one look at the frame."""
+    def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
+        """The largest face's sample and all faces found. No sample: no face, or none that its mesh could align."""
         if self._mediapipe is not None:
             faces = self._detect(frame)
-            return (self._embed(frame, faces[0], others=faces[1:]) if faces else None), faces
-        found, sample = _run(self._pipeline.process, frame)
+            return (self._look(frame, faces) if faces else None), faces
+        found, look = _run(self._pipeline.detect_and_look, frame)
         faces = [_face(f) for f in found]
-        return (self._features(faces, sample) if faces else None), faces
+        return (_sample(faces, look) if faces else None), faces
+
+    def sample(self, frame: Frame, face: Face | None = None) -> Sample | None:
+        """The sample of the given face, or of the largest; None as in observe."""
+        return self.observe(frame)[0] if face is None else self._look(frame, [face])
+
+    def embed(self, sample: Sample) -> Features:
+        """Features of a sample; the embedding networks, by far the longest part, run here and nowhere else."""
+        vector = _run(self._pipeline.embed, sample.crop)
+        vector.flags.writeable = False
+        return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
     def crop(self, frame: Frame, face: Face | None = None) -> Frame | None:
         """The aligned crop that the features are made of, uint8 (112, 112, 3); None where there is no face."""
-        if face is None:
-            faces = self._detect(frame)
-            if not faces:
-                return None
-            face = faces[0]
-        crop: Frame | None = _run(self._pipeline.crop, frame, face.box_px, face.keypoints_px)
-        return crop
+        sample = self.sample(frame, face)
+        return None if sample is None else sample.crop
 
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
@@ -154,17 +160,19 @@ class Engine:
         points, _, pose = _run(self._pipeline.mesh, frame, face.box_px, face.keypoints_px)
         return replace(face, landmarks_px=points, pose=Pose(*pose))
 
-    def _embed(self, frame: Frame, face: Face, *, others: Sequence[Face] = ()) -> Features | None:
-        return self._features([face, *others], _run(self._pipeline.embed, frame, face.box_px, face.keypoints_px))
+    def _look(self, frame: Frame, faces: Sequence[Face]) -> Sample | None:
+        return _sample(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
 
-    def _features(self, faces: list[Face], sample: Any) -> Features | None:
-        (points, presence, pose), (brightness, contrast, overexposed, sharpness), eye_distance, vector = sample
-        if vector is None:
-            return None
-        vector.flags.writeable = False
-        quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence)
-        face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
-        return Features(self.embedder, face, quality, _runner_up(faces), vector)
+
+def _sample(faces: Sequence[Face], look: Any) -> Sample | None:
+    """The first face's sample as the native look has it."""
+    (points, presence, pose), (brightness, contrast, overexposed, sharpness), eye_distance, crop = look
+    if crop is None:
+        return None
+    crop.flags.writeable = False
+    face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
+    quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence)
+    return Sample(face, quality, _runner_up(faces), crop)
 
 
 def _area(face: Face) -> float:
@@ -172,7 +180,7 @@ def _area(face: Face) -> float:
     return max(0.0, x1 - x0) * max(0.0, y1 - y0)
 
 
-def _runner_up(faces: list[Face]) -> float:
+def _runner_up(faces: Sequence[Face]) -> float:
     """Area of the second face over that of the first, 0 where there is no second."""
     return _area(faces[1]) / _area(faces[0]) if len(faces) > 1 else 0.0
 

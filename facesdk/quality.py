@@ -9,7 +9,7 @@ from facesdk.types import Decision, Guidance
 
 if TYPE_CHECKING:
     from facesdk.policy import QualityLimits
-    from facesdk.types import Features
+    from facesdk.types import Sample
 
 # A second face is a bystander while its box has less than this share of the first one's area. An enrollment shows one.
 BYSTANDER_AREA = 0.25
@@ -33,15 +33,15 @@ def _poor(guidance: Guidance, reason: str) -> Refusal:
 
 
 # Every comparison is written so that NaN refuses.
-def assess(features: Features | None, faces: int, limits: QualityLimits, *, enrolling: bool) -> Refusal | None:
+def assess(sample: Sample | None, faces: int, limits: QualityLimits, *, enrolling: bool) -> Refusal | None:
     """None for a sample to be used, else why not. faces: how many were detected, to tell none from a covered one."""
     if faces == 0:
         return Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
-    if features is None or not features.quality.presence >= MIN_PRESENCE:
+    if sample is None or not sample.quality.presence >= MIN_PRESENCE:
         return _poor(Guidance.UNCOVER_FACE, "the face could not be made out (covered or cut off)")
-    if features.runner_up > (0.0 if enrolling else BYSTANDER_AREA):
+    if sample.runner_up > (0.0 if enrolling else BYSTANDER_AREA):
         return Refusal(Decision.SEVERAL_FACES, Guidance.BE_ALONE, "several faces are in the picture")
-    quality, pose = features.quality, features.face.pose
+    quality, pose = sample.quality, sample.face.pose
     smallest = limits.min_eye_distance_px * (1.0 if enrolling else VERIFY_SIZE)
     if not quality.eye_distance_px >= smallest:
         size = f"{quality.eye_distance_px:.0f} of at least {smallest:.0f} pixels between the eyes"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -86,11 +86,24 @@ class Quality:
 
 
 @dataclass(frozen=True, eq=False)
+class Sample:
+    """What a frame shows of one face, before features are made of it (or not, if it is too poor).
+
+    face: with landmarks; quality: of the aligned crop; runner_up: area of the frame's second face over this one's (0 if
+    there was none, or the caller named the face); crop: uint8 (112, 112, 3), RGB, what features are made of.
+    """
+
+    face: Face
+    quality: Quality
+    runner_up: float
+    crop: Frame = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class Features:
     """Biometric features of one face. Their numbers come out through facesdk.evaluation only.
 
-    embedder: which network made them; face: where it was; quality: of the sample; runner_up: area of the frame's second
-    face over this one's (0 if there was none, or the caller named the face).
+    embedder: which network made them; face, quality, runner_up: of the sample.
     """
 
     embedder: str

@@ -1,20 +1,19 @@
-"""FaceVerifier: enroll once, verify one-to-one, remove. Only here engine, quality, matching and vault meet."""
+"""FaceVerifier: enroll once, verify one-to-one, remove. Only here capture, matching and vault meet."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facesdk import _core, matching
+from facesdk.capture import enrollment_features, pictures, probe_samples
 from facesdk.engine import Engine
-from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError
-from facesdk.images import load_rgb
+from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
-from facesdk.quality import Refusal, assess
-from facesdk.types import Decision, Features, Guidance, Outcome
+from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
     Keeper,
     KeyFileKey,
@@ -30,32 +29,9 @@ from facesdk.vault import (
 from facesdk.vault.attempts import Reason, Required
 from facesdk.vault.keeper import already_enrolled
 
-if TYPE_CHECKING:
-    from facesdk.types import Frame
-
 MAX_SAMPLES, MAX_FRAMES = 10, 32
 DEFAULT_EMBEDDER = "joint"
-# Two samples of an enrollment must score at least this share of the threshold at this rate. On LFW no mixture of two
-# people (0 of 600) came through, and 1 of 311 (three samples) or 6 of 311 (five) genuine enrollments was refused.
-ENROLLMENT_FMR = 1e-3
-PAIR_SHARE = 0.85
 CONSENT = "given to the program that called enroll()"
-
-
-def _frames(images: Any, *, at_most: int) -> list[Any]:
-    """The pictures as a list; one picture alone is a list of one."""
-    if isinstance(images, (str, Path)) or hasattr(images, "dtype"):
-        images = [images]
-    if not isinstance(images, Iterable):
-        raise InputError(f"one picture or several were expected, not {type(images).__name__}")
-    frames = list(images)
-    if not 1 <= len(frames) <= at_most:
-        raise InputError(f"1 to {at_most} pictures were expected, not {len(frames)}")
-    return frames
-
-
-def _frame(image: Any) -> Frame:
-    return load_rgb(image) if isinstance(image, (str, Path)) else image
 
 
 class FaceVerifier:
@@ -129,12 +105,11 @@ class FaceVerifier:
         The key is open afterwards. Raises EnrollmentError (a reason for each refused picture; nothing is stored),
         AlreadyEnrolledError without replace=True, and the vault's errors.
         """
-        frames = _frames(images, at_most=MAX_SAMPLES)
+        frames = pictures(images, at_most=MAX_SAMPLES)
         key = self._needed_key()
         if not replace and self._keeper.vault.exists(user):
             raise already_enrolled(user)
-        samples = self._samples(frames)
-        vectors = matching.vectors_of(samples)
+        vectors = matching.vectors_of(enrollment_features(frames, self.engine, self.policy))
         import numpy as np
 
         record = Record(
@@ -149,33 +124,35 @@ class FaceVerifier:
             for array in (record.reference, record.samples, *vectors):
                 _core.wipe(array)
 
-    def verify(self, user: str, images: Any, *, camera: str = "files") -> Outcome:
+    def verify(self, user: str, images: Any, *, camera: str = "files", consecutive: bool = False) -> Outcome:
         """Whether the face in one picture, or in several of one moment, is this user's.
 
-        camera: a short name for the audit log. Raises PassphraseRequiredError and LockedOutError where the policy's
-        attempt rules say so, NotEnrolledError, EngineMismatchError, KeyUnavailableError and the vault's errors:
-        whatever stops the decision. What the person in front of the camera can cause is an Outcome.
+        camera: a short name for the audit log. consecutive: the pictures follow each other in one camera's stream; the
+        face is then followed from one to the next, and the sharper half of the usable ones decides. Raises
+        PassphraseRequiredError and LockedOutError where the policy's attempt rules say so, NotEnrolledError,
+        EngineMismatchError, KeyUnavailableError and the vault's errors: whatever stops the decision. What the person in
+        front of the camera can cause is an Outcome.
         """
-        frames = _frames(images, at_most=MAX_FRAMES)
+        frames = pictures(images, at_most=MAX_FRAMES)
         try:
-            return self._verify(user, frames, camera)
+            return self._verify(user, frames, camera=camera, consecutive=consecutive)
         except PassphraseRequiredError:
             if self._key is not None:
                 self._key.forget()
             raise
 
-    def _verify(self, user: str, frames: list[Any], camera: str) -> Outcome:
+    def _verify(self, user: str, frames: list[Any], *, camera: str, consecutive: bool) -> Outcome:
         self._open_first(user)
         with self._keeper.opened(user) as template:
             generation = template.generation
             engine = self._matching_engine(template)
         threshold = self.policy.operating_point(engine.embedder).threshold
         start = time.perf_counter()
-        usable, refusal = self._usable(frames, engine)
-        if not usable:
+        samples, refusal = probe_samples(frames, engine, self.policy, consecutive=consecutive)
+        if not samples:
             elapsed_ms = (time.perf_counter() - start) * 1e3
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
-        probes = matching.vectors_of(usable)
+        probes = matching.vectors_of([engine.embed(sample) for sample in samples])
 
         def compare(template: Template) -> bool:
             return matching.fused_score(template.reference, template.turned(probes)) >= threshold
@@ -259,50 +236,3 @@ class FaceVerifier:
             what = "other models or another detector" if same else other
             raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
         return engine
-
-    def _usable(self, frames: list[Any], engine: Engine) -> tuple[list[Features], Refusal]:
-        """Features of the frames that are good enough, and the last refusal (of meaning where there are none)."""
-        usable: list[Features] = []
-        refusal = Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
-        for image in frames:
-            features, faces = engine.observe(_frame(image))
-            refused = assess(features, len(faces), self.policy, enrolling=False)
-            if refused is not None:
-                refusal = refused
-            elif features is not None:
-                usable.append(features)
-        return usable, refusal
-
-    def _samples(self, frames: list[Any]) -> list[Features]:
-        samples: list[Features] = []
-        reasons: list[str] = []
-        for number, image in enumerate(frames, start=1):
-            features, faces = self.engine.observe(_frame(image))
-            refused = assess(features, len(faces), self.policy, enrolling=True)
-            if refused is not None:
-                reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")
-            elif features is not None:
-                samples.append(features)
-        if not reasons:
-            reasons = self._compare_samples(matching.vectors_of(samples))
-        if reasons:
-            raise EnrollmentError("nothing was enrolled:\n" + "\n".join(reasons), tuple(reasons))
-        return samples
-
-    def _compare_samples(self, vectors: list[Any]) -> list[str]:
-        """Reasons against samples that are near copies of each other or not of one person."""
-        threshold = self.policy.operating_point(self.engine.embedder, target_fmr=ENROLLMENT_FMR).threshold
-        apart = PAIR_SHARE * threshold
-        scores = [[matching.score(a, b) for b in vectors] for a in vectors]
-        strangers = [sum(value < apart for value in row) for row in scores]
-        # Of two people in one enrollment the fewer samples are the wrong ones; in a balanced mix, nobody knows which.
-        worst = max(strangers)
-        reasons = []
-        for i, row in enumerate(scores):
-            if any(value > self.policy.max_sample_similarity for value in row[:i]):
-                reasons.append(f"picture {i + 1}: nearly the same as an earlier one. {Guidance.CHANGE_SOMETHING.value}")
-            if worst and strangers[i] == worst:
-                reasons.append(
-                    f"picture {i + 1}: not the same person as in the others. Use pictures of one person only."
-                )
-        return reasons

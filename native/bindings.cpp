@@ -102,11 +102,12 @@ py::tuple mesh_tuple(const MeshResult& m) {
 
 py::array_t<float> vector_array(const std::vector<float>& v) { return py::array_t<float>(v.size(), v.data()); }
 
-py::tuple sample_tuple(const Sample& s) {
-  const CropStatistics& q = s.statistics;
-  py::object features = s.features.empty() ? py::object(py::none()) : py::object(vector_array(s.features));
-  return py::make_tuple(mesh_tuple(s.mesh), py::make_tuple(q.brightness, q.contrast, q.overexposed, q.sharpness),
-                        s.eye_distance, features);
+py::array_t<uint8_t> empty_crop() { return py::array_t<uint8_t>({kCropSize, kCropSize, 3}); }
+
+py::tuple look_tuple(const Look& look, const py::array_t<uint8_t>& crop) {
+  const CropStatistics& q = look.statistics;
+  return py::make_tuple(mesh_tuple(look.mesh), py::make_tuple(q.brightness, q.contrast, q.overexposed, q.sharpness),
+                        look.eye_distance, look.aligned ? py::object(crop) : py::object(py::none()));
 }
 
 py::dict tensor_dict(const TensorInfo& t) {
@@ -305,43 +306,46 @@ void bind_pipeline(py::module_& m) {
              }
              return mesh_tuple(result);
            })
-      .def("embed",
+      .def("look",
            [](Pipeline& p, const py::object& frame, const py::array& box, const py::array& keypoints) {
              const Image image = image_of(frame);
              const Detection face = detection_of(box, keypoints, 1.0);
-             Sample sample;
+             py::array_t<uint8_t> crop = empty_crop();
+             uint8_t* pixels = crop.mutable_data();
+             Look look;
              {
                const py::gil_scoped_release release;
-               sample = p.embed(image, face);
+               look = p.look(image, face, pixels);
              }
-             return sample_tuple(sample);
+             return look_tuple(look, crop);
            })
-      .def("process",
+      .def("detect_and_look",
            [](Pipeline& p, const py::object& frame) {
              const Image image = image_of(frame);
+             py::array_t<uint8_t> crop = empty_crop();
+             uint8_t* pixels = crop.mutable_data();
              std::vector<Detection> found;
-             Sample sample;
+             Look look;
              {
                const py::gil_scoped_release release;
                found = p.detect(image);
-               if (!found.empty()) sample = p.embed(image, found.front());
+               if (!found.empty()) look = p.look(image, found.front(), pixels);
              }
              py::list faces;
              for (const Detection& d : found) faces.append(detection_tuple(d));
-             return py::make_tuple(faces, found.empty() ? py::object(py::none()) : py::object(sample_tuple(sample)));
+             return py::make_tuple(faces, found.empty() ? py::object(py::none()) : py::object(look_tuple(look, crop)));
            })
-      .def("crop", [](Pipeline& p, const py::object& frame, const py::array& box, const py::array& keypoints) -> py::object {
-        const Image image = image_of(frame);
-        const Detection face = detection_of(box, keypoints, 1.0);
-        std::vector<uint8_t> crop;
+      .def("embed", [](Pipeline& p, const py::array& crop) {
+        const uint8_t* pixels = floats_of<uint8_t>(crop, 3, "uint8 array of shape (112, 112, 3)");
+        if (crop.size() != kCropBytes || crop.shape(1) != kCropSize || crop.shape(2) != 3) {
+          wrong("an aligned crop, uint8 of shape (112, 112, 3)", describe(crop));
+        }
+        std::vector<float> features;
         {
           const py::gil_scoped_release release;
-          crop = p.crop(image, face);
+          features = p.embed(pixels);
         }
-        if (crop.empty()) return py::none();
-        py::array_t<uint8_t> out({kCropSize, kCropSize, 3});
-        std::memcpy(out.mutable_data(), crop.data(), crop.size());
-        return out;
+        return vector_array(features);
       });
   m.def("check_frame", [](const py::object& frame) { image_of(frame); });
   m.def("keypoint_pose", [](const py::array& box, const py::array& keypoints) {

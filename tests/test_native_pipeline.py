@@ -105,25 +105,25 @@ class TestThreads:
     def test_own_pipelines_agree_with_one(
         self, library: _core.LiteRtLibrary, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]
     ) -> None:
-        expected = [flatten(pipeline.process(frame)) for frame in frames]
+        expected = [flatten(pipeline.detect_and_look(frame)) for frame in frames]
         assert len({tuple(numbers) for numbers in expected}) == len(frames)
 
         def work(offset: int) -> bool:
             own = make_pipeline(library)
             order = [(offset + i) % len(frames) for i in range(8)]
-            return all(flatten(own.process(frames[i])) == expected[i] for i in order)
+            return all(flatten(own.detect_and_look(frames[i])) == expected[i] for i in order)
 
         with ThreadPoolExecutor(THREADS) as pool:
             assert all(pool.map(work, range(THREADS)))
 
     def test_a_shared_pipeline_gives_the_same(self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]) -> None:
-        expected = [flatten(pipeline.process(frame)) for frame in frames]
+        expected = [flatten(pipeline.detect_and_look(frame)) for frame in frames]
         # Different frames at once: without the lock they would write into each other's buffers.
         barrier = threading.Barrier(THREADS)
 
         def work(index: int) -> bool:
             barrier.wait()
-            return all(flatten(pipeline.process(frames[index])) == expected[index] for _ in range(8))
+            return all(flatten(pipeline.detect_and_look(frames[index])) == expected[index] for _ in range(8))
 
         with ThreadPoolExecutor(THREADS) as pool:
             assert all(pool.map(work, range(THREADS)))
@@ -145,12 +145,13 @@ class TestThreads:
         try:
             thread.start()
             box, keypoints, _, _ = pipeline.detect(frames[0])[0]
+            crop = pipeline.look(frames[0], box, keypoints)[3]
             for call in (
                 lambda: pipeline.detect(frames[0]),
-                lambda: pipeline.process(frames[0]),
+                lambda: pipeline.detect_and_look(frames[0]),
                 lambda: pipeline.mesh(frames[0], box, keypoints),
-                lambda: pipeline.embed(frames[0], box, keypoints),
-                lambda: pipeline.crop(frames[0], box, keypoints),
+                lambda: pipeline.look(frames[0], box, keypoints),
+                lambda: pipeline.embed(crop),
             ):
                 before, deadline = counter, time.monotonic() + 10
                 while counter == before and time.monotonic() < deadline:
@@ -175,28 +176,25 @@ class TestResults:
     def test_alternating_frames_leave_no_trace(
         self, library: _core.LiteRtLibrary, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]
     ) -> None:
-        fresh = [flatten(make_pipeline(library).process(frame)) for frame in frames[:2]]
+        fresh = [flatten(make_pipeline(library).detect_and_look(frame)) for frame in frames[:2]]
         for _ in range(3):
-            assert [flatten(pipeline.process(frame)) for frame in frames[:2]] == fresh
+            assert [flatten(pipeline.detect_and_look(frame)) for frame in frames[:2]] == fresh
 
     def test_the_steps_make_up_the_whole(self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]) -> None:
-        faces, sample = pipeline.process(frames[0])
+        faces, look = pipeline.detect_and_look(frames[0])
         assert flatten(faces) == flatten(pipeline.detect(frames[0]))
         box, keypoints, _, pose = faces[0]
-        # process() keeps doubles where the tuples hold floats, so this is near, not equal.
-        again = pipeline.embed(frames[0], box, keypoints)
-        assert np.allclose(sample[0][0], again[0][0], atol=0.01)
-        assert float(sample[3] @ again[3]) > 0.99
-        assert flatten(pipeline.mesh(frames[0], box, keypoints)) == flatten(again[0])
+        assert flatten(pipeline.look(frames[0], box, keypoints)) == flatten(look)
+        assert flatten(pipeline.mesh(frames[0], box, keypoints)) == flatten(look[0])
         assert pose == pytest.approx(_core.keypoint_pose(box, keypoints), abs=0.01)
-        crop = pipeline.crop(frames[0], box, keypoints)
+        crop = look[3]
         assert crop.shape == (CROP_PX, CROP_PX, 3)
         assert crop.dtype == np.uint8
         assert crop.std() > 10
 
     def test_features_have_unit_length(self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]) -> None:
         assert pipeline.dimension == 192
-        vectors = [pipeline.process(frame)[1][3] for frame in frames]
+        vectors = [pipeline.embed(pipeline.detect_and_look(frame)[1][3]) for frame in frames]
         for vector in vectors:
             assert vector.shape == (192,)
             assert vector.dtype == np.float32
@@ -204,21 +202,21 @@ class TestResults:
         assert max(_core.compare(vectors[0], other) for other in vectors[1:]) < 0.5
 
     def test_results_are_copies(self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]) -> None:
-        first = pipeline.process(frames[0])
+        first = pipeline.detect_and_look(frames[0])
         before = flatten(first)
-        pipeline.process(frames[1])
+        pipeline.detect_and_look(frames[1])
         assert flatten(first) == before
 
     def test_gray_is_rgb_with_equal_channels(self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]) -> None:
         for frame in frames:
             gray = np.ascontiguousarray(frame[:, :, 1])
-            faces, _ = pipeline.process(gray)
+            faces, _ = pipeline.detect_and_look(gray)
             assert len(faces) == 1
             rgb = np.ascontiguousarray(np.repeat(gray[:, :, None], 3, axis=2))
-            assert flatten(pipeline.process(gray)) == flatten(pipeline.process(rgb))
+            assert flatten(pipeline.detect_and_look(gray)) == flatten(pipeline.detect_and_look(rgb))
 
     def test_no_face_is_no_sample(self, pipeline: _core.Pipeline) -> None:
-        assert pipeline.process(np.full((120, 90, 3), 128, np.uint8)) == ([], None)
+        assert pipeline.detect_and_look(np.full((120, 90, 3), 128, np.uint8)) == ([], None)
 
     @pytest.mark.parametrize("shape", [(64, 8192, 3), (8192, 64, 3), (64, 8192), (8192, 64), (64, 64, 3), (64, 64)])
     def test_extreme_sizes(self, pipeline: _core.Pipeline, shape: tuple[int, ...]) -> None:
@@ -228,7 +226,7 @@ class TestResults:
         points, presence, _ = pipeline.mesh(frame, box, good_face()[1])
         assert np.isfinite(points).all()
         assert 0 <= presence <= 1
-        assert pipeline.embed(frame, box, good_face()[1])[3].shape == (192,)
+        assert pipeline.embed(pipeline.look(frame, box, good_face()[1])[3]).shape == (192,)
 
     def test_a_frame_from_another_process_is_taken(
         self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]
@@ -281,14 +279,23 @@ class TestHostileInput:
         box, keypoints = good_face()
         for call in (
             lambda: pipeline.detect(frame),
-            lambda: pipeline.process(frame),
+            lambda: pipeline.detect_and_look(frame),
             lambda: pipeline.mesh(frame, box, keypoints),
-            lambda: pipeline.embed(frame, box, keypoints),
-            lambda: pipeline.crop(frame, box, keypoints),
+            lambda: pipeline.look(frame, box, keypoints),
             lambda: _core.warp_u8("scalar", frame, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (8, 8)),
         ):
             with pytest.raises(ValueError, match=message):
                 call()
+
+    @pytest.mark.parametrize("crop", [
+        np.zeros((CROP_PX, CROP_PX), np.uint8), np.zeros((CROP_PX, CROP_PX, 4), np.uint8),
+        np.zeros((3, CROP_PX, CROP_PX), np.uint8), np.zeros((CROP_PX, CROP_PX, 3), np.float32),
+        np.zeros((CROP_PX, CROP_PX, 6), np.uint8)[:, :, ::2], np.zeros((CROP_PX - 1, CROP_PX, 3), np.uint8),
+        np.zeros((0, CROP_PX, 3), np.uint8),
+    ])  # fmt: skip
+    def test_crops(self, pipeline: _core.Pipeline, crop: NDArray[Any]) -> None:
+        with pytest.raises(ValueError, match=r"expected .* shape \(112, 112, 3\), got .* of shape"):
+            pipeline.embed(crop)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e6, -1e6, 3e38])
     def test_faces_out_of_this_world(self, pipeline: _core.Pipeline, value: float) -> None:
@@ -303,7 +310,7 @@ class TestHostileInput:
             keypoints[i // 2, i % 2] = value
             faces.append((box, keypoints))
         for box, keypoints in faces:
-            for call in (pipeline.mesh, pipeline.embed, pipeline.crop):
+            for call in (pipeline.mesh, pipeline.look):
                 with pytest.raises(ValueError, match="expected a face with a box of positive area and finite points"):
                     call(frame, box, keypoints)
             with pytest.raises(ValueError, match="expected a face"):
@@ -330,12 +337,12 @@ class TestHostileInput:
         points, presence, _ = pipeline.mesh(frame, box, good_face()[1])
         assert np.isfinite(points).all()
         assert 0 <= presence <= 1
-        pipeline.embed(frame, box, good_face()[1])
+        pipeline.look(frame, box, good_face()[1])
 
     def test_a_face_outside_the_frame_is_survived(self, pipeline: _core.Pipeline) -> None:
         frame = np.full((300, 300, 3), 255, np.uint8)
         box, keypoints = good_face()
-        inside, outside = (pipeline.crop(frame, box + shift, keypoints + shift) for shift in (0, 5000))
+        inside, outside = (pipeline.look(frame, box + shift, keypoints + shift)[3] for shift in (0, 5000))
         assert inside is not None
         assert outside is not None
         assert not outside.any()
@@ -369,7 +376,7 @@ class TestSessionsInPython:
 
         pipeline = _core.Pipeline(scripted_detector(run), None, [])
         frame = np.zeros((64, 64, 3), np.uint8)
-        for call in (pipeline.detect, pipeline.process):
+        for call in (pipeline.detect, pipeline.detect_and_look):
             with pytest.raises(OwnError, match="the accelerator went away"):
                 call(frame)
         failing = False
@@ -398,7 +405,7 @@ class TestSessionsInPython:
         embedder = _core.PythonSession(tensor(1, CROP_PX, CROP_PX, 3), [tensor(1, 8)], run)
         pipeline = _core.Pipeline(None, _core.LiteRtSession(library, MESH, 1), [(embedder, 127.5, 128.0, 1.0)])
         with pytest.raises(_core.RuntimeFailure, match="features without a direction"):
-            pipeline.embed(np.zeros((300, 300, 3), np.uint8), *good_face())
+            pipeline.embed(np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
 
     def test_networks_of_other_shapes_are_refused(self, library: _core.LiteRtLibrary) -> None:
         mesh = _core.LiteRtSession(library, MESH, 1)

@@ -25,7 +25,7 @@ import pytest
 from facesdk import FaceVerifier, Policy, _core, matching
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError
-from facesdk.types import Decision, Face, Features, Pose, Quality
+from facesdk.types import Decision, Face, Features, Pose, Quality, Sample
 from facesdk.vault import PassphraseKey, crypto
 
 PAGE = mmap.PAGESIZE
@@ -456,16 +456,18 @@ class PlantedEngine:
     def __init__(self, spy: Spy) -> None:
         self._spy = spy
 
-    def observe(self, image: np.ndarray) -> tuple[Features, list[Face]]:
-        seed = int(image[0, 0, 0])
-        base, own = np.random.default_rng(1), np.random.default_rng(seed)
+    def observe(self, image: np.ndarray) -> tuple[Sample, list[Face]]:
+        box, points = np.array([100, 100, 300, 300], np.float32), np.zeros((6, 2), np.float32)
+        face = Face(box, points, 0.99, Pose(0.0, 0.0, 0.0))
+        return Sample(face, Quality(80.0, 120.0, 40.0, 0.0, 200.0, 1.0), 0.0, image), [face]
+
+    def embed(self, sample: Sample) -> Features:
+        base, own = np.random.default_rng(1), np.random.default_rng(int(sample.crop[0, 0, 0]))
         vector = base.standard_normal(128, dtype=np.float32)
         vector += np.float32(0.3) * own.standard_normal(128, dtype=np.float32)
         vector /= np.sqrt(np.dot(vector, vector))
         self._spy.note_vector("features", vector)
-        box, points = np.array([100, 100, 300, 300], np.float32), np.zeros((6, 2), np.float32)
-        face = Face(box, points, 0.99, Pose(0.0, 0.0, 0.0))
-        return Features("sface", face, Quality(80.0, 120.0, 40.0, 0.0, 200.0, 1.0), 0.0, vector), [face]
+        return Features("sface", sample.face, sample.quality, sample.runner_up, vector)
 
 
 def picture(seed: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import portrait
@@ -9,7 +11,8 @@ from PIL import Image, ImageOps
 
 from facesdk import Engine, matching
 from facesdk.errors import InputError
-from facesdk.tracking import Tracker, face_of
+from facesdk.tracking import Tracker, moved
+from facesdk.types import Sample
 
 
 def clip(name: str, count: int) -> list[np.ndarray]:
@@ -23,6 +26,10 @@ def clip(name: str, count: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(frame) for frame in frames]
 
 
+def score(engine: Engine, a: Sample, b: Sample) -> float:
+    return matching.score(*matching.vectors_of([engine.embed(a), engine.embed(b)]))
+
+
 def test_tracked_features_are_those_of_detection(sface: Engine) -> None:
     tracker = Tracker(sface, detect_every=6)
     for frame in clip("obama_2012", 18):
@@ -30,7 +37,7 @@ def test_tracked_features_are_those_of_detection(sface: Engine) -> None:
         detected, _ = sface.observe(frame)
         assert tracked is not None
         assert detected is not None
-        assert matching.score(tracked._vector, detected._vector) > 0.93
+        assert score(sface, tracked, detected) > 0.93
         assert len(faces) == 1
         assert abs(tracked.face.pose.yaw_deg - detected.face.pose.yaw_deg) < 4
     assert tracker.detections == 3
@@ -47,7 +54,7 @@ def test_another_face_is_detected_not_followed(sface: Engine) -> None:
             detected, _ = sface.observe(frame)
             assert tracked is not None
             assert detected is not None
-            assert matching.score(tracked._vector, detected._vector) > 0.9, name
+            assert score(sface, tracked, detected) > 0.9, name
 
 
 def test_a_face_that_leaves_is_gone_at_once(sface: Engine) -> None:
@@ -80,4 +87,37 @@ def test_reset_detects_again_and_bad_arguments_are_refused(sface: Engine) -> Non
         with pytest.raises(InputError, match="detect_every"):
             Tracker(sface, detect_every=value)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="landmarks"):
-        face_of(sface.detect(frame)[0])
+        moved(sface.detect(frame)[0], sface.detect(frame)[0])
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "scale", "shift"), [(0.0, 1.0, (0.0, 0.0)), (0.0, 1.3, (40.0, -25.0)), (20.0, 0.7, (-10.0, 5.0))]
+)
+def test_the_detected_face_moves_as_its_mesh_did(sface: Engine, turn_deg: float, scale: float, shift) -> None:
+    sample = sface.sample(clip("obama_2012", 1)[0])
+    assert sample is not None
+    found = sample.face
+    turn = np.deg2rad(turn_deg)
+    matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    points = found.landmarks_px.copy()
+    points[:, :2] = points[:, :2] @ matrix.T + shift
+    now = moved(found, replace(found, landmarks_px=points))
+    assert np.allclose(now.keypoints_px, found.keypoints_px @ matrix.T + shift, atol=1e-3)
+    middle, size = (found.box_px[:2] + found.box_px[2:]) / 2, found.box_px[2:] - found.box_px[:2]
+    assert np.allclose((now.box_px[:2] + now.box_px[2:]) / 2, matrix @ middle + shift, atol=1e-3)
+    assert np.allclose(now.box_px[2:] - now.box_px[:2], scale * size, atol=1e-3)
+    assert now.landmarks_px is None
+
+
+def test_a_mesh_that_fell_into_one_point_or_is_no_number_is_detected_again(sface: Engine) -> None:
+    tracker, frame = Tracker(sface, detect_every=50), clip("obama_2012", 1)[0]
+    for value in (5.0, np.nan):
+        tracker.observe(frame)
+        assert tracker._last is not None
+        broken = replace(tracker._last.face, landmarks_px=np.full((468, 3), value, np.float32))
+        tracker._last = replace(tracker._last, face=broken)
+        before = tracker.detections
+        sample, faces = tracker.observe(frame)
+        assert sample is not None
+        assert len(faces) == 1
+        assert tracker.detections == before + 1

@@ -24,6 +24,7 @@ from facesdk.errors import (
     StoreIntegrityError,
 )
 from facesdk.policy import AttemptRules
+from facesdk.types import Features, Sample
 from facesdk.vault import PassphraseKey
 from facesdk.vault.keeper import boot_ns
 
@@ -172,14 +173,14 @@ def test_reference_and_samples_are_kept_and_nothing_else(enrolled: FaceVerifier)
 
 def test_no_features_stay_in_ordinary_memory(enrolled: FaceVerifier, monkeypatch) -> None:
     seen = []
-    observe = Engine.observe
+    embed = Engine.embed
 
-    def watched(self: Engine, frame: np.ndarray):
-        features, faces = observe(self, frame)
+    def watched(self: Engine, sample: Sample) -> Features:
+        features = embed(self, sample)
         seen.append(features._vector)
-        return features, faces
+        return features
 
-    monkeypatch.setattr(Engine, "observe", watched)
+    monkeypatch.setattr(Engine, "embed", watched)
     assert enrolled.verify("owner", portrait("obama_2012"))
     enrolled.enroll("owner", [portrait(n) for n in OBAMA[:2]], replace=True)
     assert len(seen) == 3

@@ -15,6 +15,7 @@ struct Region {
 };
 
 constexpr int kCropSize = 112;
+constexpr int kCropBytes = kCropSize * kCropSize * 3;
 using FivePoints = std::array<Point, 5>;  // right eye, left eye, nose tip, right and left mouth corner (the person's)
 
 // Where the ArcFace networks expect the five points in a 112 x 112 crop.

@@ -85,7 +85,6 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
 Pipeline::Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> mesh, std::vector<Embedder> embedders)
     : detector_(std::move(detector)), mesh_(std::move(mesh)), embedders_(std::move(embedders)) {
   pixels_.resize(size_t{mesh::kSize} * mesh::kSize * 3);
-  crop_.resize(size_t{kCropSize} * kCropSize * 3);
   if (detector_) {
     expect_input(*detector_, blazeface::kSize, ElementType::float32, "detector");
     regressors_ = detector_->output_of_size(size_t{blazeface::kAnchors} * blazeface::kValues);
@@ -159,37 +158,39 @@ MeshResult Pipeline::find_mesh_locked(const Image& frame, const Detection& face)
   return result;
 }
 
-bool Pipeline::fill_crop(const Image& frame, Sample& sample) {
-  const FivePoints points = mesh::five_points(sample.mesh.points);
-  sample.eye_distance = std::hypot(points[1].x - points[0].x, points[1].y - points[0].y);
-  return align(frame, points, scratch_, crop_.data());
+Look Pipeline::look(const Image& frame, const Detection& face, uint8_t* crop) {
+  const std::lock_guard lock(mutex_);
+  Look look{find_mesh_locked(frame, face), {}, 0, false};
+  const FivePoints points = mesh::five_points(look.mesh.points);
+  const double dx = points[1].x - points[0].x, dy = points[1].y - points[0].y;
+  look.eye_distance = std::sqrt(dx * dx + dy * dy);
+  look.aligned = align(frame, points, scratch_, crop);
+  if (look.aligned) look.statistics = measure(crop);
+  return look;
 }
 
-Sample Pipeline::embed(const Image& frame, const Detection& face) {
+std::vector<float> Pipeline::embed(const uint8_t* crop) {
   const std::lock_guard lock(mutex_);
   if (embedders_.empty()) throw RuntimeFailure("this pipeline has no embedder");
-  Sample sample{find_mesh_locked(frame, face), {}, 0, {}};
-  if (!fill_crop(frame, sample)) return sample;
-  sample.statistics = measure(crop_.data());
-  sample.features.resize(dimension_);
-  float* out = sample.features.data();
+  std::vector<float> features(dimension_);
+  float* out = features.data();
   for (size_t i = 0; i < embedders_.size(); ++i) {
-    run_embedder(i, out);
+    run_embedder(i, crop, out);
     out += embedders_[i].session->output_infos()[0].elements();
   }
-  return sample;
+  return features;
 }
 
-void Pipeline::run_embedder(size_t index, float* out) {
+void Pipeline::run_embedder(size_t index, const uint8_t* crop, float* out) {
   Session& session = *embedders_[index].session;
   const std::vector<uint8_t>& table = input_tables_[index];
   if (session.input_info().type == ElementType::int8) {
-    kernels().table_u8(crop_.data(), static_cast<uint8_t*>(session.input()), crop_.size(), table.data());
+    kernels().table_u8(crop, static_cast<uint8_t*>(session.input()), kCropBytes, table.data());
   } else {
     float values[256];
     std::memcpy(values, table.data(), sizeof(values));
     auto* to = static_cast<float*>(session.input());
-    for (const uint8_t byte : crop_) *to++ = values[byte];
+    for (size_t i = 0; i < kCropBytes; ++i) to[i] = values[crop[i]];
   }
   session.invoke();
   const TensorInfo& info = session.output_infos()[0];
@@ -213,12 +214,6 @@ void Pipeline::run_network(size_t index) {
   if (index >= 2 && index - 2 < embedders_.size()) session = embedders_[index - 2].session.get();
   if (session == nullptr) throw RuntimeFailure("this pipeline has no network " + std::to_string(index));
   session->invoke();
-}
-
-std::vector<uint8_t> Pipeline::crop(const Image& frame, const Detection& face) {
-  const std::lock_guard lock(mutex_);
-  Sample sample{find_mesh_locked(frame, face), {}, 0, {}};
-  return fill_crop(frame, sample) ? crop_ : std::vector<uint8_t>{};
 }
 
 }  // namespace facesdk

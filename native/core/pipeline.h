@@ -1,4 +1,4 @@
-// From a frame to features: detect, mesh, align, embed. Buffers are made once and reused.
+// From a frame to features: detect, look (mesh, align, measure), embed. Buffers are made once and reused.
 #pragma once
 
 #include <memory>
@@ -38,11 +38,12 @@ struct MeshResult {
   Pose pose;
 };
 
-struct Sample {
+// What the frame shows of one face: enough to say whether features of it are worth making.
+struct Look {
   MeshResult mesh;
   CropStatistics statistics;
   double eye_distance;  // frame pixels, between the eye centres
-  std::vector<float> features;  // unit length
+  bool aligned;         // false: the mesh gave no points to align by; crop and statistics mean nothing
 };
 
 CropStatistics measure(const uint8_t* crop);
@@ -64,12 +65,12 @@ class Pipeline {
   // The mesh of one detected face.
   MeshResult find_mesh(const Image& frame, const Detection& face);
 
-  // Features of the given face; empty where the mesh gives no points to align by. Whether presence and statistics
-  // are good enough is the caller's to say.
-  Sample embed(const Image& frame, const Detection& face);
+  // The mesh of the given face, its aligned crop (112 x 112 x 3, written to `crop`) and what that shows. Whether
+  // presence and statistics are good enough for features is the caller's to say.
+  Look look(const Image& frame, const Detection& face, uint8_t* crop);
 
-  // The aligned crop that embed() would look at, 112 x 112 x 3; empty where it has no points to align by.
-  std::vector<uint8_t> crop(const Image& frame, const Detection& face);
+  // Features of an aligned crop, of unit length.
+  std::vector<float> embed(const uint8_t* crop);
 
   // Runs one network alone on what its input holds: 0 the detector, 1 the mesh, then the embedders. For timing.
   void run_network(size_t index);
@@ -78,15 +79,14 @@ class Pipeline {
 
  private:
   MeshResult find_mesh_locked(const Image& frame, const Detection& face);
-  bool fill_crop(const Image& frame, Sample& sample);
-  void run_embedder(size_t index, float* out);
+  void run_embedder(size_t index, const uint8_t* crop, float* out);
 
   std::mutex mutex_;
   std::shared_ptr<Session> detector_, mesh_;
   std::vector<Embedder> embedders_;
   std::vector<std::vector<uint8_t>> input_tables_;  // byte -> input element, 256 entries (of 1 or 4 bytes) each
   size_t regressors_ = 0, logits_ = 0, points_ = 0, presence_ = 0, dimension_ = 0;
-  std::vector<uint8_t> pixels_, scratch_, crop_;
+  std::vector<uint8_t> pixels_, scratch_;
 };
 
 }  // namespace facesdk

@@ -19,7 +19,6 @@ using test::Frame;
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr int kCropBytes = kCropSize * kCropSize * 3;
 
 TensorInfo tensor(ElementType type, std::vector<int> shape, float scale = 0, int zero_point = 0) {
   return {"t", type, std::move(shape), scale, zero_point};
@@ -109,6 +108,21 @@ std::vector<uint8_t> aligned(const Image& frame, const FivePoints& points) {
   return crop;
 }
 
+// All that a pipeline makes of level_face(): features are empty where there is nothing to align by.
+struct Sample {
+  Look look;
+  std::vector<uint8_t> crop;
+  std::vector<float> features;
+};
+
+Sample sample_of(Pipeline& pipeline, const Image& frame) {
+  std::vector<uint8_t> crop(kCropBytes);
+  const Look look = pipeline.look(frame, level_face(), crop.data());
+  std::vector<float> features;
+  if (look.aligned) features = pipeline.embed(crop.data());
+  return {look, std::move(crop), std::move(features)};
+}
+
 std::vector<uint8_t> crop_of(const test::Paint& paint) {
   const Frame frame(kCropSize, kCropSize, 3, paint);
   return {frame.image.data, frame.image.data + kCropBytes};
@@ -163,10 +177,11 @@ TEST(pipeline_refuses_other_networks) {
 TEST(pipeline_says_what_it_lacks) {
   const Frame frame(192, 192, 3, test::constant(1));
   Pipeline empty(nullptr, nullptr, {});
+  std::vector<uint8_t> crop(kCropBytes);
   CHECK_THROWS(RuntimeFailure, "no detector", empty.detect(frame.image));
   CHECK_THROWS(RuntimeFailure, "no face mesh", empty.find_mesh(frame.image, level_face()));
-  CHECK_THROWS(RuntimeFailure, "no face mesh", empty.crop(frame.image, level_face()));
-  CHECK_THROWS(RuntimeFailure, "no embedder", empty.embed(frame.image, level_face()));
+  CHECK_THROWS(RuntimeFailure, "no face mesh", empty.look(frame.image, level_face(), crop.data()));
+  CHECK_THROWS(RuntimeFailure, "no embedder", empty.embed(crop.data()));
 }
 
 TEST(pipeline_feeds_the_detector_a_letterbox) {
@@ -216,9 +231,9 @@ TEST(pipeline_int8_input_is_exact) {
   const Frame frame(192, 192, 3, test::noise());
   const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
   Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, 128, 128, 1}});
-  CHECK_EQ(pipeline.embed(frame.image, level_face()).features.size(), size_t{4});
-  const std::vector<uint8_t> crop = pipeline.crop(frame.image, level_face());
-  CHECK_EQ(crop.size(), size_t{kCropBytes});
+  const auto [look, crop, features] = sample_of(pipeline, frame.image);
+  CHECK(look.aligned);
+  CHECK_EQ(features.size(), size_t{4});
   bool exact = true;
   bool seen[256] = {};
   for (int i = 0; i < kCropBytes; ++i) {
@@ -246,7 +261,7 @@ TEST(pipeline_int8_input_is_rounded_shifted_and_clamped) {
     const Frame frame(192, 192, 3, test::constant(known.byte));
     const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4, known.tensor_scale, known.zero_point);
     Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, known.mean, known.scale, 1}});
-    pipeline.embed(frame.image, level_face());
+    sample_of(pipeline, frame.image);
     CHECK_EQ(static_cast<int>(embedder->input_bytes()[5000]), known.expected);
   }
 }
@@ -255,8 +270,7 @@ TEST(pipeline_float_input) {
   const Frame frame(192, 192, 3, test::noise());
   const Fake embedder = fake_embedder(ElementType::float32, ElementType::float32, 4);
   Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, 127.5, 128, 1}});
-  pipeline.embed(frame.image, level_face());
-  const std::vector<uint8_t> crop = pipeline.crop(frame.image, level_face());
+  const std::vector<uint8_t> crop = sample_of(pipeline, frame.image).crop;
   bool exact = true;
   for (int i = 0; i < kCropBytes; ++i) exact = exact && embedder->input_floats()[i] == static_cast<float>((crop[i] - 127.5) / 128);
   CHECK(exact);
@@ -268,7 +282,7 @@ TEST(pipeline_weights_give_unit_length) {
   const Fake second = fake_embedder(ElementType::float32, ElementType::float32, 192);
   Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{first, 128, 128, 0.7}, {second, 127.5, 128, 0.3}});
   CHECK_EQ(pipeline.dimension(), size_t{320});
-  const Sample sample = pipeline.embed(frame.image, level_face());
+  const Sample sample = sample_of(pipeline, frame.image);
   CHECK_EQ(sample.features.size(), size_t{320});
   if (sample.features.size() != 320) return;
   CHECK_NEAR(squared_length(sample.features.data(), 128), 0.7, 1e-6);
@@ -278,7 +292,7 @@ TEST(pipeline_weights_give_unit_length) {
   CHECK_EQ(f[6], 0.0f);
   CHECK_NEAR(f[0] / f[7], -6.0, 1e-5);
   CHECK_NEAR(f[128 + 99] / f[128], 100.0, 1e-4);
-  CHECK_NEAR(sample.eye_distance, std::hypot(73.5318 - 38.2946, 51.6963 - 51.5014), 1e-4);
+  CHECK_NEAR(sample.look.eye_distance, std::hypot(73.5318 - 38.2946, 51.6963 - 51.5014), 1e-4);
 }
 
 TEST(pipeline_refuses_features_without_direction) {
@@ -287,12 +301,12 @@ TEST(pipeline_refuses_features_without_direction) {
     const Fake embedder = fake_embedder(ElementType::float32, ElementType::float32, 4);
     Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40)), {{embedder, 127.5, 128, 1}});
     std::fill_n(embedder->answer(0), 4, bad);
-    CHECK_THROWS(RuntimeFailure, "without a direction", pipeline.embed(frame.image, level_face()));
+    CHECK_THROWS(RuntimeFailure, "without a direction", sample_of(pipeline, frame.image));
     // One bad number among good ones is no better, and the next good answer is taken.
     for (int i = 0; i < 4; ++i) embedder->answer(0)[i] = i == 2 && bad != 0 ? bad : 1.0f;
-    if (bad != 0) CHECK_THROWS(RuntimeFailure, "without a direction", pipeline.embed(frame.image, level_face()));
+    if (bad != 0) CHECK_THROWS(RuntimeFailure, "without a direction", sample_of(pipeline, frame.image));
     std::fill_n(embedder->answer(0), 4, 1.0f);
-    CHECK_EQ(pipeline.embed(frame.image, level_face()).features.size(), size_t{4});
+    CHECK_EQ(sample_of(pipeline, frame.image).features.size(), size_t{4});
   }
 }
 
@@ -323,8 +337,8 @@ TEST(pipeline_presence_is_a_number_from_0_to_1) {
     const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
     Pipeline pipeline(nullptr, fake_mesh(scaled(1, 40, 40), known.logit), {{embedder, 128, 128, 1}});
     CHECK_NEAR(pipeline.find_mesh(frame.image, level_face()).presence, known.presence, 1e-12);
-    const Sample sample = pipeline.embed(frame.image, level_face());
-    CHECK_NEAR(sample.mesh.presence, known.presence, 1e-12);
+    const Sample sample = sample_of(pipeline, frame.image);
+    CHECK_NEAR(sample.look.mesh.presence, known.presence, 1e-12);
     // Judging it is the caller's business: the features are there.
     CHECK_EQ(sample.features.size(), size_t{4});
   }
@@ -338,11 +352,11 @@ TEST(pipeline_nan_points_have_no_presence) {
         const Fake mesh = fake_mesh(scaled(1, 40, 40));
         mesh->answer(0)[3 * point + axis] = bad;
         Pipeline pipeline(nullptr, mesh, {{fake_embedder(ElementType::int8, ElementType::int8, 4), 128, 128, 1}});
-        const Sample sample = pipeline.embed(frame.image, level_face());
-        CHECK_EQ(sample.mesh.presence, 0.0);
+        const Sample sample = sample_of(pipeline, frame.image);
+        CHECK_EQ(sample.look.mesh.presence, 0.0);
         const bool aligned_by = (point == 61 || point == 33) && axis != 2;
         CHECK_EQ(sample.features.empty(), aligned_by);
-        CHECK_EQ(pipeline.crop(frame.image, level_face()).empty(), aligned_by);
+        CHECK_EQ(!sample.look.aligned, aligned_by);
       }
     }
   }
@@ -352,8 +366,7 @@ TEST(pipeline_points_in_one_place_give_no_features) {
   const Frame frame(192, 192, 3, test::noise());
   const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
   Pipeline pipeline(nullptr, fake_mesh({{{96, 96}, {96, 96}, {96, 96}, {96, 96}, {96, 96}}}), {{embedder, 128, 128, 1}});
-  CHECK(pipeline.embed(frame.image, level_face()).features.empty());
-  CHECK(pipeline.crop(frame.image, level_face()).empty());
+  CHECK(!sample_of(pipeline, frame.image).look.aligned);
 }
 
 TEST(pipeline_survives_a_failing_session) {
@@ -365,10 +378,10 @@ TEST(pipeline_survives_a_failing_session) {
     session->failing = true;
     CHECK_THROWS(RuntimeFailure, "the fake fails", {
       pipeline.detect(frame.image);
-      pipeline.embed(frame.image, level_face());
+      sample_of(pipeline, frame.image);
     });
     session->failing = false;
-    CHECK_EQ(pipeline.embed(frame.image, level_face()).features.size(), size_t{4});
+    CHECK_EQ(sample_of(pipeline, frame.image).features.size(), size_t{4});
   }
 }
 
@@ -376,12 +389,12 @@ TEST(pipeline_calls_wait_for_each_other) {
   const Frame frame(192, 192, 3, test::noise());
   const Fake mesh = fake_mesh(scaled(1, 40, 40)), embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
   Pipeline pipeline(nullptr, mesh, {{embedder, 128, 128, 1}});
-  const std::vector<float> expected = pipeline.embed(frame.image, level_face()).features;
+  const std::vector<float> expected = sample_of(pipeline, frame.image).features;
   std::vector<int> good(4, 0);
   std::vector<std::thread> threads;
   for (int& count : good) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 20; ++i) count += pipeline.embed(frame.image, level_face()).features == expected;
+      for (int i = 0; i < 20; ++i) count += sample_of(pipeline, frame.image).features == expected;
     });
   }
   for (std::thread& t : threads) t.join();
