@@ -1,0 +1,147 @@
+"""A new process to its first decision, step by step; first frame against later ones; one thread against two.
+
+    python benchmarks/startup.py [--processes 15] [--write README.md]
+
+Each row is the median of new processes, files in the page cache, kinds of process taking turns. The last table says
+what XNNPACK's weight cache would save of making a session, and what checking that file before each use would cost: a
+cache holds the repacked weights, and whoever may write it would choose the network (needs ai-edge-litert, an extra).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from readme import write_between_markers
+
+FRAMES = 40
+OURS = """
+import json, sys, time
+start = time.perf_counter()
+steps, embedder, threads = {}, sys.argv[1], int(sys.argv[2])
+def step(name):
+    global start
+    now = time.perf_counter()
+    steps[name] = (now - start) * 1e3
+    start = time.perf_counter()
+import numpy
+step("import numpy")
+from facesdk import Engine
+from facesdk.models import COMMON_MODELS, load_manifest, load_model
+step("import facesdk")
+manifest = load_manifest()
+copies = [load_model(name, manifest) for name in (*COMMON_MODELS, *manifest.embedder(embedder).models)]
+step("read the models, check their sha256")
+del copies
+engine = Engine(embedder, threads=threads)
+step("all of Engine(): the same, and sessions")
+from facesdk.bench import bench_frame
+frame = bench_frame()
+start = time.perf_counter()
+engine.features(frame)
+step("first frame")
+later = []
+for _ in range(int(sys.argv[3])):
+    begun = time.perf_counter()
+    engine.features(frame)
+    later.append((time.perf_counter() - begun) * 1e3)
+steps["later frames"] = sorted(later)[len(later) // 2]
+print(json.dumps(steps))
+"""
+CACHE = """
+import hashlib, json, sys, time
+from pathlib import Path
+from ai_edge_litert.compiled_model import CompiledModel, Options
+from ai_edge_litert.cpu_options import CpuOptions
+from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+model, cache = sys.argv[1:3]
+cpu = CpuOptions(num_threads=1, xnnpack_weight_cache_path=cache)
+options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+start = time.perf_counter()
+made = CompiledModel.from_file(model, options=options)
+buffers = made.create_input_buffers(0), made.create_output_buffers(0)
+made.run_by_index(0, *buffers)
+steps = {"make and run once": (time.perf_counter() - start) * 1e3}
+if cache:
+    data = Path(cache).read_bytes()
+    start = time.perf_counter()
+    hashlib.sha256(data).digest()
+    steps |= {"check": (time.perf_counter() - start) * 1e3, "bytes": len(data)}
+print(json.dumps(steps))
+"""
+
+
+def run(code: str, *arguments: str) -> dict[str, float]:
+    """What a new process printed."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(r[name] for r in runs) for name in runs[0]}
+
+
+def startup_table(processes: int) -> str:
+    """Steps of a new process by embedder and threads."""
+    kinds = [(embedder, threads) for embedder in ("joint", "sface", "mobilefacenet") for threads in (1, 2)]
+    runs: dict[tuple[str, int], list[dict[str, float]]] = {kind: [] for kind in kinds}
+    for _ in range(processes):
+        for embedder, threads in kinds:
+            runs[embedder, threads].append(run(OURS, embedder, str(threads), str(FRAMES)))
+    columns = [medians(runs[kind]) for kind in kinds]
+    head = " | ".join(f"{embedder}, {threads} thread{'s' * (threads > 1)}" for embedder, threads in kinds)
+    rows = [f"| ms | {head} |", "|---|" + "---:|" * len(kinds)]
+    rows += [f"| {name} | {' | '.join(f'{column[name]:.1f}' for column in columns)} |" for name in columns[0]]
+    return "\n".join(rows)
+
+
+def cache_table(processes: int) -> str:
+    """XNNPACK's weight cache: what it saves, and what checking it costs."""
+    from facesdk.models import load_manifest
+
+    manifest = load_manifest()
+    rows = [
+        "| network | make and run once, ms | with a weight cache, ms | cache, MB | sha256 of it, ms |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, entry in manifest.models.items():
+            model, cache = str(manifest.folder / entry.file), str(Path(folder) / name)
+            run(CACHE, model, cache)
+            pairs = [(run(CACHE, model, ""), run(CACHE, model, cache)) for _ in range(processes)]
+            bare, cached = medians([p[0] for p in pairs]), medians([p[1] for p in pairs])
+            rows.append(
+                f"| {name} | {bare['make and run once']:.1f} | {cached['make and run once']:.1f} |"
+                f" {cached['bytes'] / 1e6:.1f} | {cached['check']:.1f} |"
+            )
+    return "\n".join(rows)
+
+
+def main() -> int:
+    """Exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=15)
+    parser.add_argument("--write", type=Path, metavar="README.md")
+    arguments = parser.parse_args()
+    text = (
+        f"Medians of {arguments.processes} new processes ({platform.machine()}, {os.cpu_count()} processors,"
+        f" {time.strftime('%Y-%m-%d')}).\n\n{startup_table(arguments.processes)}\n\n{cache_table(arguments.processes)}"
+    )
+    print(text)
+    if arguments.write:
+        write_between_markers(arguments.write, "startup", text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
