@@ -1,9 +1,15 @@
-"""The extension module; everything else stands in pyproject.toml."""
+"""The extension module and LiteRT's library beside it; everything else stands in pyproject.toml."""
 
+import os
+import re
+import shutil
 from glob import glob
+from importlib.util import find_spec
+from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
+from setuptools.errors import SetupError
 
 # As many compilers as processors; NPY_NUM_BUILD_JOBS says otherwise.
 ParallelCompile("NPY_NUM_BUILD_JOBS", default=0).install()
@@ -19,5 +25,47 @@ core = Pybind11Extension(
     extra_link_args=["-Wl,-z,relro,-z,now", "-Wl,-z,max-page-size=65536"],
     libraries=["dl"],
 )
+LITERT_VERSION = re.findall(r"ai-edge-litert==([\d.]+)", Path("pyproject.toml").read_text(encoding="utf-8"))[0]
+LITERT_MACHINES = {62: "x86_64", 183: "aarch64"}  # by e_machine, as in elf.h
 
-setup(ext_modules=[core], cmdclass={"build_ext": build_ext})
+
+def machine_of(path: Path) -> int:
+    """The e_machine of an ELF file."""
+    return int.from_bytes(path.read_bytes()[18:20], "little")
+
+
+def litert_library() -> Path:
+    """libLiteRt.so of the version wanted: in FACESDK_LITERT, where a wheel was unpacked, else in what is installed."""
+    spec = find_spec("ai_edge_litert")
+    installed = Path(spec.submodule_search_locations[0]).parent if spec and spec.submodule_search_locations else None
+    folder = Path(os.environ["FACESDK_LITERT"]) if "FACESDK_LITERT" in os.environ else installed
+    if folder is None or not (folder / f"ai_edge_litert-{LITERT_VERSION}.dist-info").is_dir():
+        raise SetupError(
+            f"ai-edge-litert {LITERT_VERSION}, whose library becomes part of facesdk, was expected in "
+            f"{folder or 'the environment of this build'}: pip install ai-edge-litert=={LITERT_VERSION}, "
+            "or name the folder of its unpacked wheel in FACESDK_LITERT"
+        )
+    return folder / "ai_edge_litert" / "libLiteRt.so"
+
+
+class BuildWithLiteRt(build_ext):
+    """Also puts LiteRT's library and its VERSION into facesdk/_litert, for the machines that there is one for."""
+
+    def run(self) -> None:
+        super().run()
+        extension = Path(self.get_ext_fullpath(core.name))
+        target = extension.parent / "_litert"
+        shutil.rmtree(target, ignore_errors=True)
+        machine = machine_of(extension)
+        if machine not in LITERT_MACHINES:
+            self.warn(f"LiteRT is not made for e_machine {machine}: facesdk will need a runtime of the Python packages")
+            return
+        library = litert_library()
+        if machine_of(library) != machine:
+            raise SetupError(f"{library} is not for {LITERT_MACHINES[machine]}")
+        target.mkdir()
+        shutil.copyfile(library, target / library.name)
+        (target / "VERSION").write_text(f"{LITERT_VERSION}\n", encoding="ascii")
+
+
+setup(ext_modules=[core], cmdclass={"build_ext": BuildWithLiteRt})

@@ -13,8 +13,8 @@ from facesdk import _core
 from facesdk.errors import AcceleratorError, InputError
 
 RUNTIMES = ("litert-native", "litert", "tflite-runtime")
-# 2.1.0 and 2.1.2 answer status 500; newer than 2.3 was not tried, and the C library promises no stable ABI.
-NATIVE_VERSIONS = ((2, 1, 6), (2, 4, 0))
+# The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
+LITERT = Path(__file__).parent / "_litert"
 
 T = TypeVar("T")
 SessionMaker = Callable[[mmap.mmap], _core.Session]
@@ -32,43 +32,26 @@ class Runtime:
 
 def _version(package: str) -> str | None:
     """Version of an installed package by its metadata folder's name; importing importlib.metadata would cost 35 ms."""
-    try:
-        site = _package_folder(package).parent
-    except AcceleratorError:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         return None
-    found = sorted(site.glob(f"{package}-*.dist-info"))
+    found = sorted(Path(next(iter(spec.submodule_search_locations))).parent.glob(f"{package}-*.dist-info"))
     return found[-1].name.removesuffix(".dist-info").split("-")[1] if found else None
 
 
-def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise AcceleratorError(f"the package {package} is not installed")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _checked_native_version() -> str:
-    version = _version("ai_edge_litert")
-    if version is None:
-        raise AcceleratorError("ai-edge-litert is not installed: pip install 'ai-edge-litert>=2.1.6,<2.4'")
-    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    if not NATIVE_VERSIONS[0] <= numbers < NATIVE_VERSIONS[1]:
-        raise AcceleratorError(
-            f"ai-edge-litert {version} is installed; its C library was tried from 2.1.6 to before 2.4: "
-            "pip install 'ai-edge-litert>=2.1.6,<2.4'"
-        )
-    return version
-
-
 def _litert_native(threads: int) -> Runtime:
-    version = _checked_native_version()
-    library = _package_folder("ai_edge_litert") / "libLiteRt.so"
     try:
-        loaded = _core.LiteRtLibrary(str(library))
+        version = (LITERT / "VERSION").read_text(encoding="ascii").strip()
+        loaded = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
+    except FileNotFoundError as error:
+        raise AcceleratorError(
+            f"this build of facesdk has no LiteRT library in {LITERT}: on x86-64 and aarch64 build it again with pip "
+            "install, elsewhere pip install 'facesdk-unlock[tflite-runtime]'"
+        ) from error
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"LiteRT {version} cannot be used natively: {error}") from error
     return Runtime(
-        "litert-native", version, "the C library of ai-edge-litert loaded with every symbol",
+        "litert-native", version, "the C library of ai-edge-litert that is part of facesdk",
         lambda model: _core.LiteRtSession(loaded, model, threads),
     )  # fmt: skip
 
@@ -113,7 +96,9 @@ def _litert(threads: int) -> Runtime:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise AcceleratorError(f"ai-edge-litert cannot be imported ({error}): pip install ai-edge-litert") from error
+        raise AcceleratorError(
+            f"ai-edge-litert cannot be imported ({error}): pip install 'facesdk-unlock[litert]'"
+        ) from error
     version = _version("ai_edge_litert") or "unknown"
     return Runtime(
         "litert", version, "the Python interpreter of ai-edge-litert",

@@ -13,6 +13,7 @@ from facesdk import Engine, FaceVerifier
 from facesdk.images import load_rgb
 
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
+TESTS_OWN = Path(__file__).resolve().parent / "portraits"
 
 
 class NetworkUsedError(AssertionError):
@@ -47,8 +48,8 @@ def blocked_network():
 
 @cache
 def portrait(name: str) -> np.ndarray:
-    """A bundled portrait, uint8 (H, W, 3)."""
-    found = [p for p in PORTRAITS.iterdir() if p.stem == name]
+    """A portrait, bundled or the tests' own, uint8 (H, W, 3)."""
+    found = [p for p in (*PORTRAITS.iterdir(), *TESTS_OWN.iterdir()) if p.stem == name]
     assert len(found) == 1, name
     return load_rgb(found[0])
 

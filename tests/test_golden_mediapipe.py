@@ -6,7 +6,6 @@ Made by tools/make_mediapipe_golden.py, which also says how the pixels are made.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from facesdk import _core
+from facesdk.runtime import LITERT
 
 ROOT = Path(__file__).resolve().parent.parent
-PORTRAITS = ROOT / "facesdk" / "portraits"
+FOLDERS = (ROOT / "facesdk" / "portraits", ROOT / "tests" / "portraits")
+PORTRAITS = {p.name: p for folder in FOLDERS for p in folder.iterdir() if p.suffix in (".jpg", ".png")}
 MODELS = ROOT / "models"
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "mediapipe_0_10_21.json").read_text(encoding="utf-8"))
 LONGER_SIDE_PX = 640
@@ -29,10 +30,7 @@ PHOTOS, MONTAGES = sorted(GOLDEN["photos"]), sorted(GOLDEN["montages"])
 
 @pytest.fixture(scope="module")
 def pipeline() -> _core.Pipeline:
-    spec = importlib.util.find_spec("ai_edge_litert")
-    assert spec is not None
-    assert spec.origin is not None
-    library = _core.LiteRtLibrary(str(Path(spec.origin).parent / "libLiteRt.so"))
+    library = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
     detector, mesh = (
         _core.LiteRtSession(library, (MODELS / name).read_bytes(), 1)
         for name in ("blazeface_short_range.tflite", "face_mesh.tflite")
@@ -51,7 +49,7 @@ def to_640(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def photo(name: str) -> NDArray[np.uint8]:
-    with Image.open(PORTRAITS / name) as image:
+    with Image.open(PORTRAITS[name]) as image:
         return to_640(np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
 
 
@@ -132,6 +130,5 @@ def test_a_picture_without_faces_has_none(pipeline: _core.Pipeline, level: int) 
 
 
 def test_the_golden_file_covers_every_portrait() -> None:
-    portraits = {path.name for path in PORTRAITS.iterdir() if path.suffix in {".jpg", ".png"}}
-    assert portraits == set(PHOTOS)
+    assert set(PORTRAITS) == set(PHOTOS)
     assert max(len(record["faces"]) for record in GOLDEN["montages"].values()) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
 import os
 import pickle
@@ -21,8 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facesdk import _core
+from facesdk.runtime import LITERT
 
 ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = str(LITERT / "libLiteRt.so")
 DETECTOR = (ROOT / "models" / "blazeface_short_range.tflite").read_bytes()
 MESH = (ROOT / "models" / "face_mesh.tflite").read_bytes()
 EMBEDDER = (ROOT / "models" / "mobilefacenet.tflite").read_bytes()
@@ -33,16 +34,9 @@ THREADS = 4
 Box = NDArray[np.float32]
 
 
-def litert_path() -> Path:
-    spec = importlib.util.find_spec("ai_edge_litert")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "libLiteRt.so"
-
-
 @pytest.fixture(scope="module")
 def library() -> _core.LiteRtLibrary:
-    return _core.LiteRtLibrary(str(litert_path()))
+    return _core.LiteRtLibrary(LIBRARY)
 
 
 def make_pipeline(library: _core.LiteRtLibrary) -> _core.Pipeline:
@@ -491,7 +485,7 @@ _core.LiteRtSession(library, model, 1)
 print(len(cases), accepted)
 """
         model = ROOT / "models" / "blazeface_short_range.tflite"
-        count, accepted = run_child(code, str(litert_path()), str(model)).split()
+        count, accepted = run_child(code, LIBRARY, str(model)).split()
         assert int(count) > 90
         assert int(accepted) == 0
 

@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from facesdk import Engine, mediapipe_detector, runtime
+from facesdk import Engine, _core, mediapipe_detector, runtime
 from facesdk.errors import AcceleratorError
 from facesdk.runtime import choose_runtime
 
+ROOT = Path(__file__).resolve().parent.parent
 
-@pytest.mark.parametrize("version", ["2.1.2", "2.4.0", "3.0", "1.9.9"])
-def test_untried_native_versions_are_refused_and_auto_falls_back(monkeypatch, version) -> None:
-    assert choose_runtime("auto").name == "litert-native"
-    real = runtime._version
-    monkeypatch.setattr(runtime, "_version", lambda p: version if p == "ai_edge_litert" else real(p))
-    with pytest.raises(AcceleratorError, match=f"{version} is installed"):
-        choose_runtime("litert-native")
+
+def test_auto_takes_the_library_that_is_part_of_the_package() -> None:
+    files = [ROOT / "pyproject.toml", ROOT / "tools" / "litert.txt"]
+    (pinned,) = {v for path in files for v in re.findall(r"ai-edge-litert==([\d.]+)", path.read_text())}
     chosen = choose_runtime("auto")
-    assert chosen.name == "litert"
-    assert version in chosen.reason
-    assert Engine("sface").runtime.name == "litert"
+    assert (chosen.name, chosen.version) == ("litert-native", pinned)
+    assert runtime.LITERT.parent == Path(runtime.__file__).parent
 
 
-@pytest.mark.parametrize("version", ["2.1.6", "2.2.0", "2.3.0"])
-def test_tried_versions_pass(monkeypatch, version) -> None:
-    monkeypatch.setattr(runtime, "_version", lambda _package: version)
-    assert choose_runtime("litert-native").version == version
+def foreign(kind: str) -> bytes:
+    """What stands in the place of the library: nothing that can be loaded, or a library without its functions."""
+    return b"not a library" if kind == "text" else Path(_core.__file__).read_bytes()
 
 
-def test_a_library_that_is_none_is_refused(monkeypatch, tmp_path: Path) -> None:
-    (tmp_path / "libLiteRt.so").write_bytes(b"not a library")
-    monkeypatch.setattr(runtime, "_package_folder", lambda _package: tmp_path)
-    monkeypatch.setattr(runtime, "_version", lambda _package: "2.3.0")
-    with pytest.raises(AcceleratorError, match="cannot be used natively"):
+@pytest.mark.parametrize("kind", ["none", "text", "another library"])
+def test_without_a_usable_library_the_interpreter_is_taken_and_the_reason_told(kind, monkeypatch, tmp_path) -> None:
+    reason = "has no LiteRT library" if kind == "none" else "LiteRT 9.9.9 cannot be used natively"
+    if kind != "none":
+        (tmp_path / "libLiteRt.so").write_bytes(foreign(kind))
+        (tmp_path / "VERSION").write_text("9.9.9\n")
+    monkeypatch.setattr(runtime, "LITERT", tmp_path)
+    with pytest.raises(AcceleratorError, match=reason):
         choose_runtime("litert-native")
+    engine = Engine("sface")
+    assert engine.runtime.name == "litert"
+    assert reason in engine.runtime.reason
 
 
-def test_nothing_installed_names_every_reason(monkeypatch) -> None:
+INTERPRETER_FIRST = """
+import numpy
+from facesdk.accelerator import synthetic_crop
+from facesdk.models import load_model
+from facesdk.runtime import choose_runtime
+crop = (synthetic_crop()[None].astype("int16") - 128).astype("int8")
+first, second = (choose_runtime(name).make_session(load_model("sface")) for name in ("litert", "litert-native"))
+assert numpy.array_equal(first.run(crop)[0], second.run(crop)[0])
+assert first.run(crop)[0].any()
+"""
+
+
+def test_our_copy_of_the_library_beside_the_interpreters() -> None:
+    """In the order that no other test has: the Python interpreter is loaded first."""
+    done = subprocess.run([sys.executable, "-c", INTERPRETER_FIRST], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_installed_names_every_reason(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(runtime, "LITERT", tmp_path)
     monkeypatch.setattr(runtime, "_version", lambda _package: None)
-    monkeypatch.setitem(runtime._MAKERS, "litert", runtime._tflite_runtime)
-    with pytest.raises(AcceleratorError, match=r"ai-edge-litert is not installed.*tflite-runtime is not installed"):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(
+        AcceleratorError,
+        match=r"has no LiteRT library.*facesdk-unlock\[litert\].*facesdk-unlock\[tflite-runtime\]",
+    ):
         choose_runtime("auto")
 
 

@@ -29,7 +29,7 @@ umask 022
 auditwheel() { PATH=$work/tools/bin:$PATH command auditwheel "$@"; }
 say() { printf '[wheels %4ds] %s\n' "$SECONDS" "$*"; }
 die() { printf 'build_wheels.sh: %s\n' "$*" >&2; exit 1; }
-pip_install() { "$1" install -q "${@:2}" >"$work/pip.log" 2>&1 || { tail -20 "$work/pip.log" >&2; die "pip cannot install ${*:2}"; }; }
+run_pip() { "$@" >"$work/pip.log" 2>&1 || { tail -20 "$work/pip.log" >&2; die "fails: pip ${*:2}"; }; }
 skip() { printf 'SKIPPED: %s\n' "$*"; }
 
 # Prints the CPython of a version that runs and has its headers, from PATH or pyenv.
@@ -51,11 +51,11 @@ CHECK
 # take files along that an older egg-info lists.
 make_sdist() {
   python3 -m venv "$work/tools"
-  pip_install "$work/tools/bin/pip" -r "$root/tools/wheel_requirements.txt"
+  run_pip "$work/tools/bin/pip" install -q -r "$root/tools/wheel_requirements.txt"
   mkdir "$work/checkout"
   tar -C "$root" --exclude='./.*' --exclude=./build --exclude=./dist --exclude='*.egg-info' --exclude='*.so' -cf - . \
     | tar -C "$work/checkout" -xf -
-  "$work/tools/bin/python" -m build -q --sdist --no-isolation --outdir "$work/sdist" "$work/checkout" >"$work/sdist.log" 2>&1 \
+  "$work/tools/bin/python" -m build -q --sdist --no-isolation -x --outdir "$work/sdist" "$work/checkout" >"$work/sdist.log" 2>&1 \
     || { tail -20 "$work/sdist.log" >&2; die "no source distribution"; }
   local packed; packed=$(echo "$work"/sdist/*.tar.gz)
   mkdir "$work/source"; tar -xzf "$packed" -C "$work/source"
@@ -75,18 +75,29 @@ compiler_for() {
   readelf=${prefix}readelf
 }
 
-# What an extension may need of the system and which machine it is for.
-check_extension() {
-  local library needed
+# Unpacks LiteRT's wheel for an architecture, of the version and hash in tools/litert.txt.
+fetch_litert() {
+  export FACESDK_LITERT=$work/litert-$1
+  [ ! -d "$FACESDK_LITERT" ] || return 0
+  run_pip "$work/tools/bin/pip" download -q --no-deps --require-hashes --only-binary :all: --python-version 3.11 \
+    --platform "manylinux_2_27_$1" --dest "$FACESDK_LITERT" -r "$root/tools/litert.txt"
+  "$work/tools/bin/python" -m zipfile -e "$FACESDK_LITERT"/*.whl "$FACESDK_LITERT"
+}
+
+# Which machine the libraries of a wheel are for, and what they may need of the system.
+check_libraries() {
+  local extension library needed
   mkdir "$work/unpacked"; (cd "$work/unpacked" && "$work/tools/bin/python" -m zipfile -e "$1" .)
-  library=$(echo "$work"/unpacked/facesdk/_core.*.so)
-  [ "$(basename "$library")" = "_core$3" ] || die "the extension is named $(basename "$library"), not _core$3"
-  "$readelf" -h "$library" | grep -q "Machine:.*${2/x86_64/X86-64}" -i || die "$library is not for $2"
-  needed=$("$readelf" -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | tr '\n' ' ')
-  [ -z "$(echo "$needed" | tr ' ' '\n' | grep -vE '^(libstdc\+\+\.so\.6|libm\.so\.6|libgcc_s\.so\.1|libc\.so\.6|ld-linux-.*|)$')" ] \
-    || die "$library needs $needed"
-  ! "$readelf" -d "$library" | grep -qE 'RPATH|RUNPATH' || die "$library has a run path"
-  say "  needs ${needed}"
+  extension=$(echo "$work"/unpacked/facesdk/_core.*.so)
+  [ "$(basename "$extension")" = "_core$3" ] || die "the extension is named $(basename "$extension"), not _core$3"
+  for library in "$extension" "$work/unpacked/facesdk/_litert/libLiteRt.so"; do
+    "$readelf" -h "$library" | grep -q "Machine:.*${2/x86_64/X86-64}" -i || die "$library is not for $2"
+    needed=$("$readelf" -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | tr '\n' ' ')
+    [ -z "$(echo "$needed" | tr ' ' '\n' | grep -vE '^(lib(stdc\+\+|m|c)\.so\.6|lib(dl|pthread)\.so\.[02]|lib(gcc_s|rt)\.so\.1|ld-linux-.*|)$')" ] \
+      || die "$library needs $needed"
+    ! "$readelf" -d "$library" | grep -qE 'RPATH|RUNPATH' || die "$library has a run path"
+    say "  $(basename "$library") needs ${needed}"
+  done
   rm -rf "$work/unpacked"
 }
 
@@ -98,13 +109,14 @@ make_wheel() {
   if [ ! -d "$build" ]; then
     "$python" -m venv "$build"
     # shellcheck disable=SC2046  # three words are meant
-    pip_install "$build/bin/pip" $(grep -E '^(build|setuptools|pybind11)==' "$root/tools/wheel_requirements.txt")
+    run_pip "$build/bin/pip" install -q $(grep -E '^(build|setuptools|pybind11)==' "$root/tools/wheel_requirements.txt")
   fi
   rm -rf "$work/tree" "$work/linux" "$work/repaired"; cp -a "$source" "$work/tree"
-  (cd "$work/tree" && SETUPTOOLS_EXT_SUFFIX=$suffix "$build/bin/python" -m build -q --wheel --no-isolation \
+  fetch_litert "$arch"
+  (cd "$work/tree" && SETUPTOOLS_EXT_SUFFIX=$suffix "$build/bin/python" -m build -q --wheel --no-isolation -x \
     -C--build-option=--plat-name="linux_$arch" --outdir "$work/linux" .) >"$work/build.log" 2>&1 \
     || { tail -30 "$work/build.log" >&2; die "CPython $version for $arch does not build"; }
-  check_extension "$(echo "$work"/linux/*.whl)" "$arch" "$suffix"
+  check_libraries "$(echo "$work"/linux/*.whl)" "$arch" "$suffix"
   auditwheel repair -z 9 --wheel-dir "$work/repaired" "$work"/linux/*.whl >"$work/repair.log" 2>&1 \
     || { tail -20 "$work/repair.log" >&2; die "auditwheel cannot repair the $arch wheel"; }
   wheel=$out/$(basename "$work"/repaired/*.whl)
@@ -121,7 +133,7 @@ make_wheel() {
 # The wheel alone in a clean environment, away from the sources.
 run_demo() {
   rm -rf "$work/clean"; "$1" -m venv "$work/clean"
-  pip_install "$work/clean/bin/pip" "$wheel"
+  run_pip "$work/clean/bin/pip" install -q "$wheel"
   (cd "$work" && env -u PYTHONPATH "$work/clean/bin/facesdk" demo --no-picture >"$work/demo.log" 2>&1) \
     || { cat "$work/demo.log" >&2; die "the demo fails in a clean environment"; }
   say "  clean environment: $(tail -1 "$work/demo.log")"

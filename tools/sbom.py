@@ -2,7 +2,7 @@
 
 python tools/sbom.py WHEEL --out DIR --compiler VERSION --pybind11 VERSION
 
-What is in the wheel (our code, pybind11's headers, the compiler's library code, models and portraits with their sha256)
+What is in the wheel (our code, LiteRT's library, pybind11's headers, the compiler's library code, models and portraits)
 and what it asks for at run time. The models' sizes and hashes are those of the wheel's own manifest, or nothing is
 written. The same input gives the same bytes.
 """
@@ -35,7 +35,14 @@ else:
     import tomli as tomllib
 
 Json = dict[str, Any]
-MODELS, PORTRAITS = "facesdk/_models/", "facesdk/portraits/"
+MODELS, PORTRAITS, LITERT = "facesdk/_models/", "facesdk/portraits/", "facesdk/_litert/"
+# What is linked into LiteRT's library; native/LICENSES/README.md says how that is known.
+LITERT_PARTS = {
+    "tensorflow-lite": "Apache-2.0", "abseil-cpp": "Apache-2.0", "ruy": "Apache-2.0", "gemmlowp": "Apache-2.0",
+    "flatbuffers": "Apache-2.0", "XNNPACK": "BSD-3-Clause", "cpuinfo": "BSD-2-Clause", "pthreadpool": "BSD-2-Clause",
+    "FXdiv": "MIT", "FP16": "MIT", "eigen": "MPL-2.0", "farmhash": "MIT", "fft2d": "LicenseRef-Ooura-fft2d",
+    "ARM_NEON_2_x86_SSE": "LicenseRef-Intel-ARM-NEON-2-x86-SSE",
+}  # fmt: skip
 GCC_LICENCE = "GPL-3.0-or-later WITH GCC-exception-3.1"
 
 
@@ -100,6 +107,21 @@ def built_in(compiler: str, pybind11: str) -> list[Json]:
     ]  # fmt: skip
 
 
+def litert_component(wheel: zipfile.ZipFile) -> Json:
+    """LiteRT's library, as it is in the wheel of ai-edge-litert, with its known parts."""
+    path, version = f"{LITERT}libLiteRt.so", wheel.read(f"{LITERT}VERSION").decode().strip()
+    purl = f"pkg:pypi/ai-edge-litert@{version}"
+    return {
+        "type": "library", "bom-ref": purl, "name": "ai-edge-litert", "version": version, "purl": purl,
+        "description": "LiteRT's C library, taken unchanged from its wheel", "hashes": _hashes(wheel.read(path)),
+        "licenses": _licence("Apache-2.0"), "properties": _properties(path=path),
+        "components": [
+            {"type": "library", "bom-ref": f"litert:{name}", "name": name, "licenses": _licence(licence)}
+            for name, licence in LITERT_PARTS.items()
+        ],
+    }  # fmt: skip
+
+
 def requirements(metadata: Message) -> list[Json]:
     """What the wheel asks for at run time; not in the wheel. Optional are those of an extra."""
     result = []
@@ -124,7 +146,8 @@ def make_sbom(wheel: zipfile.ZipFile, *, name: str, compiler: str, pybind11: str
     metadata = Parser().parsestr(wheel.read(f"{folder}/METADATA").decode())
     package, version = metadata["Name"], metadata["Version"]
     purl = f"pkg:pypi/{package}@{version}"
-    parts = built_in(compiler, pybind11) + model_components(wheel) + portrait_components(wheel)
+    parts = [litert_component(wheel), *built_in(compiler, pybind11), *model_components(wheel)]
+    parts += portrait_components(wheel)
     needed = requirements(metadata)
     moment = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "315532800")), timezone.utc)
     document: Json = {

@@ -13,7 +13,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from writer import write
 
 HERE = Path(__file__).parent
-PORTRAITS = HERE.parent.parent / "facesdk" / "portraits"
+FOLDERS = [HERE.parent.parent / folder / "portraits" for folder in ("facesdk", "tests")]
+PORTRAITS = {p.name: p for folder in FOLDERS for p in folder.iterdir() if p.suffix in (".jpg", ".png")}
 ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
 
 
@@ -61,7 +62,7 @@ def crops() -> np.ndarray:
     points = json.loads((HERE / "calibration_points.json").read_text())
     result = []
     for name, five in sorted(points.items()):
-        picture = ImageOps.exif_transpose(Image.open(PORTRAITS / name)).convert("RGB")
+        picture = ImageOps.exif_transpose(Image.open(PORTRAITS[name])).convert("RGB")
         result += [np.asarray(crop) for crop in _variants(picture, np.array(five))]
     return np.stack(result)
 

@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from facesdk import _core
 
 HERE = Path(__file__).parent
-PORTRAITS = HERE.parent.parent / "facesdk" / "portraits"
+FOLDERS = [HERE.parent.parent / folder / "portraits" for folder in ("facesdk", "tests")]
+PORTRAITS = {p.name: p for folder in FOLDERS for p in folder.iterdir() if p.suffix in (".jpg", ".png")}
 EYES = ((33, 133, 159, 145), (362, 263, 386, 374))
 SINGLE = ((1, 4), (61,), (291,))
 
@@ -30,14 +31,12 @@ def main() -> None:
     detector, mesh = (_core.LiteRtSession(library, model, 1) for model in models)
     pipeline = _core.Pipeline(detector, mesh, [])
     points = {}
-    for path in sorted(PORTRAITS.iterdir()):
-        if path.suffix not in (".jpg", ".png"):
-            continue
+    for name, path in sorted(PORTRAITS.items()):
         frame = np.ascontiguousarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
         faces = pipeline.detect(frame)
         landmarks, _, _ = pipeline.mesh(frame, faces[0][0], faces[0][1])
         five = [landmarks[list(group), :2].mean(axis=0) for group in (*EYES, *SINGLE)]
-        points[path.name] = [[round(float(v), 2) for v in point] for point in five]
+        points[name] = [[round(float(v), 2) for v in point] for point in five]
     (HERE / "calibration_points.json").write_text(json.dumps(points, indent=1) + "\n")
 
 

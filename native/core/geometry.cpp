@@ -45,6 +45,7 @@ Affine inverse(const Affine& m) {
   return {a, b, -(a * m.c + b * m.f), d, e, -(d * m.c + e * m.f)};
 }
 
-double scale_of(const Affine& map) { return std::hypot(map.a, map.d); }
+// Not std::hypot: it asks for glibc 2.35.
+double scale_of(const Affine& map) { return std::sqrt(map.a * map.a + map.d * map.d); }
 
 }  // namespace facesdk

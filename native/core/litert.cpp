@@ -1,5 +1,5 @@
 // LiteRT ships no headers with its wheel and promises no ABI: these declarations ran with 2.1.6, 2.2.0 and 2.3.0
-// (the range that pyproject.toml allows). Every symbol is resolved at load and every status checked.
+// (pyproject.toml names the one that is built in). Every symbol is resolved at load and every status checked.
 #include "litert.h"
 
 #include <dlfcn.h>

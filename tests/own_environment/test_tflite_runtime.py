@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from facesdk import Engine, FaceVerifier
+from facesdk import Engine, FaceVerifier, runtime
 from facesdk.demo import LATER, OTHERS, OWNER
 from facesdk.errors import AcceleratorError
 from facesdk.evaluation import vector
@@ -42,7 +42,15 @@ def test_the_whole_way_agrees_with_litert(tmp_path) -> None:
         assert cosine > 0.98
 
 
-def test_auto_prefers_litert_and_says_why() -> None:
+def test_auto_takes_it_where_there_is_no_litert(monkeypatch, tmp_path) -> None:
     assert choose_runtime("auto").name == "litert-native"
+    monkeypatch.setattr(runtime, "LITERT", tmp_path)
+    chosen = choose_runtime("auto")
+    assert chosen.name == "tflite-runtime"
+    assert "has no LiteRT library" in chosen.reason
+    assert "ai-edge-litert cannot be imported" in chosen.reason
+
+
+def test_missing_detector_is_an_error() -> None:
     with pytest.raises(AcceleratorError, match="not installed"):
         Engine("sface", detector="mediapipe")
