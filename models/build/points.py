@@ -5,7 +5,6 @@ Run with facesdk installed: python models/build/points.py. The build reads the f
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from facesdk import _core
+from facesdk.runtime import LITERT
 
 HERE = Path(__file__).parent
 FOLDERS = [HERE.parent.parent / folder / "portraits" for folder in ("facesdk", "tests")]
@@ -23,10 +23,7 @@ SINGLE = ((1, 4), (61,), (291,))
 
 def main() -> None:
     """Writes the file."""
-    spec = importlib.util.find_spec("ai_edge_litert")
-    assert spec is not None
-    assert spec.origin is not None
-    library = _core.LiteRtLibrary(str(Path(spec.origin).parent / "libLiteRt.so"))
+    library = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
     models = [(HERE.parent / name).read_bytes() for name in ("blazeface_short_range.tflite", "face_mesh.tflite")]
     detector, mesh = (_core.LiteRtSession(library, model, 1) for model in models)
     pipeline = _core.Pipeline(detector, mesh, [])
