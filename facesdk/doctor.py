@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from facesdk import _core, board
+from facesdk.accelerator import attached
 from facesdk.errors import FaceSdkError
 from facesdk.models import load_manifest, load_model
 from facesdk.runtime import RUNTIMES, choose_runtime
@@ -65,8 +66,17 @@ def _board() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _accelerators() -> str:
+    """Edge TPUs that the kernel sees, and the models that would run there."""
+    found = ", ".join(f"Edge TPU ({device.kind})" for device in attached())
+    compiled = ", ".join(entry.name for entry in load_manifest().models.values() if entry.edgetpu is not None)
+    if not found:
+        return "no Edge TPU attached"
+    return f"{found}; compiled for it: {compiled or 'no model, see docs/edge-tpu.md'}"
+
+
 def examine() -> dict[str, Any]:
-    """Machine, board, versions, kernels, models, every runtime's state, and what "auto" takes with its reason."""
+    """Machine, board, versions, kernels, models, runtimes, what "auto" takes with its reason, accelerators."""
     return {
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
@@ -77,6 +87,7 @@ def examine() -> dict[str, Any]:
         "models": {row["name"]: row["ok"] for row in check_models()},
         "runtime": _runtime("auto"),
         "runtimes": {name: _runtime(name) for name in RUNTIMES},
+        "accelerator": _accelerators(),
         "camera": "OpenCV" if importlib.util.find_spec("cv2") else "none: pip install 'facesdk-unlock[camera]'",
         "liveness": "not checked in this version: a good photograph of the owner can pass",
     }

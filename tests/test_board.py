@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from facesdk import _core, bench, board
+from facesdk import _core, bench, board, doctor
+from facesdk.accelerator import Device
 from facesdk.cli import main
 from facesdk.runtime import LITERT
 
@@ -265,6 +266,16 @@ def test_bench_and_doctor_say_that_the_board_is_held_back(capsys, monkeypatch) -
     out = capsys.readouterr().out
     assert "throttled now: under-voltage" in out
     assert f"pages of {os.sysconf('SC_PAGESIZE') // 1024} KiB" in out
+
+
+def test_doctor_says_which_accelerators_are_attached(capsys, monkeypatch) -> None:
+    assert main(["doctor"]) == 0
+    assert "accel.    no Edge TPU attached" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "attached", lambda: [Device("usb", "/sys/bus/usb/devices/1-1")])
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "accel.    Edge TPU (usb); compiled for it: no model, see docs/edge-tpu.md" in out
+    assert "1-1" not in out
 
 
 def test_the_clip_moves_and_its_face_is_found(sface) -> None:

@@ -28,6 +28,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         *(f"model     {name} {'ok' if ok else 'DAMAGED'}" for name, ok in facts["models"].items()),
         f"runtime   {chosen}: {runtime['reason']}",
         *(f"          {name}: {r['reason']}" for name, r in facts["runtimes"].items() if not r["usable"]),
+        f"accel.    {facts['accelerator']}",
         f"camera    {facts['camera']}",
         f"liveness  {facts['liveness']}",
     ]
