@@ -1,10 +1,10 @@
 """Accuracy on Labeled Faces in the Wild: 10-fold, FMR and FNMR over all pairs, and the operating points by group.
 
-python benchmarks/lfw.py --data ../shared/data [--write]
+python benchmarks/lfw.py --data DATA [--write]
 
 DATA holds lfw-deepfunneled.tar, lfw_pairs.txt and lfw_attributes.csv. --write puts the table into README.md and the
-operating points into models/manifest.toml. In LFW the labelled face is the one nearest the photo's centre. The
-faces of a group are compared with each other (women with women, men with men), which is harder than across.
+operating points into models/manifest.toml, where those of an accelerator stay. In LFW the labelled face is the one
+nearest the photo's centre. A group is compared with itself (women with women, men with men), harder than across.
 """
 
 from __future__ import annotations
@@ -22,23 +22,28 @@ import tarfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
+from operating_points import Scores, point_at, write_points
 from readme import write_between_markers
 
 from facesdk import Engine
 from facesdk.evaluation import vector
 from facesdk.images import decode_rgb
 from facesdk.matching import make_reference
-from facesdk.models import load_manifest
+from facesdk.models import Manifest, load_manifest
 from facesdk.policy import QualityLimits
 from facesdk.quality import assess
+from facesdk.runtime import choose_runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)
+ARCHIVE = "lfw-deepfunneled.tar"
 EMBEDDERS = ("sface", "mobilefacenet", "joint")
-MARKER = "# operating points"
+COMMENT = """: written by benchmarks/lfw.py on %s. Each holds the worse of women and men to its target.
+# fmr and fmr_bound (95 %%, one-sided): of that group; fnmr: of all mated pairs, one photo against one."""
+GROUPS = {"f": "women", "m": "men"}
+Found = dict[str, tuple[np.ndarray | None, str]]
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,9 @@ def _centre_face(engine: Engine, frame: np.ndarray):
     return min(faces, key=lambda f: np.linalg.norm((f.box_px[:2] + f.box_px[2:]) / 2 - middle), default=None)
 
 
-def _extract(job: tuple[Path, int, int]) -> list[tuple[str, np.ndarray | None, str]]:
-    """Path, joint features (None where no face was found) and refusal of every `step`-th photo, from `first` on."""
-    archive, first, step = job
-    engine, limits = Engine("joint", threads=1), QualityLimits()
-    result = []
+def extract(engine: Engine, archive: Path, *, first: int = 0, step: int = 1) -> Found:
+    """Joint features (None where no face was found) and refusal, by path, of every `step`-th photo from `first` on."""
+    limits, result = QualityLimits(), {}
     with tarfile.open(archive) as tar:
         members = [m for m in tar if m.name.endswith(".jpg")]
         for member in sorted(members, key=lambda m: m.name)[first::step]:
@@ -77,19 +80,25 @@ def _extract(job: tuple[Path, int, int]) -> list[tuple[str, np.ndarray | None, s
             found = None if face is None else engine.features(frame, face)
             refusal = assess(found, face is not None, limits, enrolling=False)
             features = None if found is None else np.array(vector(found))
-            result.append((member.name, features, "" if refusal is None else refusal.reason.split(":")[0]))
+            result[member.name] = (features, "" if refusal is None else refusal.reason.split(":")[0])
     return result
 
 
-def _features_of_archive(archive: Path, cache: Path) -> dict[str, tuple[np.ndarray | None, str]]:
+def _extract_part(job: tuple[Path, int, int]) -> Found:
+    archive, first, step = job
+    processor = choose_runtime().name  # "auto" would take an accelerator too
+    return extract(Engine("joint", runtime=processor), archive, first=first, step=step)
+
+
+def _features_of_archive(archive: Path, cache: Path) -> Found:
     if cache.exists():
         with np.load(cache) as stored:
             rows = zip(stored["paths"].tolist(), stored["vectors"], stored["refused"].tolist(), strict=True)
             return {path: (v if v.any() else None, refused) for path, v, refused in rows}
     workers = os.cpu_count() or 1
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        parts = pool.map(_extract, [(archive, i, workers) for i in range(workers)])
-    found = {path: (features, refused) for part in parts for path, features, refused in part}
+        parts = pool.map(_extract_part, [(archive, i, workers) for i in range(workers)])
+    found = {path: row for part in parts for path, row in part.items()}
     cache.parent.mkdir(parents=True, exist_ok=True)
     size = next(v for v, _ in found.values() if v is not None).shape[0]
     vectors = np.stack([np.zeros(size, np.float32) if v is None else v for v, _ in found.values()])
@@ -98,10 +107,14 @@ def _features_of_archive(archive: Path, cache: Path) -> dict[str, tuple[np.ndarr
 
 
 def load(data: Path) -> Photos:
-    """All photos with a face, their labels and features."""
+    """All photos with a face, their labels and features by the processor."""
     manifest = load_manifest()
     key = "-".join(i[:8] for i in manifest.model_ids("joint"))
-    found = _features_of_archive(data / "lfw-deepfunneled.tar", ROOT / ".cache" / f"lfw-{key}.npz")
+    return labelled(_features_of_archive(data / ARCHIVE, ROOT / ".cache" / f"lfw-{key}.npz"), data, manifest)
+
+
+def labelled(found: Found, data: Path, manifest: Manifest) -> Photos:
+    """The photos with a face, their labels, and the features of each embedder out of the joint ones."""
     with open(data / "lfw_attributes.csv", newline="") as file:
         labels = {row["path"]: row for row in csv.DictReader(file)}
     paths = sorted(p for p, (v, _) in found.items() if v is not None)
@@ -139,13 +152,6 @@ def threshold_at(tail: np.ndarray, count: int, target: float) -> float:
     """The lowest threshold (score >= threshold matches) with a false match rate of at most target."""
     allowed = math.floor(target * count)
     return float(np.nextafter(tail[allowed], np.float32(2)))
-
-
-def upper_bound(errors: int, count: int) -> float:
-    """One-sided 95 % upper bound of a proportion. Source: Wilson 1927. Pairs share photos, so it is somewhat low."""
-    z, p = NormalDist().inv_cdf(0.95), errors / count
-    centre, spread = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return (centre + spread) / (1 + z * z / count)
 
 
 def ten_fold(photos: Photos, embedder: str, pairs_file: Path) -> float:
@@ -186,7 +192,7 @@ def several(photos: Photos, embedder: str, *, samples: int, points: list[dict]) 
     )
     result: dict = {"samples": samples, "people": len(people), "mated": len(mated), "groups": {}}
     owners = np.array([photos.subjects[rows[0]] for rows in people])
-    for group, name in (("f", "women"), ("m", "men")):
+    for group, name in GROUPS.items():
         own = np.array([photos.groups[rows[0]] == group for rows in people])
         probes = photos.groups == group
         scores = references[own] @ features[probes].T
@@ -197,6 +203,15 @@ def several(photos: Photos, embedder: str, *, samples: int, points: list[dict]) 
     return result
 
 
+def group_scores(photos: Photos, embedder: str) -> dict[str, Scores]:
+    """Of women and of men, the scores of the non-mated pairs over 0.1 and the number of all."""
+    features, groups = photos.features[embedder], {}
+    for group, name in GROUPS.items():
+        chosen = photos.groups == group
+        groups[name] = all_scores(features[chosen], photos.subjects[chosen], floor=0.1)[1:]
+    return groups
+
+
 def measure(photos: Photos, embedder: str, pairs_file: Path) -> dict:
     """Everything reported of one embedder."""
     features = photos.features[embedder]
@@ -205,25 +220,15 @@ def measure(photos: Photos, embedder: str, pairs_file: Path) -> dict:
         "embedder": embedder, "photos": len(features), "mated": len(mated), "non_mated": count,
         "ten_fold": ten_fold(photos, embedder, pairs_file), "overall": [], "operating_points": [],
     }  # fmt: skip
-    groups = {}
-    for group, name in (("f", "women"), ("m", "men")):
-        chosen = photos.groups == group
-        groups[name] = all_scores(features[chosen], photos.subjects[chosen], floor=0.1)[1:]
+    groups = group_scores(photos, embedder)
     manifest = load_manifest()
     ids = [manifest.models[m].sha256[:16] for m in ("face_mesh", *manifest.embedder(embedder).models)]
     for target in TARGETS:
         overall = threshold_at(tail, count, target)
         result["overall"].append({"fmr": target, "threshold": overall, "fnmr": float(np.mean(mated < overall))})
-        by_group = {name: threshold_at(*scores, target) for name, scores in groups.items()}
-        worst = max(by_group, key=lambda name: by_group[name])
-        threshold = float(np.ceil(by_group[worst] * 1e5) / 1e5)
-        group_tail, group_count = groups[worst]
-        errors = int((group_tail >= threshold).sum())
-        result["operating_points"].append({
-            "target_fmr": target, "threshold": threshold, "group": worst, "comparisons": group_count,
-            "fmr": errors / group_count, "fmr_bound": upper_bound(errors, group_count),
-            "fnmr": float(np.mean(mated < threshold)), "models": ids,
-        })  # fmt: skip
+        highest = max(threshold_at(*scores, target) for scores in groups.values())
+        threshold = float(np.ceil(highest * 1e5) / 1e5)
+        result["operating_points"].append(point_at(threshold, target=target, mated=mated, groups=groups, models=ids))
     points = result["operating_points"]
     result["several"] = [several(photos, embedder, samples=n, points=points) for n in (1, 3, 5)]
     return result
@@ -271,20 +276,6 @@ def table(results: list[dict], missed: int, refused: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def operating_points(results: list[dict]) -> str:
-    """The manifest's part, after its marker."""
-    date = datetime.date.today().isoformat()
-    lines = [
-        f"{MARKER}: written by benchmarks/lfw.py on {date}. Each holds the worse of women and men to its target.",
-        "# fmr and fmr_bound (95 %, one-sided): of that group; fnmr: of all mated pairs, one photo against one.",
-    ]
-    for r in results:
-        for point in r["operating_points"]:
-            lines += ["", f"[[operating_points.{r['embedder']}]]"]
-            lines += [f"{key} = {json.dumps(value)}" for key, value in point.items()]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     """Measures, prints, and with --write updates README.md and the manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -298,9 +289,8 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write:
-        manifest = ROOT / "models" / "manifest.toml"
-        text = manifest.read_text().split(MARKER)[0].rstrip("\n")
-        manifest.write_text(f"{text}\n\n{operating_points(results)}")
+        points = {r["embedder"]: r["operating_points"] for r in results}
+        write_points(ROOT / "models" / "manifest.toml", points, comment=COMMENT % datetime.date.today())
         write_between_markers(ROOT / "README.md", "lfw", table(results, photos.missed, photos.refused))
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -78,10 +79,21 @@ def _environment(folder: Path) -> Path:
     return python
 
 
-def _kept_operating_points(manifest: Path) -> str:
+def _with_kept(built: str, manifest: Path) -> str:
+    """The built manifest and what that of the folder has besides: files for the Edge TPU and operating points.
+
+    A compiled file stays named while its network's own file is the same.
+    """
     text = manifest.read_text() if manifest.exists() else ""
+    old, new = tomllib.loads(text).get("models", {}), tomllib.loads(built)["models"]
+    for name, compiled in {name: entry["edgetpu"] for name, entry in old.items() if "edgetpu" in entry}.items():
+        if name not in new or new[name]["sha256"] != old[name]["sha256"]:
+            print(f"{name}.tflite is another now: {compiled['file']} was compiled from the old one and is dropped")
+            continue
+        values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in compiled.items())
+        built = built.replace(f"[models.{name}]\n", f"[models.{name}]\nedgetpu = {{ {values} }}\n")
     at = text.find(OPERATING_POINTS)
-    return "\n" + text[at:] if at >= 0 else ""
+    return f"{built}\n{text[at:]}" if at >= 0 else built
 
 
 def main() -> int:
@@ -112,7 +124,7 @@ def main() -> int:
     for name in names:
         data = (work / "first" / name).read_bytes()
         if name == "manifest.toml":
-            data += _kept_operating_points(MODELS / name).encode()
+            data = _with_kept(data.decode(), MODELS / name).encode()
         if not arguments.check:
             (MODELS / name).write_bytes(data)
         elif (MODELS / name).read_bytes() != data:
