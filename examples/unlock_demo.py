@@ -31,7 +31,7 @@ def bursts(source: str, size: int) -> Iterator[tuple[float, list]]:
 def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[str]:
     """What happens: "unlock", "lock", or a sentence for the person. The verifier counts attempts, forgets its key."""
     unlocked, last_seen = False, 0.0
-    for now, frames in bursts(arguments.source, size=3):
+    for now, frames in bursts(arguments.source, size=5):
         try:
             outcome = verifier.verify(arguments.user, frames, camera="unlock demo", consecutive=True)
             there, hint = bool(outcome), outcome.guidance.value or "not recognized"

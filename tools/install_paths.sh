@@ -10,7 +10,7 @@
 #                  where emulated
 #   --run PATH     the runner of an emulated arm64 environment, for arm64 roots; without it they are skipped
 #   --work DIR     where the roots are made and kept; default: a temporary folder
-# Needs root, mmdebstrap and unshare; the mirror is the host's, and so are pip's configuration and the certificates.
+# Needs root, mmdebstrap, unshare and, for arm64, arch-test; the mirror is the host's, and so are pip's configuration and the certificates.
 set -euo pipefail
 project=$(cd "$(dirname "$0")/.." && pwd)
 wheels='' roots=() source='' run='' work=''
