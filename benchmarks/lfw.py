@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from operating_points import Scores, point_at, write_points
+from operating_points import Scores, lowest_threshold, point_at, threshold_at, write_points
 from readme import write_between_markers
 
 from facesdk import Engine
@@ -148,12 +148,6 @@ def all_scores(features: np.ndarray, subjects: np.ndarray, *, floor: float) -> t
     return np.concatenate(mated), np.sort(np.concatenate(tail))[::-1], count
 
 
-def threshold_at(tail: np.ndarray, count: int, target: float) -> float:
-    """The lowest threshold (score >= threshold matches) with a false match rate of at most target."""
-    allowed = math.floor(target * count)
-    return float(np.nextafter(tail[allowed], np.float32(2)))
-
-
 def ten_fold(photos: Photos, embedder: str, pairs_file: Path) -> float:
     """Mean accuracy over the standard ten folds, each with the threshold that is best on the other nine."""
     lines = [line.split() for line in pairs_file.read_text().splitlines()]
@@ -226,8 +220,7 @@ def measure(photos: Photos, embedder: str, pairs_file: Path) -> dict:
     for target in TARGETS:
         overall = threshold_at(tail, count, target)
         result["overall"].append({"fmr": target, "threshold": overall, "fnmr": float(np.mean(mated < overall))})
-        highest = max(threshold_at(*scores, target) for scores in groups.values())
-        threshold = float(np.ceil(highest * 1e5) / 1e5)
+        threshold = lowest_threshold(groups, target)
         result["operating_points"].append(point_at(threshold, target=target, mated=mated, groups=groups, models=ids))
     points = result["operating_points"]
     result["several"] = [several(photos, embedder, samples=n, points=points) for n in (1, 3, 5)]

@@ -24,6 +24,17 @@ def upper_bound(errors: int, count: int) -> float:
     return (centre + spread) / (1 + z * z / count)
 
 
+def threshold_at(tail: np.ndarray, count: int, target: float) -> float:
+    """The lowest threshold (score >= threshold matches) with a false match rate of at most target."""
+    allowed = math.floor(target * count)
+    return float(np.nextafter(tail[allowed], np.float32(2)))
+
+
+def lowest_threshold(groups: Mapping[str, Scores], target: float) -> float:
+    """The lowest threshold, in steps of 1e-5, at which no group has a false match rate above target."""
+    return math.ceil(max(threshold_at(*scores, target) for scores in groups.values()) * 1e5) / 1e5
+
+
 def point_at(
     threshold: float, *, target: float, mated: np.ndarray, groups: Mapping[str, Scores], models: list[str]
 ) -> dict:

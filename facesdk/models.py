@@ -44,6 +44,9 @@ class OperatingPoint:
     models: tuple[str, ...]
 
 
+Points = tuple[OperatingPoint, ...]
+
+
 @dataclass(frozen=True)
 class CompiledFile:
     """A model compiled for an Edge TPU, beside the file for the processor: `edgetpu = { file, size, sha256 }`."""
@@ -80,14 +83,27 @@ class ModelEntry:
 class EmbedderEntry:
     """One way to features: models whose unit vectors are joined, each with weight its share of the squared length.
 
-    edgetpu_points: measured with the compiled files in the place of their twins ([[operating_points.NAME_edgetpu]]).
+    processor_points: measured with the models themselves. edgetpu_points: measured with their compiled files in their
+    place ([[operating_points.NAME_edgetpu]]), one that holds for each target of processor_points, or none at all.
     """
 
     name: str
     models: tuple[str, ...]
     weights: tuple[float, ...]
-    operating_points: tuple[OperatingPoint, ...]
-    edgetpu_points: tuple[OperatingPoint, ...] = ()
+    processor_points: Points
+    edgetpu_points: Points = ()
+
+    @property
+    def operating_points(self) -> Points:
+        """The points in use on the processor and the Edge TPU alike: for each target that with the higher threshold.
+
+        Its figures are of the files that its `models` names. The other was measured at this threshold or
+        a lower one: here it has no more false matches than there, so the target is held; its FNMR here is not known.
+        """
+        if not self.edgetpu_points:
+            return self.processor_points
+        pairs = zip(self.processor_points, self.edgetpu_points, strict=True)
+        return tuple(max(pair, key=lambda point: point.threshold) for pair in pairs)
 
 
 @dataclass(frozen=True)
@@ -147,17 +163,23 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         used = [models[model] for model in ("face_mesh", *entry["models"])]
         ids = tuple(m.sha256[:16] for m in used)
         compiled_ids = tuple((m.edgetpu or m).sha256[:16] for m in used)
-        embedders[name] = EmbedderEntry(
-            name, tuple(entry["models"]), tuple(entry["weights"]), _points(points.get(name, ()), ids),
-            _points(points.get(f"{name}_edgetpu", ()), compiled_ids),
-        )  # fmt: skip
+        processor = _points(points.get(name, ()), ids)
+        edgetpu = _holding(_points(points.get(f"{name}_edgetpu", ()), compiled_ids), processor)
+        embedders[name] = EmbedderEntry(name, tuple(entry["models"]), tuple(entry["weights"]), processor, edgetpu)
     return Manifest(folder, models, embedders)
 
 
-def _points(listed: Iterable[dict[str, Any]], ids: tuple[str, ...]) -> tuple[OperatingPoint, ...]:
+def _points(listed: Iterable[dict[str, Any]], ids: tuple[str, ...]) -> Points:
     """The points that were measured with these models."""
     points = (OperatingPoint(**{**point, "models": tuple(point.get("models", ()))}) for point in listed)
     return tuple(point for point in points if point.models == ids)
+
+
+def _holding(measured: Points, wanted: Points) -> Points:
+    """For each of the wanted targets the measured point that holds it; none if one of them has none."""
+    held = {point.target_fmr: point for point in measured if point.fmr <= point.target_fmr}
+    targets = [point.target_fmr for point in wanted]
+    return tuple(held[target] for target in targets) if held.keys() >= set(targets) else ()
 
 
 def load_model(name: str, manifest: Manifest | None = None, *, edgetpu: bool = False) -> mmap.mmap:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import portrait
 
-from facesdk import Engine, accelerator
+from facesdk import Decision, Engine, FaceVerifier, accelerator
 from facesdk.accelerator import Device, EdgeTpu, attached, device_of, probes, synthetic_crop
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.evaluation import vector
@@ -268,7 +268,7 @@ def test_a_compiled_file_of_another_network_is_refused(library, compiled, monkey
 def points(change: Callable[[dict], None] = lambda _point: None, *, skip: float | None = None) -> str:
     """Operating points of the accelerator: the processor's own, changed."""
     entry, lines = load_manifest().embedder("mobilefacenet"), []
-    for point in entry.operating_points:
+    for point in entry.processor_points:
         values = {**vars(point), "models": list(point.models)}
         change(values)
         if point.target_fmr == skip:
@@ -284,16 +284,14 @@ def points(change: Callable[[dict], None] = lambda _point: None, *, skip: float 
         ("", False),
         (points(), True),
         (points(lambda p: p.update(threshold=p["threshold"] - 0.01)), True),
-        (points(lambda p: p.update(threshold=p["threshold"] + 1e-5)), False),
+        (points(lambda p: p.update(threshold=p["threshold"] + 1e-5)), True),
         (points(lambda p: p.update(fmr=p["target_fmr"] * 1.01)), False),
         (points(lambda p: p.update(models=["0" * 16, "1" * 16])), False),
         (points(skip=2e-5), False),
     ],
     ids=["none", "all", "lower threshold", "higher threshold", "fmr over target", "other models", "one missing"],
 )
-def test_rounding_needs_points_that_hold_at_the_processor_s_thresholds(
-    library, compiled, monkeypatch, text, accepted
-) -> None:
+def test_rounding_needs_points_that_hold_every_target(library, compiled, monkeypatch, text, accepted) -> None:
     compiled("mobilefacenet", points=text)
     monkeypatch.setattr(accelerator, "compare", lambda *_arguments, **_options: (0.999, False))
     engine = Engine("mobilefacenet")
@@ -302,6 +300,23 @@ def test_rounding_needs_points_that_hold_at_the_processor_s_thresholds(
     else:
         assert engine.runtime.name == "litert-native"
         assert "no operating points were measured with it" in engine.runtime.reason
+
+
+@pytest.mark.parametrize("of_this_file", [True, False])
+def test_the_processor_decides_by_the_accelerator_s_threshold_where_it_is_higher(
+    compiled, monkeypatch, tmp_path, key_file, of_this_file
+) -> None:
+    def near_one(point: dict) -> None:
+        point["threshold"] = 0.99 - point["target_fmr"]
+        point["models"] = point["models"] if of_this_file else ["0" * 16, "1" * 16]
+
+    manifest = compiled("mobilefacenet", points=points(near_one))
+    monkeypatch.setattr("facesdk.policy.load_manifest", lambda: manifest)
+    engine = Engine("mobilefacenet", runtime="litert-native")
+    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine)
+    verifier.enroll("owner", [portrait("obama_2009")])
+    outcome = verifier.verify("owner", portrait("obama_2012"))
+    assert outcome.decision is (Decision.NON_MATCH if of_this_file else Decision.MATCH)
 
 
 def test_features_are_those_of_the_accelerator(library, compiled, monkeypatch) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from facesdk.errors import InputError, ModelIntegrityError
-from facesdk.models import load_manifest, load_model, models_folder
+from facesdk.models import EmbedderEntry, load_manifest, load_model, models_folder
 from facesdk.policy import Policy
 
 TARGETS = {1e-3, 1e-4, 2e-5, 1e-5}
@@ -90,6 +91,60 @@ def test_operating_points_of_other_models_are_not_used(copy: Path) -> None:
     assert changed.embedder("sface").operating_points == ()
     assert changed.embedder("joint").operating_points == ()
     assert len(changed.embedder("mobilefacenet").operating_points) == 4
+
+
+def with_edgetpu_points(folder: Path, change: Callable[[dict], None], *, skip: float = 0.0) -> EmbedderEntry:
+    """SFace in a manifest where it has a compiled file, with the processor's points, changed, as the Edge TPU's."""
+    path, compiled, lines = folder / "manifest.toml", "c" * 64, []
+    for point in load_manifest().embedder("sface").processor_points:
+        values = {**vars(point), "models": [point.models[0], compiled[:16]]}
+        change(values)
+        if point.target_fmr != skip:
+            lines += ["\n[[operating_points.sface_edgetpu]]", *(f"{k} = {v!r}" for k, v in values.items())]
+    twin = f'edgetpu = {{ file = "sface_edgetpu.tflite", size = 1, sha256 = "{compiled}" }}'
+    text = path.read_text().replace("[models.sface]\n", f"[models.sface]\n{twin}\n")
+    path.write_text(text + "\n".join(lines) + "\n")
+    return load_manifest(folder).embedder("sface")
+
+
+def test_the_higher_threshold_is_in_use(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = load_manifest().embedder("sface").operating_points
+    moved = {1e-3: 0.004, 1e-4: 0.0, 2e-5: 1e-5, 1e-5: -0.004}
+    entry = with_edgetpu_points(copy, lambda p: p.update(threshold=p["threshold"] + moved[p["target_fmr"]], fnmr=0.5))
+    assert entry.processor_points == shipped
+    assert {p.target_fmr: p.threshold for p in entry.operating_points} == {
+        p.target_fmr: p.threshold + max(0.0, moved[p.target_fmr]) for p in shipped
+    }
+    # The figures of a raised one are the accelerator's, and it says so; the others are the processor's as they were.
+    raised = {p.target_fmr for p in entry.operating_points if p.models[1] == "c" * 16 and p.fnmr == 0.5}
+    assert raised == {1e-3, 2e-5}
+    assert set(entry.operating_points) - set(entry.edgetpu_points) == {p for p in shipped if moved[p.target_fmr] <= 0}
+    assert load_manifest(copy).embedder("joint").operating_points == load_manifest().embedder("joint").operating_points
+    for target in sorted(TARGETS):
+        before = Policy(target_fmr=target).operating_point("sface").threshold
+        with monkeypatch.context() as patch:
+            patch.setattr("facesdk.policy.load_manifest", lambda: load_manifest(copy))
+            after = Policy(target_fmr=target).operating_point("sface").threshold
+        assert after == before + max(0.0, moved[target])
+
+
+def higher(point: dict, **other: object) -> None:
+    point.update(threshold=point["threshold"] + 0.004, **other)
+
+
+@pytest.mark.parametrize(
+    ("change", "skip"),
+    [
+        (lambda p: higher(p, models=[p["models"][0], "d" * 16]), 0.0),
+        (lambda p: higher(p, fmr=1.01 * p["target_fmr"] if p["target_fmr"] == 1e-5 else p["fmr"]), 0.0),
+        (higher, 1e-5),
+    ],
+    ids=["another compiled file", "a target not held", "a target missing"],
+)
+def test_points_that_do_not_hold_raise_nothing(copy: Path, change: Callable[[dict], None], skip: float) -> None:
+    entry = with_edgetpu_points(copy, change, skip=skip)
+    assert entry.edgetpu_points == ()
+    assert entry.operating_points == entry.processor_points == load_manifest().embedder("sface").operating_points
 
 
 def test_policy_takes_measured_targets_only() -> None:

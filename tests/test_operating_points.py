@@ -19,14 +19,15 @@ from test_accelerator import DEVICES, FAIL_AT, MAXIMUM_NODES, manifest_with, wit
 
 from facesdk import Engine, accelerator
 from facesdk.errors import AcceleratorError, InputError
-from facesdk.models import Manifest, load_manifest, models_folder, tomllib
+from facesdk.models import Manifest, OperatingPoint, load_manifest, models_folder, tomllib
+from facesdk.policy import Policy
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "models" / "build")]
 
 import edgetpu_points  # noqa: E402
 import lfw  # noqa: E402
-from operating_points import point_at, write_points  # noqa: E402
+from operating_points import lowest_threshold, point_at, write_points  # noqa: E402
 
 built, library = test_accelerator.built, test_accelerator.library
 GROUPS = {"obama": "m", "biden": "m", "macron": "m", "sunak": "m", "ardern": "f", "hopper": "f"}
@@ -119,26 +120,76 @@ def test_an_accelerator_that_rounds_is_taken_once_it_was_measured(
     for name in ("mobilefacenet", "joint"):
         assert "operating points measured" in Engine(name, runtime="edgetpu").runtime.reason
         entry = fresh(models).embedder(name)
-        own = [(p.target_fmr, p.threshold) for p in entry.operating_points]
+        own = [(p.target_fmr, p.threshold) for p in entry.processor_points]
+        assert entry.operating_points == entry.processor_points
         assert [(p.target_fmr, p.threshold) for p in entry.edgetpu_points] == own
         assert {(p.comparisons, p.fmr) for p in entry.edgetpu_points} == {(2, 0.0)}
     assert (models / "manifest.toml").read_text().startswith(before)
     assert measure(data, models, "--write") == 0
     assert len(tomllib.loads((models / "manifest.toml").read_text())["operating_points"]) == 5
-    rows = [line for line in capsys.readouterr().out.splitlines() if " | 0 of 2 women | 0 | " in line]
+    rows = re.findall(r" \| 0 women \| 0\.\d{5} \| 0 of 2 women \| 0 \| ", capsys.readouterr().out)
     assert len(rows) == 3 * 2 * len(lfw.TARGETS)
 
 
-def test_an_embedder_that_does_not_hold_a_target_gets_no_points(library, data, models, capsys) -> None:
-    assert measure(data, models, "--write") == 0
-    points = tomllib.loads((models / "manifest.toml").read_text())["operating_points"]["mobilefacenet"]
-    write_points(models / "manifest.toml", {"mobilefacenet": [*points[:-1], {**points[-1], "threshold": 0.1}]})
+def highest_non_mated(data: Path, models: Path, embedder: str) -> float:
+    """The highest score of two women or of two men on the accelerator."""
+    engine = edgetpu_points.unmeasured(fresh(models), "usb:0")
+    photos = lfw.labelled(lfw.extract(engine, data / lfw.ARCHIVE), data, fresh(models))
+    return max(float(tail[0]) for tail, _ in lfw.group_scores(photos, embedder).values() if len(tail))
+
+
+def move_thresholds(models: Path, to: float) -> list[OperatingPoint]:
+    """Gives MobileFaceNet's points of the processor, all but the first, this threshold."""
+    first, *others = tomllib.loads((models / "manifest.toml").read_text())["operating_points"]["mobilefacenet"]
+    write_points(models / "manifest.toml", {"mobilefacenet": [first, *({**p, "threshold": to} for p in others)]})
     load_manifest.cache_clear()
-    assert len(fresh(models).embedder("mobilefacenet").edgetpu_points) == len(points)
+    return list(fresh(models).embedder("mobilefacenet").processor_points)
+
+
+def test_a_threshold_rises_to_where_the_accelerator_holds_the_target(
+    library, data, models, rounding, monkeypatch, capsys
+) -> None:
+    rounding()
+    monkeypatch.setattr("facesdk.engine.load_manifest", lambda: fresh(models))
+    monkeypatch.setattr("facesdk.policy.load_manifest", lambda: fresh(models))
+    highest = highest_non_mated(data, models, "mobilefacenet")
+    own = move_thresholds(models, round(highest - 0.004, 5))
+    assert measure(data, models, "--write") == 0
+    entry = fresh(models).embedder("mobilefacenet")
+    assert list(entry.processor_points) == own
+    assert [p.threshold for p in entry.edgetpu_points] == [own[0].threshold, *3 * [pytest.approx(highest, abs=2e-5)]]
+    assert all(p.threshold > highest and p.fmr == 0 for p in entry.edgetpu_points[1:])
+    assert entry.operating_points == (own[0], *entry.edgetpu_points[1:])
+    assert "operating points measured" in Engine("mobilefacenet", runtime="edgetpu").runtime.reason
+    assert Policy().operating_point("mobilefacenet") == entry.edgetpu_points[2]
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| mobilefacenet | 2e-05"))
+    raised = entry.edgetpu_points[2].threshold
+    wanted = rf"\| {own[2].threshold:.5f} \| {100 * own[2].fnmr:.2f} % \| [1-9]\d* (wo)?men \| {raised:.5f} \| 0 of "
+    assert re.search(wanted, row)
+    before = (models / "manifest.toml").read_text()
+    load_manifest.cache_clear()
+    assert measure(data, models, "--write") == 0
+    assert (models / "manifest.toml").read_text() == before  # a second run starts from the processor's own again
+
+
+def test_an_embedder_whose_threshold_would_rise_too_far_gets_no_points(library, data, models, capsys) -> None:
+    assert measure(data, models, "--write") == 0
+    own = move_thresholds(models, highest_non_mated(data, models, "mobilefacenet") - 0.011)
+    assert len(fresh(models).embedder("mobilefacenet").edgetpu_points) == len(own)
     assert measure(data, models, "--write") == 1
-    assert "not every target is held by mobilefacenet:" in capsys.readouterr().err
+    assert "a threshold of mobilefacenet would have to rise by more than 0.01" in capsys.readouterr().err
     assert fresh(models).embedder("mobilefacenet").edgetpu_points == ()
-    assert len(fresh(models).embedder("joint").edgetpu_points) == len(points)
+    assert len(fresh(models).embedder("joint").edgetpu_points) == len(own)
+
+
+def test_the_lowest_threshold_is_the_lowest_at_which_all_groups_hold() -> None:
+    random = np.random.default_rng(0)
+    groups = {n: (np.sort(random.random(500, np.float32))[::-1], count) for n, count in (("women", 1000), ("men", 900))}
+    for target in (0.3, 0.1, 0.02, 1e-3):
+        point = partial(point_at, target=target, mated=np.ones(1), groups=groups, models=[])
+        threshold = lowest_threshold(groups, target)
+        assert threshold == round(threshold, 5)
+        assert point(threshold)["fmr"] <= target < point(threshold - 1e-5)["fmr"]
 
 
 def nothing_compiled(models: Path, _library: object, _patch: pytest.MonkeyPatch) -> None:
