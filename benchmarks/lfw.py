@@ -77,9 +77,9 @@ def extract(engine: Engine, archive: Path, *, first: int = 0, step: int = 1) -> 
             assert file is not None
             frame = decode_rgb(file.read(), name=member.name)
             face = _centre_face(engine, frame)
-            found = None if face is None else engine.features(frame, face)
-            refusal = assess(found, face is not None, limits, enrolling=False)
-            features = None if found is None else np.array(vector(found))
+            sample = None if face is None else engine.sample(frame, face)
+            refusal = assess(sample, face is not None, limits, enrolling=False)
+            features = None if sample is None else np.array(vector(engine.embed(sample)))
             result[member.name] = (features, "" if refusal is None else refusal.reason.split(":")[0])
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -67,4 +68,6 @@ def write_points(manifest: Path, points: Mapping[str, list[dict]], *, comment: s
     written = "\n".join(lines) + "\n"
     if tomllib.loads(written) != {**before, "operating_points": tables}:
         raise InputError(f"{manifest}: operating points belong behind the line {MARKER!r}, all else in front of it")
-    manifest.write_text(written, encoding="utf-8")
+    new = manifest.with_name(f"{manifest.name}.new")
+    new.write_text(written, encoding="utf-8")
+    os.replace(new, manifest)

@@ -197,11 +197,13 @@ def accelerate(
         tpu = EdgeTpu(device or "")
         chosen = {n: tpu.session(load_model(n, manifest, edgetpu=True), threads=threads) for n in names}
         verdict = _verify(sessions, chosen, manifest, entry=entry)
+        if not (devices := tpu.devices()):
+            raise AcceleratorError("the Edge TPU was unplugged while it was tried")
     except AcceleratorError as error:
         if device is not None:
             raise
         return sessions, Placement(replace(base, reason=f"{base.reason}; {NAME}: {error}"))
-    reason = f"{', '.join(names)} on {tpu.devices()[0].kind}, {verdict}; all else: {base.name} {base.version}"
+    reason = f"{', '.join(names)} on {devices[0].kind}, {verdict}; all else: {base.name} {base.version}"
     placement = Placement(base, replace(base, name=NAME, version=tpu.version, reason=reason))
     falls_back = device is None
     twins = {n: _with_twin(chosen[n], sessions[n], placement, falls_back=falls_back) for n in names}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesdk import matching
+from facesdk import _core, matching
 from facesdk.engine import Engine
 from facesdk.errors import EnrollmentError, InputError
 from facesdk.images import load_rgb
@@ -65,6 +65,24 @@ def sharper_half(samples: Sequence[Sample]) -> list[Sample]:
     return [samples[i] for i in sorted(ranked[: (len(samples) + 1) // 2])]
 
 
+def embedded(samples: Sequence[Sample], engine: Engine) -> list[Features]:
+    """Features of each sample; those already made are wiped if one cannot be."""
+    made: list[Features] = []
+    try:
+        for sample in samples:
+            made.append(engine.embed(sample))
+    except BaseException:
+        wipe(made)
+        raise
+    return made
+
+
+def wipe(features: Sequence[Features]) -> None:
+    """Overwrites their vectors."""
+    for one in features:
+        _core.wipe(one._vector)
+
+
 def enrollment_features(frames: Sequence[Any], engine: Engine, policy: Policy) -> list[Features]:
     """Features of every picture. EnrollmentError, with each reason, if one is poor or not of the same person."""
     samples: list[Sample] = []
@@ -76,10 +94,11 @@ def enrollment_features(frames: Sequence[Any], engine: Engine, policy: Policy) -
             reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")
         elif sample is not None:
             samples.append(sample)
-    features = [] if reasons else [engine.embed(sample) for sample in samples]
+    features = [] if reasons else embedded(samples, engine)
     if features:
         reasons = _strangers_and_copies(matching.vectors_of(features), engine.embedder, policy)
     if reasons:
+        wipe(features)
         raise EnrollmentError("nothing was enrolled:\n" + "\n".join(reasons), tuple(reasons))
     return features
 

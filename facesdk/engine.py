@@ -28,10 +28,10 @@ def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) ->
     model = load_model(entry.name, manifest)
     try:
         session = runtime.make_session(model)
+        if isinstance(session, _core.LiteRtSession):
+            session.release(entry.packed)
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
-    if isinstance(session, _core.LiteRtSession):
-        session.release(entry.packed)
     found = [session.input_info, *session.output_infos]
     for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
         for key in ("name", "dtype", "shape"):

@@ -30,34 +30,25 @@ def score(a: Float32Array, b: Float32Array) -> float:
     return max(-1.0, min(1.0, cosine))
 
 
-def mean_direction(vectors: Sequence[Float32Array]) -> Float32Array:
-    """Unit vector (d,) along the mean of unit vectors. InputError if there is none or they cancel out."""
-    return _shortened_mean(vectors, 0.0)
-
-
 def make_reference(samples: Sequence[Float32Array]) -> Float32Array:
     """What probes are scored against: the samples' mean direction, of length |mean| ** SHORTENING (1 for one sample).
 
     The direction alone scores higher with everyone the more samples are in it, and would accept up to eight times the
     target of false matches on LFW; the mean itself would refuse the owner more often than needed. benchmarks/lfw.py
-    measures both errors for one, three and five samples.
+    measures both errors for one, three and five samples. No copy of the features is left in memory. InputError if there
+    is none or they cancel out.
     """
-    return _shortened_mean(samples, SHORTENING)
-
-
-def _shortened_mean(vectors: Sequence[Float32Array], power: float) -> Float32Array:
-    """The mean's direction, of length |mean| ** power. No other copy of the features is left in memory."""
     import numpy as np
 
-    if not vectors:
+    if not samples:
         raise InputError("at least one vector of features is needed")
-    stacked = np.array(vectors, np.float64)
+    stacked = np.array(samples, np.float64)
     mean = stacked.mean(axis=0)
     try:
         length = float(np.linalg.norm(mean))
-        if length * len(vectors) < 1e-6:
+        if length * len(samples) < 1e-6:
             raise InputError("the features cancel each other out; they cannot be of one person")
-        mean *= length ** (power - 1.0)
+        mean *= length ** (SHORTENING - 1.0)
         result: Float32Array = mean.astype(np.float32)
     finally:
         for array in (stacked, mean):

@@ -43,10 +43,10 @@ def _litert_native(threads: int) -> Runtime:
     try:
         version = (LITERT / "VERSION").read_text(encoding="ascii").strip()
         loaded = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
-    except FileNotFoundError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise AcceleratorError(
-            f"this build of facesdk has no LiteRT library in {LITERT}: on x86-64 and aarch64 build it again with pip "
-            "install, elsewhere pip install 'facesdk-unlock[tflite-runtime]'"
+            f"this build of facesdk has no LiteRT library in {LITERT} ({error}): on x86-64 and aarch64 build it again "
+            "with pip install, elsewhere pip install 'facesdk-unlock[tflite-runtime]'"
         ) from error
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"LiteRT {version} cannot be used natively: {error}") from error

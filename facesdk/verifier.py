@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facesdk import _core, matching
-from facesdk.capture import enrollment_features, pictures, probe_samples
+from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
 from facesdk.engine import Engine
 from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError
 from facesdk.models import load_manifest
@@ -112,26 +112,28 @@ class FaceVerifier:
         vectors = matching.vectors_of(enrollment_features(frames, self.engine, self.policy))
         import numpy as np
 
-        record = Record(
-            user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids,
-            reference=matching.make_reference(vectors), samples=np.stack(vectors), created_unix_s=int(time.time()),
-            consent=consent,
-        )  # fmt: skip
+        arrays = list(vectors)
         try:
+            arrays += [matching.make_reference(vectors)]
+            arrays += [np.stack(vectors)]
+            record = Record(
+                user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids, reference=arrays[-2],
+                samples=arrays[-1], created_unix_s=int(time.time()), consent=consent,
+            )  # fmt: skip
             self._keeper.enroll(record, key, replace=replace, rules=self.policy.attempts, label=self._label())
             self._opened.add(user)
         finally:
-            for array in (record.reference, record.samples, *vectors):
+            for array in arrays:
                 _core.wipe(array)
 
     def verify(self, user: str, images: Any, *, camera: str = "files", consecutive: bool = False) -> Outcome:
         """Whether the face in one picture, or in several of one moment, is this user's.
 
         camera: a short name for the audit log. consecutive: the pictures follow each other in one camera's stream; the
-        face is then followed from one to the next, and the sharper half of the usable ones decides. Raises
-        PassphraseRequiredError and LockedOutError where the policy's attempt rules say so, NotEnrolledError,
-        EngineMismatchError, KeyUnavailableError and the vault's errors: whatever stops the decision. What the person in
-        front of the camera can cause is an Outcome.
+        face is then followed from one to the next, and the sharper half of the usable ones decides, the others do not
+        count; only one in five is searched for a second person. Raises PassphraseRequiredError and LockedOutError where
+        the policy's attempt rules say so, NotEnrolledError, EngineMismatchError, KeyUnavailableError and the vault's
+        errors: whatever stops the decision. What the person in front of the camera can cause is an Outcome.
         """
         frames = pictures(images, at_most=MAX_FRAMES)
         try:
@@ -152,7 +154,7 @@ class FaceVerifier:
         if not samples:
             elapsed_ms = (time.perf_counter() - start) * 1e3
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
-        probes = matching.vectors_of([engine.embed(sample) for sample in samples])
+        probes = matching.vectors_of(embedded(samples, engine))
 
         def compare(template: Template) -> bool:
             return matching.fused_score(template.reference, template.turned(probes)) >= threshold

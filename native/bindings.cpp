@@ -100,8 +100,6 @@ py::tuple mesh_tuple(const MeshResult& m) {
   return py::make_tuple(points, m.presence, py::make_tuple(m.pose.yaw, m.pose.pitch, m.pose.roll));
 }
 
-py::array_t<float> vector_array(const std::vector<float>& v) { return py::array_t<float>(v.size(), v.data()); }
-
 py::array_t<uint8_t> empty_crop() { return py::array_t<uint8_t>({kCropSize, kCropSize, 3}); }
 
 py::tuple look_tuple(const Look& look, const py::array_t<uint8_t>& crop) {
@@ -154,7 +152,11 @@ class KeptSession final : public Session {
       const uintptr_t begin = (base + offset + page - 1) / page * page, end = (base + offset + size) / page * page;
       if (end <= begin) continue;
       void* at = reinterpret_cast<void*>(begin);
-      if (madvise(at, end - begin, MADV_DONTNEED) != 0 || mprotect(at, end - begin, PROT_NONE) != 0) {
+      if (madvise(at, end - begin, MADV_DONTNEED) != 0) {
+        if (errno == EINVAL) continue;  // locked memory (mlockall) is not given back
+        throw RuntimeFailure(std::string("the system does not take pages back: ") + std::strerror(errno));
+      }
+      if (mprotect(at, end - begin, PROT_NONE) != 0) {
         throw RuntimeFailure(std::string("the system does not take pages back: ") + std::strerror(errno));
       }
       released_.emplace_back(at, end - begin);
@@ -340,12 +342,14 @@ void bind_pipeline(py::module_& m) {
         if (crop.size() != kCropBytes || crop.shape(1) != kCropSize || crop.shape(2) != 3) {
           wrong("an aligned crop, uint8 of shape (112, 112, 3)", describe(crop));
         }
-        std::vector<float> features;
+        // Into the array itself: a copy would leave features in freed memory.
+        py::array_t<float> features(static_cast<py::ssize_t>(p.dimension()));
+        float* out = features.mutable_data();
         {
           const py::gil_scoped_release release;
-          features = p.embed(pixels);
+          p.embed(pixels, out);
         }
-        return vector_array(features);
+        return features;
       });
   m.def("check_frame", [](const py::object& frame) { image_of(frame); });
   m.def("keypoint_pose", [](const py::array& box, const py::array& keypoints) {

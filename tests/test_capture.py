@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from facesdk import Decision, Engine, FaceVerifier, Policy
 from facesdk.capture import enrollment_features, probe_samples, sharper_half
-from facesdk.errors import EnrollmentError
+from facesdk.errors import AcceleratorError, EnrollmentError
 from facesdk.types import Features, Sample
 
 BLURRED = 4.0  # still found by the detector
@@ -103,10 +103,32 @@ def test_a_stream_of_nobody_or_of_poor_frames_says_so(sface: Engine) -> None:
         assert refusal.decision is decision
 
 
-def test_the_face_that_changes_within_a_stream_is_not_vouched_for_by_the_first(sface: Engine, tmp_path) -> None:
-    """A stranger followed by the owner, and the other way round: the mean of the features decides, not the track."""
+def test_where_the_face_changes_within_a_stream_the_sharper_one_decides(sface: Engine, tmp_path) -> None:
+    """Being followed vouches for nobody: what is decided are the features of the frames that were chosen."""
     verifier = FaceVerifier(tmp_path / "vault", passphrase="only for this test", engine=sface)
     verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
-    stranger = [frame("sunak"), frame("sunak", shift=2), frame("sunak", shift=4)]
-    assert not verifier.verify("owner", [frame("obama_2012", blur=1.0), *stranger], consecutive=True)
-    assert verifier.verify("owner", [frame("obama_2012", shift=2 * n) for n in range(4)], consecutive=True)
+    for owner_blur, stranger_blur, expected in ((0.0, 1.0, True), (1.0, 0.0, False)):
+        owner, stranger = frame("obama_2012", blur=owner_blur), frame("sunak", blur=stranger_blur)
+        for stream in ([owner, stranger] * 2, [stranger, owner] * 2):
+            assert bool(verifier.verify("owner", stream, consecutive=True)) == expected
+            assert not verifier.verify("owner", stream)
+
+
+def test_a_refused_enrollment_leaves_no_features(sface: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    embed = Engine.embed
+
+    def embedding(self: Engine, sample: Sample) -> Features:
+        if fails and seen:
+            raise AcceleratorError("made to fail")
+        seen.append(embed(self, sample)._vector)
+        return replace(embed(self, sample), _vector=seen[-1])
+
+    monkeypatch.setattr(Engine, "embed", embedding)
+    for error, count in ((EnrollmentError, 2), (AcceleratorError, 1)):
+        fails = error is AcceleratorError
+        seen.clear()
+        with pytest.raises(error):
+            enrollment_features([portrait("obama_2012"), portrait("sunak")], sface, Policy())
+        assert len(seen) == count
+        assert not any(vector.any() for vector in seen)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -196,3 +198,16 @@ def test_a_face_upside_down_or_shifted_keeps_its_features_apart_from_no_ones(eng
     assert score(base, engine.features(padded)) > 0.95
     turned = engine.features(rolled)
     assert turned is None or score(base, turned) > 0.3
+
+
+def test_locked_memory_is_kept_where_it_cannot_be_given_back() -> None:
+    script = (
+        "import ctypes; assert ctypes.CDLL(None).mlockall(2) == 0\n"
+        "from facesdk import Engine; from facesdk.bench import bench_frame\n"
+        "print(Engine('mobilefacenet').features(bench_frame()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    if "AssertionError" in done.stderr:
+        pytest.skip("this user may not lock memory")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Features(")

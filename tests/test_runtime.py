@@ -30,12 +30,12 @@ def foreign(kind: str) -> bytes:
     return b"not a library" if kind == "text" else Path(_core.__file__).read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["none", "text", "another library"])
+@pytest.mark.parametrize("kind", ["none", "no version", "text", "another library"])
 def test_without_a_usable_library_the_interpreter_is_taken_and_the_reason_told(kind, monkeypatch, tmp_path) -> None:
-    reason = "has no LiteRT library" if kind == "none" else "LiteRT 9.9.9 cannot be used natively"
+    reason = "has no LiteRT library" if kind in ("none", "no version") else "LiteRT 9.9.9 cannot be used natively"
     if kind != "none":
         (tmp_path / "libLiteRt.so").write_bytes(foreign(kind))
-        (tmp_path / "VERSION").write_text("9.9.9\n")
+        (tmp_path / "VERSION").write_bytes(b"\xff\xfe" if kind == "no version" else b"9.9.9\n")
     monkeypatch.setattr(runtime, "LITERT", tmp_path)
     with pytest.raises(AcceleratorError, match=reason):
         choose_runtime("litert-native")

@@ -205,9 +205,9 @@ def _decided(here: Arrays, there: Arrays) -> list[str]:
     return broken
 
 
-def compare(inputs: Arrays, there: Arrays, *, sface_only: bool) -> list[str]:
+def compare(inputs: Arrays, there: Arrays, *, where: str, sface_only: bool) -> list[str]:
     """Prints how the board's answers compare with those here; returns what differs more than it may."""
-    print(f"{there['machine']} against {platform.machine()} {_core.variant()}")
+    print(f"{where}: {there['machine']} against {platform.machine()} {_core.variant()}")
     digest = hashlib.sha256(there["crops"].tobytes() + there["sface:features"].tobytes()).hexdigest()
     print(f"  sha256 of {len(there['crops'])} crops and their SFace features: {digest}")
     if sface_only:
@@ -235,7 +235,7 @@ def main() -> None:
         machine = f"{platform.machine()} {_core.variant()} ({time.process_time():.0f} s of processor)"
         np.savez(given.answers, machine=np.array(machine), **found)
         return
-    broken = compare(inputs, dict(np.load(given.answers)), sface_only=given.sface_only)
+    broken = compare(inputs, dict(np.load(given.answers)), where=given.answers.stem, sface_only=given.sface_only)
     sys.exit(f"differs more than it may: {', '.join(broken)}" if broken else 0)
 
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels.h"
+#include "secret.h"
 
 namespace facesdk {
 namespace {
@@ -169,16 +170,19 @@ Look Pipeline::look(const Image& frame, const Detection& face, uint8_t* crop) {
   return look;
 }
 
-std::vector<float> Pipeline::embed(const uint8_t* crop) {
+void Pipeline::embed(const uint8_t* crop, float* out) {
   const std::lock_guard lock(mutex_);
   if (embedders_.empty()) throw RuntimeFailure("this pipeline has no embedder");
-  std::vector<float> features(dimension_);
-  float* out = features.data();
-  for (size_t i = 0; i < embedders_.size(); ++i) {
-    run_embedder(i, crop, out);
-    out += embedders_[i].session->output_infos()[0].elements();
+  float* part = out;
+  try {
+    for (size_t i = 0; i < embedders_.size(); ++i) {
+      run_embedder(i, crop, part);
+      part += embedders_[i].session->output_infos()[0].elements();
+    }
+  } catch (...) {
+    wipe(out, dimension_ * sizeof(float));
+    throw;
   }
-  return features;
 }
 
 void Pipeline::run_embedder(size_t index, const uint8_t* crop, float* out) {

@@ -69,8 +69,9 @@ class Pipeline {
   // presence and statistics are good enough for features is the caller's to say.
   Look look(const Image& frame, const Detection& face, uint8_t* crop);
 
-  // Features of an aligned crop, of unit length.
-  std::vector<float> embed(const uint8_t* crop);
+  // Features of an aligned crop, of unit length, into `out` (dimension() floats), which is wiped if it throws. Of the
+  // last crop the networks' own buffers keep traces until the next.
+  void embed(const uint8_t* crop, float* out);
 
   // Runs one network alone on what its input holds: 0 the detector, 1 the mesh, then the embedders. For timing.
   void run_network(size_t index);

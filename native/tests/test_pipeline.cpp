@@ -118,8 +118,8 @@ struct Sample {
 Sample sample_of(Pipeline& pipeline, const Image& frame) {
   std::vector<uint8_t> crop(kCropBytes);
   const Look look = pipeline.look(frame, level_face(), crop.data());
-  std::vector<float> features;
-  if (look.aligned) features = pipeline.embed(crop.data());
+  std::vector<float> features(look.aligned ? pipeline.dimension() : 0);
+  if (look.aligned) pipeline.embed(crop.data(), features.data());
   return {look, std::move(crop), std::move(features)};
 }
 
@@ -181,7 +181,7 @@ TEST(pipeline_says_what_it_lacks) {
   CHECK_THROWS(RuntimeFailure, "no detector", empty.detect(frame.image));
   CHECK_THROWS(RuntimeFailure, "no face mesh", empty.find_mesh(frame.image, level_face()));
   CHECK_THROWS(RuntimeFailure, "no face mesh", empty.look(frame.image, level_face(), crop.data()));
-  CHECK_THROWS(RuntimeFailure, "no embedder", empty.embed(crop.data()));
+  CHECK_THROWS(RuntimeFailure, "no embedder", empty.embed(crop.data(), nullptr));
 }
 
 TEST(pipeline_feeds_the_detector_a_letterbox) {

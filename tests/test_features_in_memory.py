@@ -1,0 +1,64 @@
+"""Features of real networks: none is left in the process after enrolling, verifying and a refused enrollment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from conftest import PORTRAITS
+
+# Pieces of each vector are kept masked, and memory is unmasked as it is read: the search itself makes no copies.
+SCRIPT = """
+import gc, sys
+import numpy as np
+from facesdk import Engine, FaceVerifier
+from facesdk.errors import EnrollmentError
+
+MASK = bytes(i ^ 0x5A for i in range(256))
+pieces, embed = [], Engine.embed
+
+def embedding(self, sample):
+    features = embed(self, sample)
+    data = features._vector.view(np.uint8)
+    pieces.extend(bytes(data[i : i + 16] ^ np.uint8(0x5A)) for i in range(32, 496, 64))
+    return features
+
+def count():
+    gc.collect()
+    found = 0
+    with open("/proc/self/mem", "rb", 0) as memory, open("/proc/self/maps") as maps:
+        for line in list(maps):
+            area, flags, *_ = line.split()
+            begin, end = (int(number, 16) for number in area.split("-"))
+            if flags.startswith("rw"):
+                memory.seek(begin)
+                data = memory.read(end - begin).translate(MASK)
+                found += sum(data.count(piece) for piece in pieces)
+    return found
+
+Engine.embed = embedding
+portraits, vault = sys.argv[1:]
+engine = Engine("sface")
+alive = engine.embed(engine.sample(__import__("facesdk.images").images.load_rgb(f"{portraits}/biden.jpg")))
+print("planted", count() >= len(pieces))
+pieces.clear()
+verifier = FaceVerifier(vault, passphrase="only for this test", engine=engine)
+verifier.enroll("owner", [f"{portraits}/obama_2005.jpg", f"{portraits}/obama_2009.jpg"])
+print("enrolled", count())
+assert verifier.verify("owner", [f"{portraits}/obama_2012.jpg", f"{portraits}/obama_2009.jpg"])
+print("verified", count())
+try:
+    verifier.enroll("other", [f"{portraits}/obama_2005.jpg", f"{portraits}/sunak.jpg"])
+except EnrollmentError:
+    print("refused", count())
+print("pieces", len(pieces))
+"""
+
+
+def test_no_features_are_left_in_memory(tmp_path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(PORTRAITS), str(tmp_path / "vault")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        "planted", "True", "enrolled", "0", "verified", "0", "refused", "0", "pieces", str(6 * 8)
+    ]  # fmt: skip
