@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from facesdk.types import Float32Array, Frame, Sample
 
 # A mesh is followed while its network is sure of a face, and where the face is and as large as it was, but for a tenth.
-# Looser limits (MediaPipe follows at 0.5) let meshes that lag behind a fast head through: on a clip of a hand-held
-# camera, features of followed and of detected frames scored 0.33 at the lowest, with these 0.7.
+# Looser limits (MediaPipe follows at 0.5) let meshes through that lag behind a fast head, and features with them.
 MIN_PRESENCE = 0.9
 MAX_SHIFT, MAX_GROWTH = 0.1, 1.1
 
