@@ -1,6 +1,6 @@
 """What a smaller last layer costs SFace: FNMR at FMR 2e-5 on LFW for the ranks that its 7 x 7 x 1024 -> 128 may have.
 
-python benchmarks/sface_rank.py --data ../shared/data [--models .cache/models]
+python benchmarks/sface_rank.py --data DATA [--models .cache/models]
 
 MODELS is the work folder of models/build/make.py: its environment reads the origin and quantizes. Every photo goes
 through the int8 network in front of the last layer once; each candidate's last layers are then computed from that,
@@ -164,10 +164,10 @@ def crop_photos(data: Path, work: Path) -> tuple[np.ndarray, np.ndarray]:
             for member in sorted((m for m in tar if m.name.endswith(".jpg")), key=lambda m: m.name):
                 frame = decode_rgb(tar.extractfile(member).read(), name=member.name)
                 face = _centre_face(engine, frame)
-                crop = None if face is None else engine.crop(frame, face)
-                if crop is not None:
+                sample = None if face is None else engine.sample(frame, face)
+                if sample is not None:
                     names.append(member.name)
-                    crops.append(crop)
+                    crops.append(sample.crop)
         np.savez(stored, names=np.array(names), crops=np.stack(crops))
     with np.load(stored) as found:
         return found["names"], found["crops"]

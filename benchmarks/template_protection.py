@@ -1,6 +1,6 @@
 """What the secret rotation of a template keeps and hides, on LFW: scores, linkage without the key, and renewal.
 
-python benchmarks/template_protection.py --data ../shared/data [--write README.md]
+python benchmarks/template_protection.py --data DATA [--write README.md]
 
 DATA as for benchmarks/lfw.py. An enrollment here is one photo, sealed and opened by the vault's own code under a key of
 its own. A linker sees two references as they are sealed, without a key, and must say whether they are of one person.

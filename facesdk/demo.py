@@ -130,7 +130,9 @@ def draw(engine: Engine, frames: dict[str, Frame], path: Path) -> None:
     sheet = Image.new("RGB", (tile * len(names), tile + crop + 48), "white")
     for column, name in enumerate(names):
         frame = frames[name]
-        face = engine.detect(frame, landmarks=True)[0]
+        sample = engine.sample(frame)
+        assert sample is not None
+        face = sample.face
         image = Image.fromarray(frame)
         pen = ImageDraw.Draw(image)
         unit = max(1, round(max(image.size) / tile))
@@ -142,8 +144,6 @@ def draw(engine: Engine, frames: dict[str, Frame], path: Path) -> None:
             pen.ellipse((x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit), fill="#ff4000")
         image.thumbnail((tile - 8, tile - 8))
         sheet.paste(image, (column * tile + (tile - image.width) // 2, (tile - image.height) // 2))
-        aligned = engine.crop(frame, face)
-        assert aligned is not None
-        sheet.paste(Image.fromarray(aligned), (column * tile + (tile - crop) // 2, tile))
+        sheet.paste(Image.fromarray(sample.crop), (column * tile + (tile - crop) // 2, tile))
         ImageDraw.Draw(sheet).text((column * tile + 8, tile + crop + 8), name, fill="black")
     sheet.save(path, format="PNG")

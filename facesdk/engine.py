@@ -142,11 +142,6 @@ class Engine:
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
-    def crop(self, frame: Frame, face: Face | None = None) -> Frame | None:
-        """The aligned crop that the features are made of, uint8 (112, 112, 3); None where there is no face."""
-        sample = self.sample(frame, face)
-        return None if sample is None else sample.crop
-
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
             return [_face(found) for found in _run(self._pipeline.detect, frame)]

@@ -94,7 +94,7 @@ def test_no_face_is_none(engine: Engine) -> None:
     for frame in (np.zeros((64, 64, 3), np.uint8), np.full((480, 640), 255, np.uint8)):
         assert engine.detect(frame) == []
         assert engine.features(frame) is None
-        assert engine.crop(frame) is None
+        assert engine.sample(frame) is None
 
 
 @settings(max_examples=25, deadline=None)
