@@ -28,7 +28,7 @@ from PIL import Image, ImageOps
 from readme import write_between_markers
 
 from facesdk import Engine, Policy, matching
-from facesdk.capture import probe_samples
+from facesdk.capture import embedded, probe_samples
 from facesdk.images import load_rgb
 from facesdk.quality import MIN_PRESENCE
 from facesdk.tracking import Tracker
@@ -130,7 +130,7 @@ def measure_verify(engine: Engine, frames: Sequence[Frame], size: int, tally: Ta
 
     def probes(burst: Sequence[Frame], *, consecutive: bool) -> list[Features]:
         samples, _ = probe_samples(burst, engine, Policy(), consecutive=consecutive)
-        return [engine.embed(sample) for sample in samples]
+        return embedded(samples, engine)
 
     for number, start in enumerate(range(0, len(frames) - size + 1, size)):
         one = partial(probes, frames[start : start + size])
@@ -143,7 +143,7 @@ def references(engine: Engine, clips: Mapping[str, Sequence[Frame]]) -> list[Flo
     pictures = [load_rgb(path) for path in sorted(PORTRAITS.glob("*.*g"))]
     firsts = [probe_samples(frames, engine, Policy())[0][:1] for frames in clips.values()]
     samples = [s for s in map(engine.sample, pictures) if s is not None] + [s for first in firsts for s in first]
-    return matching.vectors_of([engine.embed(sample) for sample in samples])
+    return matching.vectors_of(embedded(samples, engine))
 
 
 def row(cells: Sequence[Sequence[Tally]]) -> str:
