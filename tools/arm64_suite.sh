@@ -28,8 +28,8 @@ TESTS=(
   tests/test_golden_mediapipe.py::test_mesh_is_that_of_mediapipe
   tests/test_record.py
   tests/test_vault_golden.py
-  tests/test_native_pipeline.py::TestHostileInput
-  tests/test_native_pipeline.py::TestSessionsInPython
+  tests/test_native_hostile.py::TestHostileInput
+  tests/test_native_hostile.py::TestSessionsInPython
   tests/test_engine.py::test_python_interpreter_gives_the_same_bits
   tests/test_engine.py::test_two_threads_give_the_same_features
 )

@@ -1,4 +1,4 @@
-"""What test_races.py does its tests in: a vault with an open key, other users, file systems, planted files."""
+"""What the tests of races, places and forgetting work in: an open key, other users, file systems, planted files."""
 
 from __future__ import annotations
 

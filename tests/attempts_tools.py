@@ -1,0 +1,18 @@
+"""What the attempt rules' tests share: the presets, units of time, and one state of each kind."""
+
+from __future__ import annotations
+
+from facesdk.policy import AttemptRules
+from facesdk.vault.attempts import Kind, Ready, Reason, Required
+
+S = 1_000_000_000
+H = 3600 * S
+PHONE, STRICT, CONVENIENCE = (AttemptRules.preset(name) for name in ("phone", "strict", "convenience"))
+
+# One state of each kind, at one moment of the phone preset.
+NOW = 10 * H
+STATES = {
+    Kind.PASSPHRASE_REQUIRED: Required(Reason.EXPIRED),
+    Kind.READY: Ready(opened_ns=1 * H, active_ns=2 * H, failures=4, not_before_ns=0),
+    Kind.DELAYED: Ready(opened_ns=1 * H, active_ns=2 * H, failures=6, not_before_ns=NOW + 59 * S + 1),
+}

@@ -1,0 +1,78 @@
+"""The attempt rules, states and steps that cannot be are refused when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from attempts_tools import NOW, PHONE, STATES, STRICT
+
+from facesdk.errors import InputError
+from facesdk.policy import ATTEMPT_BOUNDS, PRESETS, AttemptRules, Policy
+from facesdk.vault import attempts
+from facesdk.vault.attempts import Event, Kind, Ready, Reason, Required, step
+
+WRONG_NUMBERS = [True, False, 1.0, float("nan"), float("inf"), "5", None, -1, 0, 10**9, -(10**30)]
+
+
+@pytest.mark.parametrize("name", ATTEMPT_BOUNDS)
+def test_rules_are_checked(name: str) -> None:
+    good = dataclasses.replace(PHONE, free_attempts=1, passphrase_after=20)
+    for value in ATTEMPT_BOUNDS[name]:
+        if name != "passphrase_after" or value > 1:
+            assert getattr(dataclasses.replace(good, **{name: value}), name) == value
+    for value in [*WRONG_NUMBERS, ATTEMPT_BOUNDS[name][0] - 1, ATTEMPT_BOUNDS[name][1] + 1]:
+        if name == "idle_s" and value is None:
+            continue
+        with pytest.raises(InputError, match=f"{name} must be a whole number between"):
+            dataclasses.replace(good, **{name: value})
+
+
+def test_rules_fit_together() -> None:
+    assert dataclasses.replace(PHONE, free_attempts=10).delay_s(9) == 0
+    with pytest.raises(InputError, match="free_attempts must not be above passphrase_after"):
+        dataclasses.replace(PHONE, free_attempts=11)
+    with pytest.raises(TypeError):
+        AttemptRules(1, None, 1, 1, 1)  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PHONE.free_attempts = 20  # type: ignore[misc]
+
+
+def test_presets() -> None:
+    assert set(PRESETS) == {"phone", "strict", "convenience"}
+    assert AttemptRules.preset("strict") is PRESETS["strict"]
+    for name in ("Phone", "", None, 3, ["phone"]):
+        with pytest.raises(InputError, match="one of phone, strict, convenience"):
+            AttemptRules.preset(name)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        PRESETS["phone"] = STRICT  # type: ignore[index]
+
+
+def test_policy_carries_the_rules() -> None:
+    assert Policy().attempts == PHONE
+    assert Policy(attempts=STRICT, max_yaw_deg=30).attempts == STRICT
+    for value in ("strict", None, {"idle_s": 3}):
+        with pytest.raises(InputError, match="attempts must be AttemptRules"):
+            Policy(attempts=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["opened_ns", "active_ns", "failures", "not_before_ns"])
+def test_states_are_checked(name: str) -> None:
+    good = Ready(opened_ns=5, active_ns=5, failures=0, not_before_ns=0)
+    for value in (True, 1.0, float("nan"), None, "1", -1, 1 << 63):
+        with pytest.raises(InputError, match=f"{name} must be a whole number"):
+            dataclasses.replace(good, **{name: value})
+    with pytest.raises(InputError, match="active_ns must not be before opened_ns"):
+        dataclasses.replace(good, active_ns=4)
+    with pytest.raises(InputError, match="reason must be a Reason"):
+        Required("locked on request")  # type: ignore[arg-type]
+
+
+def test_step_is_checked() -> None:
+    good = STATES[Kind.READY]
+    for now_ns in (True, 1.5, float("nan"), None, -1, attempts.TIME_BOUND_NS):
+        with pytest.raises(InputError, match="now_ns must be a whole number"):
+            step(good, Event.TIME, now_ns=now_ns, rules=PHONE)  # type: ignore[arg-type]
+    for state, event in ((None, Event.TIME), (good, "TIME"), (Reason.IDLE, Event.MATCH)):
+        with pytest.raises(InputError, match="step needs"):
+            step(state, event, now_ns=NOW, rules=PHONE)  # type: ignore[arg-type]
