@@ -2,9 +2,50 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from typing import Any
+
+
+class Reason(str, Enum):
+    """Why the passphrase is required; the value is for people to read, the name is for programs and files.
+
+    The kernel's keyring holds a reason by its place in this list: new ones go to the end.
+    """
+
+    NOT_UNLOCKED = "not unlocked since the device or program started"
+    EXPIRED = "it was last given too long ago"
+    IDLE = "there was no match for too long"
+    FAILURES = "too many attempts did not match"
+    LOCKED = "locked on request"
+    PANIC = "locked in an emergency"
+    REMOVED = "the user was removed"
+    CHANGED = "the template was sealed anew since it was opened"
+    FORKED = "an opened key does not go along into a child process"
+    FORGOTTEN = "the key that this program was given has been forgotten"
+    OVERTAKEN = "the key was opened anew meanwhile"
+
+    def __str__(self) -> str:
+        return self.value
+
 
 class FaceSdkError(Exception):
-    """Base of every error raised on purpose. The message says what was expected, what came and what to do."""
+    """Base of every error raised on purpose. The message says what was expected, what came and what to do.
+
+    Can be pickled with all its fields, so that it arrives whole from a worker process.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, dict(self.__dict__), getattr(self, "errno", None))
+
+
+def _restored(kind: type[FaceSdkError], arguments: tuple[Any, ...], fields: dict[str, Any], errno: int | None) -> Any:
+    """The error that was pickled, without calling a constructor whose arguments are not its message."""
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(fields)
+    if isinstance(error, OSError):
+        error.errno = errno
+    return error
 
 
 class InputError(FaceSdkError, ValueError):
@@ -43,6 +84,14 @@ class EngineMismatchError(InputError):
     """The template was made by another embedder or another model file than this engine uses."""
 
 
+class PolicyFloorError(InputError):
+    """A verification asked for less than the owner's enrollment sealed: it may tighten the policy, never loosen it."""
+
+
+class ForkedError(FaceSdkError, RuntimeError):
+    """An engine that was made before a fork cannot be used in the child: its threads and locks stayed behind."""
+
+
 class NotEnrolledError(FaceSdkError, LookupError):
     """There is no template for this user in this vault."""
 
@@ -52,11 +101,14 @@ class KeyUnavailableError(FaceSdkError):
 
 
 class PassphraseRequiredError(KeyUnavailableError):
-    """The passphrase is needed before a face can be compared; `reason` says why."""
+    """The passphrase is needed before a face can be compared; `reason`, a Reason and its words in one, says why."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: Reason | str) -> None:
         super().__init__(f"the passphrase is required: {reason}")
-        self.reason = reason
+        self.reason = reason if isinstance(reason, Reason) or reason not in _WORDS else Reason(reason)
+
+
+_WORDS = {reason.value for reason in Reason}
 
 
 class LockedOutError(FaceSdkError):
@@ -91,6 +143,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (KeyUnavailableError, 4),
     (CameraError, 5),
     (AcceleratorError, 5),
+    (ForkedError, 5),
     (ModelIntegrityError, 6),
     (StoreIntegrityError, 6),
     (StoreVersionError, 6),

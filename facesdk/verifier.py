@@ -10,7 +10,7 @@ from typing import Any
 from facesdk import _core, matching
 from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
 from facesdk.engine import Engine
-from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError
+from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, Reason
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
 from facesdk.types import Decision, Guidance, Outcome
@@ -26,7 +26,7 @@ from facesdk.vault import (
     Template,
     Vault,
 )  # fmt: skip
-from facesdk.vault.attempts import Reason, Required
+from facesdk.vault.attempts import Required
 from facesdk.vault.keeper import already_enrolled
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from facesdk.errors import Reason
 from facesdk.policy import AttemptRules
-from facesdk.vault.attempts import Kind, Ready, Reason, Required
+from facesdk.vault.attempts import Kind, Ready, Required
 
 S = 1_000_000_000
 H = 3600 * S

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from attempts_tools import NOW, PHONE, STATES, STRICT, H, S
 
-from facesdk.errors import LockedOutError, PassphraseRequiredError, exit_code
+from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason, exit_code
 from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import attempts
-from facesdk.vault.attempts import TABLE, Event, Kind, Ready, Reason, Required, charge, kind, step
+from facesdk.vault.attempts import TABLE, Event, Kind, Ready, Required, charge, kind, step
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "attempts.md"
 

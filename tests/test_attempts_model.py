@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from facesdk.errors import LockedOutError, PassphraseRequiredError
+from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason
 from facesdk.policy import MAX_DELAY_S, AttemptRules
 from facesdk.vault import attempts
-from facesdk.vault.attempts import Charged, Event, Ready, Reason, Required, charge, step
+from facesdk.vault.attempts import Charged, Event, Ready, Required, charge, step
 
 # --- properties ---
 

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from attempts_tools import NOW, PHONE, STATES, STRICT
 
-from facesdk.errors import InputError
+from facesdk.errors import InputError, Reason
 from facesdk.policy import ATTEMPT_BOUNDS, PRESETS, AttemptRules, Policy
 from facesdk.vault import attempts
-from facesdk.vault.attempts import Event, Kind, Ready, Reason, Required, step
+from facesdk.vault.attempts import Event, Kind, Ready, Required, step
 
 WRONG_NUMBERS = [True, False, 1.0, float("nan"), float("inf"), "5", None, -1, 0, 10**9, -(10**30)]
 

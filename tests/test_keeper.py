@@ -17,11 +17,12 @@ from facesdk.errors import (
     KeyUnavailableError,
     NotEnrolledError,
     PassphraseRequiredError,
+    Reason,
     StoreError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
-from facesdk.vault.attempts import Ready, Reason, Required
+from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.format import key_id, parse_header, unseal
 
 

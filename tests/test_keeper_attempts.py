@@ -22,12 +22,13 @@ from facesdk.errors import (
     LockedOutError,
     NotEnrolledError,
     PassphraseRequiredError,
+    Reason,
     StoreError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, Template
-from facesdk.vault.attempts import NS, Reason, Required
+from facesdk.vault.attempts import NS, Required
 
 QUICK = AttemptRules(passphrase_every_s=3600, idle_s=600, free_attempts=3, first_delay_s=30, passphrase_after=3)
 

@@ -16,11 +16,11 @@ import pytest
 from faults.places import HOUR_NS, USER, Place, make_record
 from places_tools import needs_keyring
 
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
 from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, Vault
-from facesdk.vault.attempts import Reason, Required
+from facesdk.vault.attempts import Required
 from facesdk.vault.audit import AuditLog
 from facesdk.vault.audit_entry import Event
 

@@ -19,10 +19,10 @@ from vault_tools import Bench
 
 from facesdk import _core
 from facesdk._core import Secret
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
 from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, session
-from facesdk.vault.attempts import Ready, Reason, Required
+from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.session import Held
 

@@ -13,9 +13,8 @@ from faults.places import RULES, USER, Place, join_new_session_keyring, make_rec
 from places_tools import needs_keyring
 
 from facesdk import _core
-from facesdk.errors import FaceSdkError, StoreIntegrityError
+from facesdk.errors import FaceSdkError, Reason, StoreIntegrityError
 from facesdk.vault import KeyringSessions
-from facesdk.vault.attempts import Reason
 from facesdk.vault.audit_entry import Event
 from facesdk.vault.session import Held
 

@@ -12,24 +12,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
 
-from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError
+from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, Reason
 from facesdk.policy import MAX_DELAY_S, AttemptRules
 
 NS = 1_000_000_000
 TIME_BOUND_NS = 1 << 62  # 146 years of one boot, so that every sum fits a signed 64-bit integer
-
-
-class Reason(Enum):
-    """Why the passphrase is required; the value is for people to read, the name is for files."""
-
-    NOT_UNLOCKED = "not unlocked since the device or program started"
-    EXPIRED = "it was last given too long ago"
-    IDLE = "there was no match for too long"
-    FAILURES = "too many attempts did not match"
-    LOCKED = "locked on request"
-    PANIC = "locked in an emergency"
-    REMOVED = "the user was removed"
-    CHANGED = "the template was sealed anew since it was opened"
 
 
 class Event(Enum):
@@ -99,7 +86,7 @@ def _ready(state: State) -> Ready:
     """The state as Ready; the table asks for it in no other kind."""
     if isinstance(state, Ready):
         return state
-    raise PassphraseRequiredError(state.reason.value)
+    raise PassphraseRequiredError(state.reason)
 
 
 def _stay(state: State, _now_ns: int, _rules: AttemptRules) -> State:
@@ -135,7 +122,7 @@ def _charge(state: State, now_ns: int, rules: AttemptRules) -> State:
 
 def _refuse_locked(state: State, _now_ns: int, _rules: AttemptRules) -> State:
     reason = state.reason if isinstance(state, Required) else Reason.NOT_UNLOCKED
-    raise PassphraseRequiredError(reason.value)
+    raise PassphraseRequiredError(reason)
 
 
 def _refuse_early(state: State, now_ns: int, _rules: AttemptRules) -> State:

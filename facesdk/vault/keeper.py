@@ -14,13 +14,14 @@ from facesdk.errors import (
     InputError,
     KeyUnavailableError,
     PassphraseRequiredError,
+    Reason,
     RollbackError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
 from facesdk.vault import format_v1
-from facesdk.vault.attempts import Charged, Reason, Required, State, charge, step
+from facesdk.vault.attempts import Charged, Required, State, charge, step
 from facesdk.vault.attempts import Event as Happens
 from facesdk.vault.audit_entry import Event, Head
 from facesdk.vault.audit_verify import Report

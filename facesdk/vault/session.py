@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from facesdk import _core
 from facesdk._core import Secret
 from facesdk.digest import sha256
-from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, Reason, StoreIntegrityError
 from facesdk.policy import AttemptRules
-from facesdk.vault.attempts import NS, Ready, Reason, Required
+from facesdk.vault.attempts import NS, Ready, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.keys import KEY_SIZE
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from facesdk._core import Secret
+from facesdk.errors import Reason
 from facesdk.policy import AttemptRules
 from facesdk.vault import Keeper, KeyFileKey, KeyKind, KeyringSessions, PassphraseKey, Record, Vault
-from facesdk.vault.attempts import Reason
 from facesdk.vault.audit import AuditLog
 from facesdk.vault.keys import Counter, Kdf
 from facesdk.vault.session import Held, Sessions
