@@ -136,6 +136,11 @@ class KeptSession final : public Session {
     }
   }
   ~KeptSession() override {
+    if (process_.left()) {
+      // LiteRT would wait for its threads, which are not in this child; its memory goes with the process.
+      static_cast<void>(inner_.release());
+      return;
+    }
     inner_.reset();  // before the bytes
     for (const auto& [begin, size] : released_) mprotect(begin, size, PROT_READ | PROT_WRITE);
     const py::gil_scoped_acquire acquire;
@@ -255,6 +260,7 @@ void bind_sessions(py::module_& m) {
             !(in.flags() & py::array::c_style)) {
           wrong("a C-contiguous array like the model's input", describe(in));
         }
+        s.process().check();
         std::memcpy(s.input(), in.data(), info.bytes());
         s.invoke();
         py::list out;
@@ -438,6 +444,7 @@ void bind_kernels(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The native core: sessions, the pipeline from frame to features, and its kernels.";
   py::register_exception<RuntimeFailure>(m, "RuntimeFailure", PyExc_RuntimeError);
+  py::register_exception<MadeBeforeFork>(m, "MadeBeforeFork", PyExc_RuntimeError);
   bind_sessions(m);
   bind_pipeline(m);
   bind_kernels(m);

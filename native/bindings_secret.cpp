@@ -3,11 +3,15 @@
 
 #include <pybind11/stl.h>
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 #include <cstring>
 #include <memory>
 #include <string>
 
 #include "core/keyring.h"
+#include "core/process.h"
 #include "core/rotation.h"
 #include "core/secret.h"
 
@@ -48,6 +52,7 @@ std::unique_ptr<Secret> make_secret(size_t size) {
 }
 
 py::buffer_info buffer_of(Secret& secret) {
+  if (secret.forked()) throw py::value_error("this secret was made before a fork: its bytes are not in the child");
   if (secret.closed()) throw py::value_error("this secret was closed: its bytes are gone");
   return py::buffer_info(secret.data(), 1, py::format_descriptor<uint8_t>::format(), 1,
                          {static_cast<py::ssize_t>(secret.size())}, {py::ssize_t{1}});
@@ -77,6 +82,24 @@ void rotate_buffer(const py::buffer& stream, const py::buffer& vectors, size_t d
   rotate(random.data(), dimension, reinterpret_cast<float*>(values.data()), values.size() / row, inverse);
 }
 
+// The key's number and its payload; None where there is none.
+py::object read_secret(keyring::Serial key, size_t size) {
+  if (key == 0) return py::none();
+  auto secret = make_secret(size);
+  const size_t length = keyring::read(key, secret->data(), size);
+  if (length == 0) return py::none();
+  if (length != size) throw py::value_error("the key in the keyring has " + std::to_string(length) + " bytes");
+  return py::make_tuple(key, py::cast(std::move(secret)));
+}
+
+// No core dump, and no debugger, /proc/PID/mem or core of this user's other programs (prctl(2), PR_SET_DUMPABLE).
+void protect_process() {
+  const rlimit none{0, 0};
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0) {
+    throw std::system_error(errno, std::generic_category(), "prctl");
+  }
+}
+
 }  // namespace
 
 void bind_secrets(py::module_& m) {
@@ -89,6 +112,7 @@ void bind_secrets(py::module_& m) {
         return secret;
       })
       .def_property_readonly("closed", &Secret::closed)
+      .def_property_readonly("forked", &Secret::forked)
       .def("close", &Secret::close)
       .def("__len__", &Secret::size)
       .def("__enter__", [](py::object self) { return self; })
@@ -103,6 +127,8 @@ void bind_secrets(py::module_& m) {
     wipe(bytes.data(), bytes.size());
   });
   m.def("scrub_freed", &scrub_freed);
+  m.def("process_token", &process_token);
+  m.def("protect_process", [] { reporting([] { protect_process(); }); });
   py::class_<WipingFree>(m, "WipingFree").def(py::init<>());
   m.def("equal", [](const py::buffer& a, const py::buffer& b) {
     const View x(a, false), y(b, false);
@@ -116,22 +142,31 @@ void bind_secrets(py::module_& m) {
     return reporting([&] { return keyring::put(description, bytes.data(), bytes.size(), timeout_s); });
   });
   m.def("keyring_get", [](const std::string& description, size_t size) -> py::object {
-    return reporting([&]() -> py::object {
-      const keyring::Serial key = keyring::find(description);
-      if (key == 0) return py::none();
-      auto secret = make_secret(size);
-      const size_t length = keyring::read(key, secret->data(), size);
-      if (length == 0) return py::none();
-      if (length != size) throw py::value_error("the key in the keyring has " + std::to_string(length) + " bytes");
-      return py::make_tuple(key, py::cast(std::move(secret)));
-    });
+    return reporting([&] { return read_secret(keyring::find(description), size); });
   });
   m.def("keyring_update", [](keyring::Serial key, const py::buffer& payload, uint32_t timeout_s) {
     const View bytes(payload, false);
     return reporting([&] { return keyring::update(key, bytes.data(), bytes.size(), timeout_s); });
   });
-  m.def("keyring_forget_all", [](const std::string& prefix) {
-    return reporting([&] { return keyring::forget_all(prefix); });
+  m.def("keyring_ring", [](const std::string& description) {
+    return reporting([&] { return keyring::ring(description); });
+  });
+  m.def("keyring_find_ring", [](const std::string& description) {
+    return reporting([&] { return keyring::find_ring(description); });
+  });
+  m.def("keyring_put_into", [](keyring::Serial ring, const std::string& description, const py::buffer& payload,
+                               uint32_t timeout_s) {
+    const View bytes(payload, false);
+    return reporting([&] { return keyring::put_into(ring, description, bytes.data(), bytes.size(), timeout_s); });
+  });
+  m.def("keyring_get_in", [](keyring::Serial ring, const std::string& description, size_t size) {
+    return reporting([&] { return read_secret(keyring::find_in(ring, description), size); });
+  });
+  m.def("keyring_forget_ring", [](keyring::Serial ring) {
+    return reporting([&] { return keyring::forget_ring(ring); });
+  });
+  m.def("keyring_rings", [](const std::string& prefix) {
+    return reporting([&] { return keyring::rings(prefix); });
   });
   m.def("keyring_forget", [](const std::string& description) {
     return reporting([&] { return keyring::forget(description); });

@@ -11,7 +11,7 @@
 namespace facesdk::keyring {
 namespace {
 
-constexpr char kType[] = "user";
+constexpr char kType[] = "user", kRing[] = "keyring";
 // Whoever possesses the key, and every process of its user, may do all but change its owner; nobody else anything.
 constexpr uint32_t kPermissions = 0x3f3f0000;
 
@@ -23,11 +23,32 @@ bool gone(int error) { return error == ENOKEY || error == EKEYEXPIRED || error =
 void possess() { syscall(SYS_keyctl, KEYCTL_LINK, KEY_SPEC_USER_KEYRING, KEY_SPEC_PROCESS_KEYRING); }
 
 // Revoked first: whoever has the number of it cannot read it any more, whatever else links to it.
-void drop(Serial key) {
+void drop(Serial key, Serial ring = KEY_SPEC_USER_KEYRING) {
   if (syscall(SYS_keyctl, KEYCTL_REVOKE, key) < 0 && !gone(errno)) refuse("keyctl revoke");
-  if (syscall(SYS_keyctl, KEYCTL_UNLINK, key, KEY_SPEC_USER_KEYRING) < 0 && !gone(errno) && errno != ENOENT) {
+  if (syscall(SYS_keyctl, KEYCTL_UNLINK, key, ring) < 0 && !gone(errno) && errno != ENOENT) {
     refuse("keyctl unlink");
   }
+}
+
+Serial search(Serial ring, const char* type, const std::string& description) {
+  const long key = syscall(SYS_keyctl, KEYCTL_SEARCH, ring, type, description.c_str(), 0);
+  if (key >= 0) return static_cast<Serial>(key);
+  if (gone(errno)) return 0;
+  refuse("keyctl search");
+}
+
+// The numbers in a keyring; none where it was revoked.
+std::vector<Serial> listed(Serial ring) {
+  const long size = syscall(SYS_keyctl, KEYCTL_READ, ring, nullptr, 0);
+  if (size < 0 && gone(errno)) return {};
+  if (size < 0) refuse("keyctl read keyring");
+  // Some more room for keys that come in between; what does not fit is left out by the kernel.
+  std::vector<Serial> keys(static_cast<size_t>(size) / sizeof(Serial) + 16);
+  const long found = syscall(SYS_keyctl, KEYCTL_READ, ring, keys.data(), keys.size() * sizeof(Serial));
+  if (found < 0 && gone(errno)) return {};
+  if (found < 0) refuse("keyctl read keyring");
+  keys.resize(std::min(keys.size(), static_cast<size_t>(found) / sizeof(Serial)));
+  return keys;
 }
 
 }  // namespace
@@ -60,10 +81,7 @@ bool update(Serial key, const uint8_t* payload, size_t size, uint32_t timeout_s)
 
 Serial find(const std::string& description) {
   possess();
-  const long key = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_USER_KEYRING, kType, description.c_str(), 0);
-  if (key >= 0) return static_cast<Serial>(key);
-  if (gone(errno)) return 0;
-  refuse("keyctl search");
+  return search(KEY_SPEC_USER_KEYRING, kType, description);
 }
 
 size_t read(Serial key, uint8_t* out, size_t size) {
@@ -80,33 +98,76 @@ bool forget(const std::string& description) {
   return true;
 }
 
-std::vector<std::string> forget_all(const std::string& prefix) {
+Serial find_ring(const std::string& description) {
   possess();
-  const long size = syscall(SYS_keyctl, KEYCTL_READ, KEY_SPEC_USER_KEYRING, nullptr, 0);
-  if (size < 0) refuse("keyctl read keyring");
-  // Some more room for keys that come in between; what does not fit is left out by the kernel.
-  std::vector<Serial> keys(static_cast<size_t>(size) / sizeof(Serial) + 16);
-  const long found = syscall(SYS_keyctl, KEYCTL_READ, KEY_SPEC_USER_KEYRING, keys.data(), keys.size() * sizeof(Serial));
-  if (found < 0) refuse("keyctl read keyring");
-  keys.resize(std::min(keys.size(), static_cast<size_t>(found) / sizeof(Serial)));
-  std::vector<std::string> forgotten;
-  std::system_error first{std::error_code{}};
+  return search(KEY_SPEC_USER_KEYRING, kRing, description);
+}
+
+Serial ring(const std::string& description) {
+  if (const Serial found = find_ring(description)) return found;
+  const long made = syscall(SYS_add_key, kRing, description.c_str(), nullptr, size_t{0}, KEY_SPEC_USER_KEYRING);
+  if (made < 0) refuse("add_key keyring");
+  if (syscall(SYS_keyctl, KEYCTL_SETPERM, made, kPermissions) < 0) {
+    const int error = errno;
+    syscall(SYS_keyctl, KEYCTL_UNLINK, made, KEY_SPEC_USER_KEYRING);
+    errno = error;
+    refuse("keyctl setperm");
+  }
+  return static_cast<Serial>(made);
+}
+
+Serial find_in(Serial ring, const std::string& description) { return search(ring, kType, description); }
+
+Serial put_into(Serial ring, const std::string& description, const uint8_t* payload, size_t size, uint32_t timeout_s) {
+  possess();
+  // A key with a number of its own: who has the number of the one before cannot save over it.
+  if (const Serial before = find_in(ring, description)) drop(before, ring);
+  const long key = syscall(SYS_add_key, kType, description.c_str(), payload, size, ring);
+  if (key < 0) {
+    if (gone(errno)) return 0;
+    refuse("add_key");
+  }
+  if (syscall(SYS_keyctl, KEYCTL_SETPERM, key, kPermissions) == 0 &&
+      syscall(SYS_keyctl, KEYCTL_SET_TIMEOUT, key, timeout_s) == 0) {
+    return static_cast<Serial>(key);
+  }
+  const int error = errno;
+  if (gone(error)) return 0;  // revoked with its ring in between
+  syscall(SYS_keyctl, KEYCTL_UNLINK, key, ring);
+  errno = error;
+  refuse("keyctl");
+}
+
+bool forget_ring(Serial ring) {
+  possess();
+  const std::vector<Serial> keys = listed(ring);
+  // The ring first: what is put into it from now on is refused, and what is in it has no place left.
+  if (syscall(SYS_keyctl, KEYCTL_REVOKE, ring) < 0 && !gone(errno)) refuse("keyctl revoke");
+  bool open = false;
   for (const Serial key : keys) {
+    const bool revoked = syscall(SYS_keyctl, KEYCTL_REVOKE, key) == 0;
+    if (!revoked && !gone(errno)) refuse("keyctl revoke");
+    open = open || revoked;
+  }
+  if (syscall(SYS_keyctl, KEYCTL_UNLINK, ring, KEY_SPEC_USER_KEYRING) < 0 && !gone(errno) && errno != ENOENT) {
+    refuse("keyctl unlink");
+  }
+  return open;
+}
+
+std::vector<std::pair<std::string, Serial>> rings(const std::string& prefix) {
+  possess();
+  std::vector<std::pair<std::string, Serial>> found;
+  for (const Serial key : listed(KEY_SPEC_USER_KEYRING)) {
     char text[512];  // type;uid;gid;permissions;description
     const long length = syscall(SYS_keyctl, KEYCTL_DESCRIBE, key, text, sizeof(text));
     if (length <= 0 || static_cast<size_t>(length) > sizeof(text)) continue;  // gone, not ours, or a name too long for ours
     const std::string_view described(text, static_cast<size_t>(length) - 1);
     const std::string_view description = described.substr(described.rfind(';') + 1);
-    if (described.substr(0, 5) != "user;" || description.substr(0, prefix.size()) != prefix) continue;
-    try {
-      drop(key);
-      forgotten.emplace_back(description);
-    } catch (const std::system_error& error) {
-      if (first.code().value() == 0) first = error;  // the others first
-    }
+    if (described.substr(0, 8) != "keyring;" || description.substr(0, prefix.size()) != prefix) continue;
+    found.emplace_back(description, key);
   }
-  if (first.code().value() != 0) throw first;
-  return forgotten;
+  return found;
 }
 
 }  // namespace facesdk::keyring

@@ -276,7 +276,8 @@ LiteRtLibrary::LiteRtLibrary(const std::string& path) {
 
 LiteRtLibrary::~LiteRtLibrary() {
   // The library stays loaded: XNNPACK and cpuinfo keep process-wide state that does not survive dlclose.
-  if (environment_ != nullptr) api_->DestroyEnvironment(environment_);
+  // In a child it stays too: it would wait for threads that are not there.
+  if (environment_ != nullptr && !process_.left()) api_->DestroyEnvironment(environment_);
 }
 
 std::unique_ptr<Session> make_litert_session(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes,

@@ -26,6 +26,7 @@ class LiteRtLibrary {
   void* handle_ = nullptr;
   std::unique_ptr<LiteRtApi> api_;
   void* environment_ = nullptr;
+  Process process_;
 };
 
 // A session for the model in `bytes`, which must outlive it and must have been checked by the caller.

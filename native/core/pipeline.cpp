@@ -117,8 +117,13 @@ Pipeline::Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> m
   }
 }
 
+std::unique_lock<std::mutex> Pipeline::enter() {
+  process_.check();  // before the lock, which nobody in a child would ever give back
+  return std::unique_lock(mutex_);
+}
+
 std::vector<Detection> Pipeline::detect(const Image& frame) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = enter();
   if (!detector_) throw RuntimeFailure("this pipeline has no detector");
   const Region region = blazeface::letterbox(frame.width, frame.height);
   kernels().warp_u8(frame, region_to_frame(region, blazeface::kSize), pixels_.data(), blazeface::kSize, blazeface::kSize);
@@ -137,7 +142,7 @@ std::vector<Detection> Pipeline::detect(const Image& frame) {
 }
 
 MeshResult Pipeline::find_mesh(const Image& frame, const Detection& face) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = enter();
   return find_mesh_locked(frame, face);
 }
 
@@ -160,7 +165,7 @@ MeshResult Pipeline::find_mesh_locked(const Image& frame, const Detection& face)
 }
 
 Look Pipeline::look(const Image& frame, const Detection& face, uint8_t* crop) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = enter();
   Look look{find_mesh_locked(frame, face), {}, 0, false};
   const FivePoints points = mesh::five_points(look.mesh.points);
   const double dx = points[1].x - points[0].x, dy = points[1].y - points[0].y;
@@ -171,7 +176,7 @@ Look Pipeline::look(const Image& frame, const Detection& face, uint8_t* crop) {
 }
 
 void Pipeline::embed(const uint8_t* crop, float* out) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = enter();
   if (embedders_.empty()) throw RuntimeFailure("this pipeline has no embedder");
   float* part = out;
   try {
@@ -213,7 +218,7 @@ void Pipeline::run_embedder(size_t index, const uint8_t* crop, float* out) {
 }
 
 void Pipeline::run_network(size_t index) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = enter();
   Session* session = index == 0 ? detector_.get() : index == 1 ? mesh_.get() : nullptr;
   if (index >= 2 && index - 2 < embedders_.size()) session = embedders_[index - 2].session.get();
   if (session == nullptr) throw RuntimeFailure("this pipeline has no network " + std::to_string(index));

@@ -52,7 +52,8 @@ CropStatistics measure(const uint8_t* crop);
 // skipped over. Returns false for points that no similarity can bring there (all in one place).
 bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop);
 
-// Not copyable; calls from several threads wait for each other (one pipeline a thread runs them side by side).
+// Not copyable; calls from several threads wait for each other (one pipeline a thread runs them side by side). In a child
+// of the process that made it every call throws MadeBeforeFork, at once: a thread may have been inside.
 class Pipeline {
  public:
   // mesh and embedders may be left out (nullptr, empty) where only detection is wanted. Throws RuntimeFailure if a
@@ -79,9 +80,11 @@ class Pipeline {
   size_t dimension() const { return dimension_; }
 
  private:
+  std::unique_lock<std::mutex> enter();
   MeshResult find_mesh_locked(const Image& frame, const Detection& face);
   void run_embedder(size_t index, const uint8_t* crop, float* out);
 
+  Process process_;
   std::mutex mutex_;
   std::shared_ptr<Session> detector_, mesh_;
   std::vector<Embedder> embedders_;

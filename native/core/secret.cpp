@@ -1,6 +1,7 @@
 #include "secret.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -46,6 +47,8 @@ namespace {
 std::mutex wiping_mutex;
 int wiping_count = 0;
 
+constexpr uint8_t kCanary[16] = {0x9d, 0x31, 0xe6, 0x5b, 0xc8, 0x7a, 0x04, 0xf1, 0x62, 0xad, 0x13, 0xbe, 0x48, 0xd7, 0x2c, 0x95};
+
 void set_perturb([[maybe_unused]] int byte) noexcept {
 #if defined(M_PERTURB)
   mallopt(M_PERTURB, byte);
@@ -54,6 +57,15 @@ void set_perturb([[maybe_unused]] int byte) noexcept {
 
 }  // namespace
 
+// A thread that forks while another is inside must not leave the lock taken in the child, nor the count that the other
+// thread would have taken back.
+[[maybe_unused]] const int wiping_at_fork = pthread_atfork([] { wiping_mutex.lock(); }, [] { wiping_mutex.unlock(); },
+                                          [] {
+                                            wiping_count = 0;
+                                            set_perturb(0);
+                                            wiping_mutex.unlock();
+                                          });
+
 WipingFree::WipingFree() noexcept {
   const std::lock_guard lock(wiping_mutex);
   if (wiping_count++ == 0) set_perturb(0xff);
@@ -61,7 +73,7 @@ WipingFree::WipingFree() noexcept {
 
 WipingFree::~WipingFree() {
   const std::lock_guard lock(wiping_mutex);
-  if (--wiping_count == 0) set_perturb(0);
+  if (wiping_count > 0 && --wiping_count == 0) set_perturb(0);
 }
 
 bool equal(const uint8_t* a, const uint8_t* b, size_t size) noexcept {
@@ -76,7 +88,7 @@ bool equal(const uint8_t* a, const uint8_t* b, size_t size) noexcept {
 Secret::Secret(size_t size) : size_(size) {
   if (size == 0 || size > kLargest) throw std::invalid_argument("a secret has from 1 byte to 64 MiB");
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t inner = (size + page - 1) / page * page;
+  const size_t inner = (size + sizeof kCanary + page - 1) / page * page;
   whole_ = inner + 2 * page;
   void* base = mmap(nullptr, whole_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) refuse("mmap", errno);
@@ -92,6 +104,7 @@ Secret::Secret(size_t size) : size_(size) {
     munmap(base_, whole_);
     refuse(call, error);
   }
+  std::memcpy(begin, kCanary, sizeof kCanary);
   // At the end of the pages: reading past it meets the guard. Aligned for floats and doubles.
   data_ = begin + (inner - size) / 16 * 16;
 }
@@ -99,6 +112,11 @@ Secret::Secret(size_t size) : size_(size) {
 Secret::~Secret() {
   close();
   munmap(base_, whole_);  // unlocks too
+}
+
+bool Secret::forked() const noexcept {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return process_.left() || std::memcmp(base_ + page, kCanary, sizeof kCanary) != 0;
 }
 
 void Secret::close() noexcept {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "process.h"
+
 namespace facesdk {
 
 // The system does not give memory that stays in memory; the message says which call, why, and what to do.
@@ -32,8 +34,8 @@ class WipingFree {
 bool equal(const uint8_t* a, const uint8_t* b, size_t size) noexcept;
 
 // Whole pages between two that nobody may touch. mlock keeps them out of swap, MADV_DONTDUMP out of core dumps, and
-// MADV_WIPEONFORK makes them zeros in a child: what is opened with those fails there. Root and whoever may trace this
-// process read them all the same.
+// MADV_WIPEONFORK makes them zeros in a child. A canary in the same pages tells those from a secret of zeros: without it
+// the secret counts as closed. Root and whoever may trace this process read them all the same.
 class Secret {
  public:
   // size bytes of zeros; throws MemoryNotLocked.
@@ -44,7 +46,9 @@ class Secret {
 
   uint8_t* data() noexcept { return data_; }
   size_t size() const noexcept { return size_; }
-  bool closed() const noexcept { return closed_; }
+  // Wiped by close(), or by the kernel because this process is a child of the one that made it.
+  bool closed() const noexcept { return closed_ || forked(); }
+  bool forked() const noexcept;
   // Wipes; the memory itself goes with the object, as views of it may still be held.
   void close() noexcept;
 
@@ -52,6 +56,7 @@ class Secret {
   size_t size_, whole_ = 0;
   uint8_t *base_ = nullptr, *data_ = nullptr;
   bool closed_ = false;
+  Process process_;
 };
 
 }  // namespace facesdk

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "process.h"
+
 namespace facesdk {
 
 // A runtime, library or model that does not do what it must; the message names the call and what it answered.
@@ -35,6 +37,8 @@ class Session {
  public:
   virtual ~Session() = default;
 
+  const Process& process() const { return process_; }
+
   const TensorInfo& input_info() const { return input_info_; }
   const std::vector<TensorInfo>& output_infos() const { return output_infos_; }
 
@@ -51,6 +55,7 @@ class Session {
  protected:
   TensorInfo input_info_;
   std::vector<TensorInfo> output_infos_;
+  Process process_;
 };
 
 }  // namespace facesdk

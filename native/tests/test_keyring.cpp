@@ -133,19 +133,46 @@ TEST(keyring_update_needs_the_key_to_be_there) {
   CHECK_EQ(keyring::read(second, found, sizeof found), sizeof one);
 }
 
-TEST(keyring_forget_all_takes_a_prefix) {
+TEST(keyring_ring_takes_nothing_once_it_is_forgotten) {
   if (!usable()) return;
-  const Key one("all:1"), two("all:2"), other("al"), longer("xall:3");
-  const uint8_t byte = 1;
-  for (const Key* key : {&one, &two, &other, &longer}) keyring::put(key->name, &byte, 1, 60);
-  std::vector<std::string> forgotten = keyring::forget_all(name_of("all:"));
-  std::sort(forgotten.begin(), forgotten.end());
-  CHECK(forgotten == (std::vector<std::string>{one.name, two.name}));
-  CHECK_EQ(keyring::find(one.name), 0);
-  CHECK_EQ(keyring::find(two.name), 0);
-  CHECK(keyring::find(other.name) != 0);
-  CHECK(keyring::find(longer.name) != 0);
-  CHECK(keyring::forget_all(name_of("all:")).empty());
+  const std::string name = name_of("ring");
+  const uint8_t one[] = {1, 2}, two[] = {3, 4};
+  uint8_t found[2] = {};
+  const keyring::Serial ring = keyring::ring(name);
+  CHECK_EQ(keyring::ring(name), ring);
+  CHECK_EQ(keyring::find_ring(name), ring);
+  CHECK_EQ(keyring::find_in(ring, "key"), 0);
+  const keyring::Serial first = keyring::put_into(ring, "key", one, sizeof one, 60);
+  CHECK(first > 0);
+  CHECK_EQ(keyring::find_in(ring, "key"), first);
+  const keyring::Serial second = keyring::put_into(ring, "key", two, sizeof two, 60);
+  CHECK(second != first);  // so that what was loaded before cannot be saved over it
+  CHECK(!keyring::update(first, one, sizeof one, 60));
+  CHECK_EQ(keyring::read(keyring::find_in(ring, "key"), found, sizeof found), sizeof two);
+  CHECK(std::memcmp(found, two, sizeof two) == 0);
+  CHECK(keyring::forget_ring(ring));
+  CHECK_EQ(keyring::find_ring(name), 0);
+  CHECK_EQ(keyring::find_in(ring, "key"), 0);
+  CHECK_EQ(keyring::read(second, found, sizeof found), size_t{0});
+  CHECK(!keyring::update(second, one, sizeof one, 60));
+  CHECK_EQ(keyring::put_into(ring, "key", one, sizeof one, 60), 0);
+  CHECK(!keyring::forget_ring(ring));
+  const keyring::Serial next = keyring::ring(name);
+  CHECK(next != ring);
+  CHECK_EQ(keyring::find_in(next, "key"), 0);
+  CHECK(!keyring::forget_ring(next));  // nothing was open in it
+}
+
+TEST(keyring_rings_are_listed_by_prefix) {
+  if (!usable()) return;
+  std::vector<keyring::Serial> made;
+  for (const char* what : {"all:1", "all:2", "al", "xall:3"}) made.push_back(keyring::ring(name_of(what)));
+  auto found = keyring::rings(name_of("all:"));
+  std::sort(found.begin(), found.end());
+  CHECK_EQ(found.size(), size_t{2});
+  CHECK(found[0] == std::make_pair(name_of("all:1"), made[0]) && found[1] == std::make_pair(name_of("all:2"), made[1]));
+  for (const keyring::Serial ring : made) keyring::forget_ring(ring);
+  CHECK(keyring::rings(name_of("all:")).empty());
 }
 
 TEST(keyring_refuses_with_the_errno) {

@@ -137,6 +137,35 @@ TEST(secret_is_zero_in_a_child) {
   CHECK_EQ(secret.data()[99], 0x5a);
 }
 
+TEST(secret_of_zeros_is_told_from_one_that_a_fork_took) {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  for (const size_t size : {size_t{1}, size_t{32}, page - 16, page - 15, page, 2 * page}) {
+    Secret secret(size);  // zeros
+    CHECK(!secret.closed() && !secret.forked());
+    const pid_t child = fork();
+    if (child == 0) {
+      Secret own(size);
+      _exit(secret.closed() && secret.forked() && !own.closed() ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(!secret.closed());
+    secret.close();
+    CHECK(secret.closed() && !secret.forked());
+  }
+}
+
+TEST(process_token_is_of_this_process_alone) {
+  const uint64_t mine = process_token();
+  CHECK_EQ(process_token(), mine);
+  const pid_t child = fork();
+  if (child == 0) _exit(process_token() != mine && process_token() == process_token() ? 0 : 1);
+  int status = -1;
+  CHECK(child > 0 && waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 TEST(secret_sizes_are_bounded) {
   for (const size_t size : {size_t{0}, kLargest + 1, ~size_t{0}, ~size_t{0} - 4096}) {
     CHECK_EQ(refusal_of(size), "a secret has from 1 byte to 64 MiB");
