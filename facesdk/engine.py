@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from facesdk import _core
 from facesdk.accelerator import accelerate, device_of
 from facesdk.digest import sha256
-from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
+from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
 from facesdk.runtime import Runtime, open_runtime
 from facesdk.types import Face, Features, Pose, Quality, Sample
@@ -189,6 +189,8 @@ def _run(call: Any, *arguments: Any) -> Any:
     """The native call's result, its errors as ours."""
     try:
         return call(*arguments)
+    except _core.MadeBeforeFork as error:
+        raise ForkedError(str(error)) from None
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"running a model failed: {error}") from error
     except ValueError as error:

@@ -123,6 +123,10 @@ class StoreError(FaceSdkError, OSError):
     """The vault's folder or file cannot be read or written (missing, full, read-only, wrong permissions)."""
 
 
+class NotLoggedError(StoreError):
+    """What was asked for has happened (a key is forgotten), but the audit log could not be written."""
+
+
 class StoreIntegrityError(FaceSdkError):
     """A sealed file is damaged, truncated, foreign or was altered; nothing in it can be trusted."""
 

@@ -5,11 +5,13 @@ Asked for as a target false match rate, never as a raw threshold.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
-from facesdk.errors import InputError
+from facesdk.errors import InputError, PolicyFloorError, StoreIntegrityError
 from facesdk.models import OperatingPoint, load_manifest
 
 BOUNDS = {
@@ -147,13 +149,36 @@ class Policy(QualityLimits):
     target_fmr: float = 2e-5
     attempts: AttemptRules = PRESETS["phone"]
 
+    def sealed(self) -> str:
+        """What an enrollment under this policy seals as the least that a verification must meet."""
+        return json.dumps({name: getattr(self, name) for name in FLOOR}, sort_keys=True, separators=(",", ":"))
+
+    def check_not_looser(self, sealed: str) -> None:
+        """PolicyFloorError where any field asks for less than the sealed floor. Attempt rules are for who unlocks."""
+        for name, floor in _floor_of(sealed).items():
+            value = getattr(self, name)
+            if _stricter(name, value, floor) != value:
+                raise PolicyFloorError(
+                    f"{name} {value:g} is looser than the {floor:g} that the owner's enrollment sealed: a verification"
+                    " may tighten it, not loosen it; leave the policy out, or enroll again"
+                )
+
+    def tightened(self, sealed: str) -> Policy:
+        """This policy, or the sealed floor wherever that is stricter."""
+        floor = _floor_of(sealed)
+        strict: dict[str, Any] = {name: _stricter(name, getattr(self, name), value) for name, value in floor.items()}
+        wanted = strict.get("target_fmr", self.target_fmr)
+        if wanted not in _offered():  # sealed by a release with other operating points: the next stricter one
+            strict["target_fmr"] = max((fmr for fmr in _offered() if fmr <= wanted), default=wanted)
+        return replace(self, **strict)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.attempts, AttemptRules):
             raise InputError(
                 f"attempts must be AttemptRules, such as AttemptRules.preset('phone'), not {self.attempts!r}"
             )
-        offered = sorted({p.target_fmr for e in load_manifest().embedders.values() for p in e.operating_points})
+        offered = _offered()
         if self.target_fmr not in offered:
             listed = ", ".join(f"{value:g}" for value in offered)
             raise InputError(f"target_fmr must be a measured operating point ({listed}), not {self.target_fmr!r}")
@@ -165,3 +190,29 @@ class Policy(QualityLimits):
             if point.target_fmr == wanted:
                 return point
         raise InputError(f"embedder {embedder!r} was not measured at FMR {wanted:g}: choose another target_fmr")
+
+
+# What an enrollment seals; the similarity of samples matters at enrollment alone.
+FLOOR = ("target_fmr", *(name for name in BOUNDS if name != "max_sample_similarity"))
+
+
+def _offered() -> list[float]:
+    return sorted({p.target_fmr for e in load_manifest().embedders.values() for p in e.operating_points})
+
+
+def _stricter(name: str, one: float, other: float) -> float:
+    return max(one, other) if name.startswith("min_") else min(one, other)
+
+
+def _floor_of(sealed: str) -> dict[str, float]:
+    """The fields of `sealed`, none for a template from before there was a floor. StoreIntegrityError."""
+    if not sealed:
+        return {}
+    try:
+        floor = json.loads(sealed)
+        bounds = {**BOUNDS, "target_fmr": (0.0, 1.0)}
+        if set(floor) != set(FLOOR) or not all(bounds[n][0] <= floor[n] <= bounds[n][1] for n in FLOOR):
+            raise ValueError
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreIntegrityError("the policy sealed with the template is not one this release writes") from error
+    return {name: float(value) for name, value in floor.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from facesdk import _core, matching
+from facesdk._core import process_token
 from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
 from facesdk.engine import Engine
 from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, Reason
@@ -27,6 +29,7 @@ from facesdk.vault import (
     Vault,
 )  # fmt: skip
 from facesdk.vault.attempts import Required
+from facesdk.vault.audit_entry import check_labels
 from facesdk.vault.keeper import already_enrolled
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32
@@ -61,24 +64,30 @@ class FaceVerifier:
         engine: Engine | None = None,
         make_engine: Callable[[str], Engine] = Engine,
     ) -> None:
-        given = sum(value is not None for value in (passphrase, key_file, key))
-        if given > 1 or (given == 0 and not keyring):
-            raise InputError("give exactly one of passphrase, key_file and key (none is needed with keyring=True)")
-        if passphrase is not None:
-            key = PassphraseKey(passphrase)
-        elif key_file is not None:
-            key = KeyFileKey(key_file)
-        self._key = key
-        folder = Path(vault)
+        try:
+            _check_kinds(policy=(policy, Policy), engine=(engine, Engine))
+            folder = _folder(vault)
+            self._key = _provider(passphrase, key_file, key, may_lack=keyring)
+        finally:
+            del passphrase  # not in the local variables of a traceback
         self._keeper = Keeper(Vault(folder), KeyringSessions(folder) if keyring else ProcessSessions())
-        self.policy = policy or Policy()
+        self._chosen = policy
         self._given = engine
         self._make_engine = make_engine
         self._made: dict[str, Engine] = {}
         self._opened: set[str] = set()
+        self._process = process_token()
 
     def __repr__(self) -> str:
         return f"FaceVerifier(policy={self.policy!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a FaceVerifier holds keys and stays in its process: make one in each process that needs one")
+
+    @property
+    def policy(self) -> Policy:
+        """The policy given, or the default, which a verification tightens to what the owner's enrollment sealed."""
+        return self._chosen or Policy()
 
     @property
     def engine(self) -> Engine:
@@ -94,6 +103,8 @@ class FaceVerifier:
         """The engine given, or else one of this embedder."""
         if self._given is not None:
             return self._given
+        if self._process != process_token():  # a child's: what the parent made does not work here
+            self._made, self._process = {}, process_token()
         if embedder not in self._made:
             self._made[embedder] = self._make_engine(embedder)
         return self._made[embedder]
@@ -101,14 +112,17 @@ class FaceVerifier:
     def enroll(self, user: str, images: Any, *, replace: bool = False, consent: str = CONSENT) -> None:
         """Seals a template of this user from one to ten pictures of one face; the pictures themselves are not kept.
 
-        The caller must have the person's consent; `consent` says in a few words how it was given and is sealed too.
-        The key is open afterwards. Raises EnrollmentError (a reason for each refused picture; nothing is stored),
-        AlreadyEnrolledError without replace=True, and the vault's errors.
+        The caller must have the person's consent; `consent` says in a few words how it was given and is sealed too, as
+        is the policy: no verification may meet less. The key is open afterwards, unless it was locked meanwhile. Raises
+        EnrollmentError (a reason for each refused picture; nothing is stored), AlreadyEnrolledError without
+        replace=True, and the vault's errors.
         """
         frames = pictures(images, at_most=MAX_SAMPLES)
         key = self._needed_key()
+        key.check()
         if not replace and self._keeper.vault.exists(user):
             raise already_enrolled(user)
+        opening = self._keeper.begin(user)
         vectors = matching.vectors_of(enrollment_features(frames, self.engine, self.policy))
         import numpy as np
 
@@ -118,9 +132,16 @@ class FaceVerifier:
             arrays += [np.stack(vectors)]
             record = Record(
                 user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids, reference=arrays[-2],
-                samples=arrays[-1], created_unix_s=int(time.time()), consent=consent,
+                samples=arrays[-1], created_unix_s=int(time.time()), consent=consent, policy=self.policy.sealed(),
             )  # fmt: skip
-            self._keeper.enroll(record, key, replace=replace, rules=self.policy.attempts, label=self._label())
+            self._keeper.enroll(
+                record,
+                key,
+                replace=replace,
+                rules=self.policy.attempts,
+                label=self._label(self.policy),
+                opening=opening,
+            )
             self._opened.add(user)
         finally:
             for array in arrays:
@@ -132,9 +153,11 @@ class FaceVerifier:
         camera: a short name for the audit log. consecutive: the pictures follow each other in one camera's stream; the
         face is then followed from one to the next, and the sharper half of the usable ones decides, the others do not
         count; only one in five is searched for a second person. Raises PassphraseRequiredError and LockedOutError where
-        the policy's attempt rules say so, NotEnrolledError, EngineMismatchError, KeyUnavailableError and the vault's
-        errors: whatever stops the decision. What the person in front of the camera can cause is an Outcome.
+        the policy's attempt rules say so, PolicyFloorError where this object's policy is looser than the owner's,
+        NotEnrolledError, EngineMismatchError, KeyUnavailableError and the vault's errors: whatever stops the decision.
+        What the person in front of the camera can cause is an Outcome.
         """
+        check_labels(camera, "")
         frames = pictures(images, at_most=MAX_FRAMES)
         try:
             return self._verify(user, frames, camera=camera, consecutive=consecutive)
@@ -147,10 +170,11 @@ class FaceVerifier:
         self._open_first(user)
         with self._keeper.opened(user) as template:
             generation = template.generation
+            policy = self._binding_policy(template)
             engine = self._matching_engine(template)
-        threshold = self.policy.operating_point(engine.embedder).threshold
+        threshold = policy.operating_point(engine.embedder).threshold
         start = time.perf_counter()
-        samples, refusal = probe_samples(frames, engine, self.policy, consecutive=consecutive)
+        samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive)
         if not samples:
             elapsed_ms = (time.perf_counter() - start) * 1e3
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
@@ -160,7 +184,7 @@ class FaceVerifier:
             return matching.fused_score(template.reference, template.turned(probes)) >= threshold
 
         try:
-            match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label())
+            match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label(policy))
         finally:
             for probe in probes:
                 _core.wipe(probe)
@@ -176,34 +200,45 @@ class FaceVerifier:
         many failures or an expiry (PassphraseRequiredError), and an open key stays as it is. KeyUnavailableError for a
         wrong key; RollbackError, StoreIntegrityError, NotEnrolledError.
         """
-        if passphrase is None and key is None:
+        try:
+            if passphrase is not None:
+                if key is not None or (self._key is not None and self._key.kind is not KeyKind.PASSPHRASE):
+                    raise InputError("this template is not opened by a passphrase alone: give key=")
+                key = PassphraseKey(passphrase)
+        finally:
+            del passphrase  # not in the local variables of a traceback
+        if key is None:
             state, _ = self._keeper.state(user)
             if not isinstance(state, Required):
                 return
             if state.reason is not Reason.NOT_UNLOCKED or user in self._opened:
-                raise PassphraseRequiredError(state.reason.value)
-        if passphrase is not None:
-            if key is not None or (self._key is not None and self._key.kind is not KeyKind.PASSPHRASE):
-                raise InputError("this template is not opened by a passphrase alone: give key=")
-            key = PassphraseKey(passphrase)
-        key = key or self._needed_key()
+                raise PassphraseRequiredError(state.reason)
+            key = self._needed_key()
         self._keeper.unlock(
-            user, key, rules=self.policy.attempts, reference_of=matching.make_reference, label=self._label()
-        )
+            user, key, rules=self.policy.attempts, reference_of=matching.make_reference,
+            label=self._label(self.policy), opening=self._keeper.begin(user),
+        )  # fmt: skip
         self._key = key
         self._opened.add(user)
 
-    def lock(self, user: str) -> None:
-        """Forgets the user's key, and the passphrase that this object was made with."""
-        if self._key is not None:
-            self._key.forget()
-        self._keeper.lock(user)
+    def lock(self, user: str) -> bool:
+        """Forget the user's key, and the passphrase that this object was made with. Whether a key was open.
 
-    def panic(self) -> None:
-        """Forgets every key of the vault, and the passphrase that this object was made with, at once."""
+        What other programs opened for themselves is closed at their next use. NotLoggedError where the key is forgotten
+        and only the audit log could not be written.
+        """
         if self._key is not None:
             self._key.forget()
-        self._keeper.panic()
+        return self._keeper.lock(user)
+
+    def panic(self) -> int:
+        """Forget every key of the vault, and the passphrase that this object was made with, at once.
+
+        Returns how many keys were open. NotLoggedError as in lock.
+        """
+        if self._key is not None:
+            self._key.forget()
+        return self._keeper.panic()
 
     def remove(self, user: str) -> None:
         """Destroys the user's template, key and audit log; needs no key. NotEnrolledError."""
@@ -225,9 +260,16 @@ class FaceVerifier:
             if isinstance(state, Required) and state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
 
-    def _label(self) -> str:
+    def _binding_policy(self, template: Template) -> Policy:
+        """The policy to verify with: at least what the owner's enrollment sealed. PolicyFloorError."""
+        if self._chosen is None:
+            return self.policy.tightened(template.policy)
+        self._chosen.check_not_looser(template.policy)
+        return self._chosen
+
+    def _label(self, policy: Policy) -> str:
         """The policy as the audit log names it, behind the attempt rules."""
-        return f"{self.policy.target_fmr:g}"
+        return f"{policy.target_fmr:g}"
 
     def _matching_engine(self, template: Template) -> Engine:
         known = self._given is not None or template.embedder in load_manifest().embedders
@@ -238,3 +280,43 @@ class FaceVerifier:
             what = "other models or another detector" if same else other
             raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
         return engine
+
+
+def _check_kinds(**arguments: tuple[object, type]) -> None:
+    """InputError for an argument that is given and of another class."""
+    for name, (value, kind) in arguments.items():
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{name} must be made by facesdk.{kind.__name__}(...), not {value!r:.80}")
+
+
+def _folder(vault: Path | str) -> Path:
+    try:
+        folder = Path(os.fsdecode(vault))
+    except TypeError:
+        raise InputError(f"vault must be the path of a folder, not {type(vault).__name__}") from None
+    if not os.fspath(vault) or b"\0" in os.fsencode(folder):
+        raise InputError("vault must be the path of a folder, not an empty name or one with a zero byte in it")
+    return folder
+
+
+def _provider(
+    passphrase: str | bytes | None, key_file: Path | str | None, key: KeyProvider | None, *, may_lack: bool
+) -> KeyProvider | None:
+    try:
+        given = sum(value is not None for value in (passphrase, key_file, key))
+        if given > 1 or (given == 0 and not may_lack):
+            raise InputError("give exactly one of passphrase, key_file and key (none is needed with keyring=True)")
+        if passphrase is not None:
+            return PassphraseKey(passphrase)
+    finally:
+        del passphrase  # not in the local variables of a traceback
+    if key is not None and not isinstance(getattr(key, "kind", None), KeyKind):
+        raise InputError(
+            f"key must be a provider of facesdk.vault, such as PassphraseKey(...), not {type(key).__name__}"
+        )
+    if key_file is None:
+        return key
+    try:
+        return KeyFileKey(os.fsdecode(key_file))
+    except TypeError:
+        raise InputError(f"key_file must be the path of a key file, not {type(key_file).__name__}") from None

@@ -97,5 +97,5 @@ def big_entry() -> Entry:
     top = 2**63 - 1
     return Entry(
         n=top, time_unix_s=top, boot_ns=top, event=longest, outcome=outcome, camera="c" * 64, policy="p" * 48,
-        prev="f" * 64,
+        prev="f" * 64, count=top, until_boot_ns=top,
     )  # fmt: skip

@@ -23,6 +23,7 @@ from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
 
 PAGE = mmap.PAGESIZE
+CANARY = 16  # at the start of a secret's pages: tells zeros of a fork from a secret of zeros
 NOBODY = 65534
 
 
@@ -117,18 +118,18 @@ def test_a_view_outlives_its_name() -> None:
 
 def test_freed_memory_goes_back() -> None:
     before = status_kib("VmLck")
-    secrets = [Secret(PAGE) for _ in range(50)]
+    secrets = [Secret(PAGE - CANARY) for _ in range(50)]
     assert status_kib("VmLck") - before == 50 * PAGE // 1024
     del secrets
     assert status_kib("VmLck") == before
     # A Secret that is closed is wiped, and still locked until it is freed.
-    closed = Secret(PAGE)
+    closed = Secret(PAGE - CANARY)
     closed.close()
     assert status_kib("VmLck") - before == PAGE // 1024
 
 
 def test_locked_undumped_and_wiped_on_fork() -> None:
-    with Secret(3 * PAGE) as secret:
+    with Secret(3 * PAGE - CANARY) as secret:
         permissions, fields = mapping_of(address_of(secret))
         assert permissions == "rw-p"
         assert fields["Locked"].split()[0] == fields["Size"].split()[0] == str(3 * PAGE // 1024)
@@ -137,15 +138,15 @@ def test_locked_undumped_and_wiped_on_fork() -> None:
 
 
 def test_guards_on_both_sides() -> None:
-    with Secret(2 * PAGE) as secret:
+    with Secret(2 * PAGE - CANARY) as secret:
         address = address_of(secret)
-        for guard in (address - 1, address + 2 * PAGE):
+        for guard in (address - CANARY - 1, address - CANARY + 2 * PAGE):
             permissions, fields = mapping_of(guard)
             assert permissions == "---p"
             assert int(fields["Size"].split()[0]) >= PAGE // 1024
 
 
-@pytest.mark.parametrize("size", [32, PAGE, PAGE + 100])
+@pytest.mark.parametrize("size", [32, PAGE - CANARY, PAGE, PAGE + 100])
 def test_reading_past_the_end_is_a_fault(size: int) -> None:
     import ctypes
 
@@ -154,18 +155,29 @@ def test_reading_past_the_end_is_a_fault(size: int) -> None:
         end = address + -(-size // 16) * 16
         assert in_child(lambda: ctypes.string_at(address, size) == bytes(size)) == 0
         assert in_child(lambda: ctypes.string_at(end, 1)) == -signal.SIGSEGV
-        before = address // PAGE * PAGE - 1
+        before = (address - CANARY) // PAGE * PAGE - 1
         assert in_child(lambda: ctypes.string_at(before, 1)) == -signal.SIGSEGV
         assert in_child(lambda: ctypes.memset(end, 1, 1)) == -signal.SIGSEGV
 
 
-def test_a_child_sees_zeros() -> None:
-    with Secret.of(b"\x77" * 64) as secret:
+def refuses_to_be_read(secret: Secret) -> bool:
+    try:
+        memoryview(secret)
+    except BufferError:
+        return secret.closed
+    return False
+
+
+@pytest.mark.parametrize("content", [b"\x77" * 64, bytes(64)])
+def test_a_child_has_a_closed_secret(content: bytes) -> None:
+    with Secret.of(content) as secret:
         view = memoryview(secret)
         plain = bytearray(b"\x77" * 64)
-        assert in_child(lambda: bytes(view) == bytes(64) and bytes(memoryview(secret)) == bytes(64)) == 0
+        assert in_child(lambda: not refuses_to_be_read(Secret.of(content))) == 0
+        assert in_child(lambda: bytes(view) == bytes(64) and secret.forked and refuses_to_be_read(secret)) == 0
         assert in_child(lambda: plain == b"\x77" * 64) == 0
-        assert bytes(view) == b"\x77" * 64
+        assert bytes(view) == content
+        assert not secret.closed
 
 
 def test_no_more_threads_than_one_wipe() -> None:

@@ -9,12 +9,14 @@ import re
 import stat
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 
 from facesdk.digest import sha256
 from facesdk.errors import InputError, StoreError, StoreIntegrityError
 from facesdk.types import Decision
 from facesdk.vault import files
 from facesdk.vault.audit_entry import HINT, MAX_LINE, NO_DIGEST, Entry, Event, Head
+from facesdk.vault.audit_kept import KeptFailures
 from facesdk.vault.audit_verify import Judge, Line, ProblemKind, Report, make_problem
 from facesdk.vault.record import check_user
 
@@ -35,8 +37,9 @@ class AuditLog:
     """The log of a user in the folder of this descriptor. The caller holds the vault's lock: a shared one for check,
     verify and read, else an exclusive one.
 
-    `<user>.audit` is the current segment, `<user>.audit.1` the newest full one. Segments are opened by the rules of
-    files.read_guarded: StoreIntegrityError, StoreError; what the system refuses is its OSError.
+    `<user>.audit` is the current segment, `<user>.audit.1` the newest full one; audit_kept.py keeps the failures of
+    those that were let go. Segments are opened by the rules of files.read_guarded: StoreIntegrityError, StoreError;
+    what the system refuses is its OSError.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class AuditLog:
         self._base = check_user(user) + ".audit"
         self._max_segment, self._keep = max_segment, keep
         self._wall, self._boot_ns = wall, boot_ns
+        self._kept = KeptFailures(folder, self._base, room=max_segment)
 
     def append(
         self,
@@ -60,17 +64,67 @@ class AuditLog:
         policy: str = "",
     ) -> Head:
         """The head with one durable entry more, to be sealed before the next one; StoreIntegrityError when the log does
-        not end in `head`, the one sealed on disk, or in entries whose chain continues from it.
+        not end in `head`, the one sealed on disk, or in entries whose chain continues from it. The head's open entries
+        are written before it.
 
         After a failure or a kill the log still fits the old head, with the whole entry behind it or without it.
         Without a head (no key at hand) only the last line is checked, a torn line is refused instead of cut away, and
         nothing old is dropped.
         """
-        number, prev = self._tail(head)
-        entry = self._entry(number, prev, event=event, outcome=outcome, camera=camera, policy=policy)
+        return self._append(head, self._entry(event=event, outcome=outcome, camera=camera, policy=policy))
+
+    def keep(self, entry: Entry) -> None:
+        """Writes an open entry into the log without the key of the head that holds it."""
+        self._append(None, _unplaced(entry))
+
+    def attempted(self, head: Head, *, camera: str, policy: str) -> Head:
+        """The head that says an attempt was paid for, to be sealed before its comparison. It is closed by `matched`, by
+        `undone` and an entry of what came instead, or, after a kill, by the next one."""
+        if any(entry.event is Event.ATTEMPTED for entry in head.open):
+            head = self._append(head)
+        entry = self._entry(event=Event.ATTEMPTED, outcome=None, camera=camera, policy=policy)
+        return replace(head, open=(*head.open, entry))
+
+    def matched(self, head: Head) -> Head:
+        """The head in which the attempt is a match, one more of its presence where there is one."""
+        *before, attempt = head.open
+        match = replace(attempt, event=Event.VERIFIED, outcome=Decision.MATCH)
+        joined = before[0].also(match) if before else None
+        if before and joined is None:
+            head = self._append(replace(head, open=tuple(before)))
+        return replace(head, open=(joined or match,))
+
+    def undone(self, head: Head) -> Head:
+        """The head without the attempt that is being decided."""
+        return replace(head, open=head.open[:-1])
+
+    def events_since(self, head: Head) -> list[Event]:
+        """What was logged behind this head, by whoever opened the key too or had none. Errors of check."""
+        return [entry.event for entry in self._tail(head)[2]]
+
+    def recent(self) -> Generator[Entry, None, None]:
+        """The entries from the newest backwards, as far as asked for and as they can be read; no chain is checked."""
+        with contextlib.suppress(StoreIntegrityError, StoreError):
+            for line in self._backwards(torn_allowed=True):
+                entry = Entry.parse(line)
+                if entry is None:
+                    return
+                yield entry
+
+    def _append(self, head: Head | None, *entries: Entry) -> Head:
+        number, prev, behind = self._tail(head)
         if head is not None:
             self._drop(head)
-        return self._write(entry, head)
+            # A kill between the log and its head has left open entries in both.
+            entries = (*(e for e in head.open if e not in map(_unplaced, behind)), *entries)
+        placed = []
+        for entry in entries:
+            placed.append(replace(entry, n=number, prev=prev.hex()))
+            number, prev = number + 1, sha256(placed[-1].line())
+        if not placed:  # all of them were there already
+            assert head is not None
+            return replace(head, count=number, digest=prev, open=())
+        return self._write(placed, head)
 
     def check(self, head: Head) -> None:
         """Nothing; StoreIntegrityError unless the log ends in the sealed head, or in entries whose chain continues from
@@ -94,19 +148,20 @@ class AuditLog:
         numbers = [line.entry.n for line in lines if line.entry]
         first = max(min(numbers, default=0), head.first if head else 0)
         unsealed = sum(n >= (head.count if head else 0) for n in numbers)
-        return Report(sum(n >= first for n in numbers), first, unsealed, problem)
+        return Report(sum(n >= first for n in numbers), first, unsealed, problem or self._kept.problem(head))
 
     def read(self) -> list[Entry]:
         """The entries, oldest first, without a torn one at the end; StoreIntegrityError for any other broken line. The
-        chain is not checked."""
-        entries = []
+        chain is not checked. Before them the failures that were kept of older ones."""
+        entries: list[Entry] = []
         for segment in reversed(self._segments()):
             for line in self._lines(segment):
                 if line.entry:
                     entries.append(line.entry)
                 elif not line.torn or segment:
                     raise self._broken(f"line {line.number} of {self._name(segment)} is not an entry")
-        return entries
+        first = min((entry.n for entry in entries), default=0)
+        return [entry for entry in self._kept.read() if entry.n < first] + entries
 
     def restart(self, head: Head | None) -> Head:
         """The head of a new log, to be sealed: its one entry has the number and the `prev` that follow `head`. What was
@@ -116,24 +171,28 @@ class AuditLog:
         for index, segment in enumerate(self._segments(), taken + 1):
             self._rename(self._name(segment), f"{self._base}.broken-{index}")
         number, prev = (head.count, head.digest) if head else (0, NO_DIGEST)
-        entry = self._entry(number, prev, event=Event.LOG_RESTARTED, outcome=None, camera="files", policy="")
-        return self._write(entry, None)
+        entry = self._entry(event=Event.LOG_RESTARTED, outcome=None, camera="files", policy="")
+        return replace(self._write([replace(entry, n=number, prev=prev.hex())], None), open=())
 
     # --- writing
 
-    def _entry(self, n: int, prev: bytes, *, event: Event, outcome: Decision | None, camera: str, policy: str) -> Entry:
+    def _entry(self, *, event: Event, outcome: Decision | None, camera: str, policy: str) -> Entry:
+        """An entry that has no place in the log yet."""
         return Entry(
-            n=n, time_unix_s=max(0, int(self._wall())), boot_ns=self._boot_ns(), event=event, outcome=outcome,
-            camera=camera, policy=policy, prev=prev.hex(),
+            n=0, time_unix_s=max(0, int(self._wall())), boot_ns=self._boot_ns(), event=event, outcome=outcome,
+            camera=camera, policy=policy, prev=NO_DIGEST.hex(),
         )  # fmt: skip
 
-    def _write(self, entry: Entry, head: Head | None) -> Head:
-        line = entry.line()
-        descriptor, size = self._current(len(line) + 1)
+    def _write(self, entries: Sequence[Entry], head: Head | None) -> Head:
+        lines = [entry.line() for entry in entries]
+        text = b"".join(line + b"\n" for line in lines)
+        descriptor, size = self._current(len(text))
         try:
-            result = Head(self._first(entry, head), entry.n + 1, sha256(line))
+            first = self._first(entries[0], head)
+            kept = NO_DIGEST if head is None else self._keep_failures(head, first)
+            result = Head(first, entries[-1].n + 1, sha256(lines[-1]), kept)
             try:
-                rest = memoryview(line + b"\n")
+                rest = memoryview(text)
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
                 os.fsync(descriptor)
@@ -185,6 +244,14 @@ class AuditLog:
             if number is not None and number < head.first:
                 os.unlink(self._name(segment), dir_fd=self._folder)
                 os.fsync(self._folder)
+        self._kept.drop(but=head.kept)
+
+    def _keep_failures(self, head: Head, first: int) -> bytes:
+        """The digest of the file with the failures before `first`, some of which are let go with their segment now."""
+        if first == head.first:
+            return head.kept
+        let_go = [line.entry for segment in self._segments()[self._keep + 1 :] for line in self._lines(segment)]
+        return self._kept.write(head.kept, [entry for entry in let_go if entry and entry.n < first])
 
     def _first(self, entry: Entry, head: Head | None) -> int:
         """The oldest entry the new head vouches for. Segments beyond KEEP are let go here and removed by `_drop` once
@@ -229,9 +296,11 @@ class AuditLog:
             stack.pop_all()
         return descriptor
 
-    def _tail(self, head: Head | None) -> tuple[int, bytes]:
-        """Number and `prev` of the entry that comes next, the chain walked back to the head's entry."""
+    def _tail(self, head: Head | None) -> tuple[int, bytes, list[Entry]]:
+        """Number and `prev` of the entry that comes next, the chain walked back to the head's entry, and the entries
+        behind that."""
         following: tuple[int, bytes] | None = None
+        behind: list[Entry] = []
         number, wanted = 0, NO_DIGEST
         with contextlib.closing(self._backwards(torn_allowed=head is not None)) as lines:
             for line in lines:
@@ -243,13 +312,14 @@ class AuditLog:
                 elif (entry.n, digest) != (number, wanted):
                     raise self._broken(f"entry {number} is not what the one after it says")
                 if head is None or (entry.n, digest) == (head.count - 1, head.digest):
-                    return following
+                    return (*following, behind[::-1])
                 if entry.n < head.count:
                     break
+                behind.append(entry)
                 number, wanted = entry.n - 1, bytes.fromhex(entry.prev)
         if head is not None:
             raise self._broken(f"it does not end in the sealed entry {head.count - 1}")
-        return 0, NO_DIGEST
+        return 0, NO_DIGEST, []
 
     def _backwards(self, *, torn_allowed: bool) -> Generator[bytes, None, None]:
         """The lines, the newest first, read as far as asked for; a torn end of the current segment left out."""
@@ -288,6 +358,11 @@ class AuditLog:
 
     def _broken(self, what: str) -> StoreIntegrityError:
         return StoreIntegrityError(f"the audit log {self._base} is broken: {what}; {HINT}")
+
+
+def _unplaced(entry: Entry) -> Entry:
+    """The entry as it was before it had a place in the log."""
+    return replace(entry, n=0, prev=NO_DIGEST.hex())
 
 
 def _cut_torn(descriptor: int) -> int:

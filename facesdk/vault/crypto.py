@@ -37,6 +37,17 @@ def wiping_free() -> Iterator[None]:
         _core.scrub_freed()
 
 
+@contextlib.contextmanager
+def _filled(size: int) -> Iterator[Secret]:
+    """A new secret to be filled within; closed where that fails."""
+    secret = Secret(size)
+    try:
+        yield secret
+    except BaseException:
+        secret.close()
+        raise
+
+
 def seal(key: Buffer, plaintext: Buffer, *, nonce: bytes, aad: bytes) -> bytes:
     """Ciphertext and 16-byte tag of AES-256-GCM. The same nonce must never be used twice under one key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -51,11 +62,10 @@ def unseal(key: Buffer, sealed: bytes, *, nonce: bytes, aad: bytes) -> Secret:
 
     if len(sealed) <= TAG_SIZE:
         raise TagMismatchError("there is nothing before the tag")
-    plaintext = Secret(len(sealed) - TAG_SIZE)
     try:
-        AESGCM(memoryview(key)).decrypt_into(nonce, sealed, aad, memoryview(plaintext))
+        with _filled(len(sealed) - TAG_SIZE) as plaintext:
+            AESGCM(memoryview(key)).decrypt_into(nonce, sealed, aad, memoryview(plaintext))
     except InvalidTag:
-        plaintext.close()
         raise TagMismatchError("the AES-256-GCM tag does not match") from None
     return plaintext
 
@@ -65,11 +75,10 @@ def argon2id(secret: Buffer, salt: bytes, *, memory_kib: int, passes: int, lanes
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-    derived = Secret(size)
     try:
         kdf = Argon2id(salt=salt, length=size, iterations=passes, lanes=lanes, memory_cost=memory_kib)
         # OpenSSL frees its copy of the parameters, the secret among them, as it is.
-        with wiping_free():
+        with _filled(size) as derived, wiping_free():
             # Any buffer is taken; only the stub says bytes.
             kdf.derive_into(cast("bytes", memoryview(secret)), memoryview(derived))
     except UnsupportedAlgorithm:
@@ -88,8 +97,8 @@ def hkdf_sha256(secret: Buffer, salt: bytes, *, info: bytes, size: int) -> Secre
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    derived = Secret(size)
-    HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive_into(memoryview(secret), memoryview(derived))
+    with _filled(size) as derived:
+        HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive_into(memoryview(secret), memoryview(derived))
     return derived
 
 
@@ -97,8 +106,8 @@ def chacha20_stream(key: Buffer, size: int) -> Secret:
     """`size` bytes of the ChaCha20 key stream (RFC 8439), nonce and counter 0, of a key used for nothing else."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-    stream = Secret(size)
-    Cipher(algorithms.ChaCha20(memoryview(key), bytes(16)), mode=None).encryptor().update_into(
-        bytes(size), memoryview(stream)
-    )
+    with _filled(size) as stream:
+        Cipher(algorithms.ChaCha20(memoryview(key), bytes(16)), mode=None).encryptor().update_into(
+            bytes(size), memoryview(stream)
+        )
     return stream

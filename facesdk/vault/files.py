@@ -176,8 +176,10 @@ def _write_new(name: str, content: bytes, folder: int) -> None:
         raise
 
 
-def replace_file(folder: int, name: str, content: bytes) -> None:
+def replace_file(folder: int, name: str, content: bytes, *, durable_name: bool = True) -> None:
     """Puts a durable file of mode 0600 under `name`; a reader or a power cut sees the whole old or the whole new one.
+
+    durable_name: without it a power cut soon after may bring the old one back, which then must be as good.
 
     An OSError leaves the old file and no temporary one, except from the last step, the fsync of the folder: then the
     new file is in place, and may not be after a power cut. Call it under the lock.
@@ -190,7 +192,8 @@ def replace_file(folder: int, name: str, content: bytes) -> None:
         with contextlib.suppress(OSError):  # as in _write_new
             os.unlink(temporary, dir_fd=folder)
         raise
-    os.fsync(folder)
+    if durable_name:
+        os.fsync(folder)
 
 
 def sweep(folder: int) -> None:

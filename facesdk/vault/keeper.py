@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from facesdk.errors import (
@@ -13,6 +14,8 @@ from facesdk.errors import (
     FaceSdkError,
     InputError,
     KeyUnavailableError,
+    NotEnrolledError,
+    NotLoggedError,
     PassphraseRequiredError,
     Reason,
     RollbackError,
@@ -20,10 +23,10 @@ from facesdk.errors import (
 )  # fmt: skip
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
-from facesdk.vault import format_v1
+from facesdk.vault import files, format_v1, identity
 from facesdk.vault.attempts import Charged, Required, State, charge, step
 from facesdk.vault.attempts import Event as Happens
-from facesdk.vault.audit_entry import Event, Head
+from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
@@ -46,11 +49,24 @@ def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+@dataclass(frozen=True)
+class Opening:
+    """An opening that has begun. What locks or panics from then on keeps its key from being opened.
+
+    mark: of the session; panic: the vault's panic mark; entries: how many the user's log had.
+    """
+
+    mark: int
+    panic: bytes
+    entries: int
+
+
 class Keeper:
     """Opens, closes and changes the templates of a vault, one user at a time. now_ns: CLOCK_BOOTTIME, for tests.
 
-    What takes a provider also opens the user's key in the session, under the rules given. After any failure the old
-    file opens, except that a failing fsync of the folder at the very end is reported with the new file in place.
+    What takes a provider also opens the user's key in the session, under the rules given, unless it was locked since
+    `opening` began (the start of the call, where none is given). After any failure the old file opens, except that a
+    failing fsync of the folder at the very end is reported with the new file in place.
     """
 
     def __init__(self, vault: Vault, sessions: Sessions, *, now_ns: Callable[[], int] = boot_ns) -> None:
@@ -58,43 +74,62 @@ class Keeper:
         self.sessions = sessions
         self._now_ns = now_ns
 
+    def begin(self, user: str) -> Opening | None:
+        """The mark of an opening that begins here, for work that takes long before the key is opened. None where there
+        is no vault yet whose processes could be told of a panic."""
+        with contextlib.suppress(NotEnrolledError), self._locked("open the vault", user) as file:
+            return self._opening(file)
+        return None
+
     # --- with the provider's secret
 
     def enroll(
-        self, record: Record, provider: KeyProvider, *, replace: bool, rules: AttemptRules, label: str = ""
-    ) -> None:
+        self, record: Record, provider: KeyProvider, *, replace: bool, rules: AttemptRules, label: str = "",
+        opening: Opening | None = None,
+    ) -> None:  # fmt: skip
         """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
+            opening = opening or self._opening(file)
             there = _check_free(file, replace=replace)
             with _replacing(file, provider):
                 held = file.put(
                     kek, provider, lambda g: pack(record, kek, generation=g), rules=rules,
                     label=f"{rules.name} {label}".rstrip(), event=Event.REPLACED if there else Event.ENROLLED,
                 )  # fmt: skip
-            self.sessions.save(record.user, held)
+            self._save_new(file, held, opening)
 
     def unlock(
-        self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = ""
-    ) -> None:
-        """Opens the user's key: from now on a face can match, as the rules allow.
+        self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = "",
+        opening: Opening | None = None,
+    ) -> None:  # fmt: skip
+        """Enable the face with the key: from now on it can match, as the rules allow.
 
         A file of format version 1 is written anew, its reference made by reference_of. Raises KeyUnavailableError for a
-        wrong key, RollbackError, StoreIntegrityError (for the audit log too), NotEnrolledError.
+        wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where a lock or panic came in
+        between, RollbackError, StoreIntegrityError (for the audit log too), NotEnrolledError.
         """
         with self._locked("open the vault", user) as file:
+            file.read()  # a user who is not enrolled has nothing to open
+            opening = opening or self._opening(file)
             if version_of(file.read()) == 1:
                 self._migrate(file, provider, rules=rules, reference_of=reference_of)
             file.folder.sweep()
             with file.opened(provider) as (header, kek, template):
                 head = file.read_head(header, kek)
                 self._check_log(file, head)
-                head = file.record(Event.UNLOCKED, kek, head, label=f"{rules.name} {label}".rstrip())
                 file.folder.drop_heads(user, but=header.key_id)
-                self.sessions.save(user, file.held(kek, template.generation, head, rules))
+                if not self._save_new(file, file.held(kek, template.generation, head, rules), opening):
+                    raise PassphraseRequiredError(self._why(user))
+                try:
+                    file.record(Event.UNLOCKED, kek, head, label=f"{rules.name} {label}".rstrip())
+                except BaseException:  # what is not in the log does not hold
+                    self.sessions.forget(user, Reason.NOT_UNLOCKED)
+                    raise
 
     def rekey(self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules) -> None:
         """Wraps the same key by another provider or passphrase; nothing is enrolled again. Errors of unlock."""
         with self._locked("write the vault", user) as file, file.opened(old) as (header, kek, template):
+            opening = self._opening(file)
             self._check_log(file, file.read_head(header, kek))
             same = new.kind is old.kind
             held = file.put(
@@ -103,7 +138,7 @@ class Keeper:
             )  # fmt: skip
             if not same:
                 old.destroy(header.section)
-            self.sessions.save(user, held)
+            self._save_new(file, held, opening)
 
     def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules) -> None:
         """Turns the features anew under a new key: what leaked of the old template is of no use any more."""
@@ -112,12 +147,13 @@ class Keeper:
             file.opened(provider) as (header, kek, template),
             random_secret(KEY_SIZE) as fresh,
         ):
+            opening = self._opening(file)
             self._check_log(file, file.read_head(header, kek))
             held = file.put(
                 fresh, provider, lambda g: template.repacked(fresh, generation=g), event=Event.RENEWED, rules=rules,
                 keep=header.section, old=(header, kek), after=template.generation,
             )  # fmt: skip
-            self.sessions.save(user, held)
+            self._save_new(file, held, opening)
 
     def export(self, user: str, provider: KeyProvider, recovery: KeyProvider) -> bytes:
         """The sealed template for another device, under a key of its own from the recovery passphrase; never plain."""
@@ -127,10 +163,7 @@ class Keeper:
             file.opened(provider) as (header, kek, template),
             random_secret(KEY_SIZE) as fresh,
         ):
-            head = file.record(Event.EXPORTED, kek, file.read_head(header, kek))
-            found = self.sessions.load(user)
-            if isinstance(found, Held):
-                self.sessions.save(user, replace(found, head=head))
+            file.record(Event.EXPORTED, kek, file.read_head(header, kek))
             section = recovery.wrap(fresh, binding=binding(user, recovery.kind))
             with template.repacked(fresh, generation=0) as payload:
                 return seal(payload, fresh, user=user, kind=recovery.kind, section=section)
@@ -148,12 +181,13 @@ class Keeper:
             Template(unseal(data, exported, user=header.user), exported, user=header.user) as template,
             random_secret(KEY_SIZE) as kek,
         ):
+            opening = self._opening(file)
             _check_free(file, replace=replace)
             with _replacing(file, provider):
                 held = file.put(
                     kek, provider, lambda g: template.repacked(kek, generation=g), event=Event.IMPORTED, rules=rules
                 )
-            self.sessions.save(header.user, held)
+            self._save_new(file, held, opening)
         return header.user
 
     def restart_log(self, user: str, provider: KeyProvider) -> None:
@@ -164,17 +198,16 @@ class Keeper:
 
     # --- with the key in memory
 
-    def state(self, user: str) -> tuple[State, Held | None]:
-        """The state that holds now, and the opened key if there is one. An expired key is forgotten on the way."""
+    def state(self, user: str) -> tuple[State, AttemptRules | None]:
+        """The state that holds now, and the rules of the opened key if there is one. An expired key is forgotten."""
         with self._locked("look into the vault", user, shared=True) as file:
             if not file.exists():
                 return Required(Reason.NOT_UNLOCKED), None
             try:
-                held = self._held(user)
-            except PassphraseRequiredError:
-                found = self.sessions.load(user)
-                return (found if isinstance(found, Required) else Required(Reason.NOT_UNLOCKED)), None
-            return held.state, held
+                with self._held(file) as held:
+                    return held.state, held.rules
+            except PassphraseRequiredError as error:
+                return Required(Reason(error.reason)), None
 
     @contextlib.contextmanager
     def opened(self, user: str) -> Iterator[Template]:
@@ -182,48 +215,72 @@ class Keeper:
         with self._locked("read the vault", user, shared=True) as file:
             if not file.exists():
                 raise not_enrolled(user, self.vault.path)
-            held = self._held(user)
-            charge(held.state, now_ns=self._now_ns(), rules=held.rules)  # raises where no attempt may be made
-            template = self._template(file, held)
+            with self._held(file) as held:
+                charge(held.state, now_ns=self._now_ns(), rules=held.rules)  # raises where no attempt may be made
+                template = self._template(file, held)
         with template:
             yield template
 
     def attempt(
         self, user: str, compare: Callable[[Template], bool], *, generation: int, camera: str, label: str
     ) -> bool:
-        """Whether the comparison is a match, the attempt paid for before it is made and given back by a match.
+        """Whether the comparison is a match, the attempt paid for and logged before it is made, given back by a match.
 
         A match counts only once it is in the audit log: what stops that raises, and does not unlock. generation: of the
-        template that the probe was made for. Raises PassphraseRequiredError, LockedOutError, StoreIntegrityError.
+        template that the probe was made for. Raises PassphraseRequiredError, LockedOutError, StoreIntegrityError, and
+        InputError for a camera or label that no entry can have, before anything is paid.
         """
-        with self._locked("verify against the vault", user) as file:
-            held = self._held(user)
-            with self._template(file, held) as template:
-                if template.generation != generation:
-                    raise PassphraseRequiredError("the template was changed meanwhile")
-                file.log.check(held.head)
-                charged = charge(held.state, now_ns=self._now_ns(), rules=held.rules)
-                self._pay(user, held, charged.after)
-                matched = compare(template) is True
-            outcome = Decision.MATCH if matched else Decision.NON_MATCH
+        with (
+            self._locked("verify against the vault", user) as file,
+            self._held(file) as held,
+            self._template(file, held) as template,
+        ):
             label = f"{held.rules.name} {label}".rstrip()
-            head = file.record(Event.VERIFIED, held.kek, held.head, outcome=outcome, camera=camera, label=label)
-            return self._settle(file, replace(held, head=head), charged, matched=matched)
+            check_labels(camera, label)
+            if template.generation != generation:
+                raise PassphraseRequiredError(Reason.CHANGED)
+            head = file.newest_head(held.kek, held.head)
+            charged = charge(held.state, now_ns=self._now_ns(), rules=held.rules)
+            mark = self._pay(user, held, charged.after)
+            head = file.log.attempted(head, camera=camera, policy=label)
+            file.write_head(held.kek, head, durable_name=False)
+            paid = Paid(charged, head, mark)
+            if compare(template) is True:
+                return self._settle_match(file, held, paid)
+            return self._settle_mismatch(file, held, paid)
 
-    def lock(self, user: str) -> None:
-        """Forgets the user's key, before anything that could wait or fail; then logs it."""
-        self._close(user, Reason.LOCKED, Event.LOCKED)
+    def lock(self, user: str) -> bool:
+        """Forget the user's key, before anything that could wait or fail; then log it. Whether a key was open here.
 
-    def panic(self) -> None:
-        """Forgets every open key of this vault at once, before anything that could wait or fail; then logs it.
-
-        What fails for one user is raised after all others were done.
+        What other processes opened for themselves is closed too, by the entry in the log: at their next use.
+        NotLoggedError where the key is forgotten and the log could not be written.
         """
+        return self._close(user, Reason.LOCKED, Event.LOCKED)
+
+    def panic(self) -> int:
+        """Forget every open key of this vault at once, before anything that could wait or fail; then log it.
+
+        Returns how many were open here. An enrollment or unlock that is under way, in any process, opens nothing. What
+        fails for one user is raised after all others were done; NotLoggedError as in lock.
+        """
+        count = self.sessions.forget_all(Reason.PANIC)
         with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
-            for user in self._users():
-                rest.callback(self._close, user, Reason.PANIC, Event.PANIC)
-                rest.callback(self.sessions.forget, user, Reason.PANIC)
-            rest.callback(self.sessions.forget_all, Reason.PANIC)
+            rest.callback(self._panic_users)
+            rest.callback(self._mark_panic)
+        return count
+
+    def _mark_panic(self) -> None:
+        path = self.vault.path
+        missing = contextlib.suppress(FileNotFoundError)
+        with _not_logged(), files.reporting(path, "mark the panic"), missing, files.open_folder(path) as folder:
+            identity.renew_panic_mark(folder)
+
+    def _panic_users(self) -> None:
+        with contextlib.ExitStack() as rest:
+            barrier = self._locked("lock the vault", "panic", shared=True)
+            with contextlib.suppress(NotEnrolledError), _not_logged(), barrier:
+                for user in self.vault.users():  # under the lock: who was being enrolled has a file now
+                    rest.callback(self._close, user, Reason.PANIC, Event.PANIC)
 
     def remove(self, user: str, provider: KeyProvider | None = None) -> None:
         """Destroys key, template, heads and audit log of the user; what the provider keeps outside them too, if given.
@@ -246,22 +303,30 @@ class Keeper:
     def audit(self, user: str, provider: KeyProvider | None = None) -> tuple[Report, list[Entry], bool]:
         """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
 
-        With the key, given or in the session, everything up to the head is checked; without it the chain alone.
+        With the key, given or in the session, everything up to the head is checked; without it the chain alone. Needs
+        no disk that can be written to.
         """
-        with self._locked("read the vault", user) as file:
+        with self._locked("read the vault", user, shared=True) as file:
             if not file.exists():
                 raise not_enrolled(user, self.vault.path)
-            head: Head | None = None
-            found = self.sessions.load(user)
-            if provider is not None:
-                with file.unwrapped(provider) as (header, kek):
-                    head = file.read_head(header, kek)
-            elif isinstance(found, Held):
-                head = found.head
+            head = self._head_for_audit(file, provider)
             report = file.log.verify(head)
             if report.problem is not None and report.problem.sealed:
                 self.sessions.forget(user, Reason.LOCKED)
-            return report, [] if report.problem else file.log.read(), head is not None
+            if report.problem:
+                return report, [], head is not None
+            entries = file.log.read()
+            following = entries[-1].n + 1 if entries else 0
+            waiting = file.open_entries() if head is None else head.open
+            entries += [replace(entry, n=following + i) for i, entry in enumerate(waiting)]
+            return report, entries, head is not None
+
+    def _head_for_audit(self, file: UserFile, provider: KeyProvider | None) -> Head | None:
+        if provider is not None:
+            with file.unwrapped(provider) as (header, kek):
+                return file.read_head(header, kek)
+        with _loaded(self.sessions, file.user) as held:
+            return None if held is None else file.newest_head(held.kek, held.head)
 
     # --- inside the lock
 
@@ -278,14 +343,40 @@ class Keeper:
         with self.vault.locked(doing, user=user, create=create, shared=shared) as folder:
             yield UserFile(folder, user, self._now_ns)
 
-    def _held(self, user: str) -> Held:
-        found = self.sessions.load(user)
+    def _opening(self, file: UserFile) -> Opening:
+        """An opening that begins now, under the exclusive lock."""
+        folder = file.folder.descriptor
+        identity.ensure(folder)
+        newest = next(file.log.recent(), None)
+        return Opening(self.sessions.begin(file.user), identity.panic_mark(folder), newest.n + 1 if newest else 0)
+
+    def _save_new(self, file: UserFile, held: Held, opening: Opening) -> bool:
+        """Whether the key is open now: not where anybody locked it since the opening began."""
+        overtaken = Reason.PANIC if identity.panic_mark(file.folder.descriptor) != opening.panic else None
+        for entry in itertools.takewhile(lambda entry: entry.n >= opening.entries, file.log.recent()):
+            overtaken = overtaken or _CLOSES.get(entry.event)
+        if overtaken is not None:
+            self.sessions.forget(file.user, overtaken)
+            return False
+        return self.sessions.save(file.user, held, mark=opening.mark)
+
+    def _held(self, file: UserFile) -> Held:
+        """The opened key, to be used as a context. PassphraseRequiredError where there is none that still holds."""
+        found = self.sessions.load(file.user)
         if isinstance(found, Required):
-            raise PassphraseRequiredError(found.reason.value)
-        state = step(found.state, Happens.TIME, now_ns=self._now_ns(), rules=found.rules)
-        if isinstance(state, Required):
-            self.sessions.forget(user, state.reason)
-            raise PassphraseRequiredError(state.reason.value)
+            # Whoever was removed and is enrolled again was not removed since.
+            raise PassphraseRequiredError(Reason.NOT_UNLOCKED if found.reason is Reason.REMOVED else found.reason)
+        try:
+            state = step(found.state, Happens.TIME, now_ns=self._now_ns(), rules=found.rules)
+            reason = state.reason if isinstance(state, Required) else None
+            for event in file.log.events_since(found.head):
+                reason = reason or _CLOSES.get(event)  # by a process that has no way to this key
+            if reason is not None:
+                self.sessions.forget(file.user, reason)
+                raise PassphraseRequiredError(reason)
+        except BaseException:
+            found.close()
+            raise
         return found
 
     def _template(self, file: UserFile, held: Held) -> Template:
@@ -295,76 +386,91 @@ class Keeper:
             template = Template(unseal(data, held.kek, user=file.user), held.kek, user=file.user)
         except KeyUnavailableError:
             self.sessions.forget(file.user, Reason.CHANGED)
-            raise PassphraseRequiredError(Reason.CHANGED.value) from None
+            raise PassphraseRequiredError(Reason.CHANGED) from None
         if template.generation == held.generation:
             return template
         template.close()
         self.sessions.forget(file.user, Reason.CHANGED)
         if template.generation < held.generation:
             raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
-        raise PassphraseRequiredError(Reason.CHANGED.value)
+        raise PassphraseRequiredError(Reason.CHANGED)
 
-    def _pay(self, user: str, held: Held, after: State) -> None:
-        """Saves the state after the charge, the last attempt's by forgetting the key."""
+    def _pay(self, user: str, held: Held, after: State) -> int:
+        """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
         if isinstance(after, Required):
             self.sessions.forget(user, after.reason)
-        elif not self.sessions.save(user, replace(held, state=after)):
+            return self.sessions.begin(user)
+        if not self.sessions.save(user, replace(held, state=after)):
             raise PassphraseRequiredError(self._why(user))
+        return 0
 
-    def _settle(self, file: UserFile, held: Held, charged: Charged, *, matched: bool) -> bool:
-        """Saves the state after an attempt; True only for a match that nothing overtook."""
+    def _settle_match(self, file: UserFile, held: Held, paid: Paid) -> bool:
+        """True once the state is saved, which a lock or panic overtakes, and then the log written, or it is undone."""
         found = self.sessions.load(file.user)
-        saved: State = found if isinstance(found, Required) else found.state
-        decide = charged.match if matched else charged.mismatch
-        state = decide(saved, now_ns=self._now_ns(), rules=held.rules)
-        if not isinstance(state, Required):
-            if isinstance(
-                saved, Required
-            ):  # the last attempt's: forgotten by its charge, it comes back as a new opening
-                kept = self.sessions.save(file.user, replace(held, state=state, ticket=0), after=saved.reason)
-            else:
-                kept = self.sessions.save(file.user, replace(held, state=state))
-            if kept:
-                return matched
+        with contextlib.ExitStack() as stack:
+            saved: State = found if isinstance(found, Required) else stack.enter_context(found).state
+        state = paid.charged.match(saved, now_ns=self._now_ns(), rules=held.rules)
+        if isinstance(state, Required):
+            self.sessions.forget(file.user, state.reason)
+            raise PassphraseRequiredError(state.reason)
+        head = file.log.matched(paid.head)
+        # The last attempt's key was forgotten by its charge: it comes back as a new opening.
+        ticket = 0 if isinstance(saved, Required) else held.ticket
+        if not self.sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=paid.mark):
             raise PassphraseRequiredError(self._why(file.user))
-        self.sessions.forget(file.user, state.reason)
-        if state.reason is Reason.FAILURES:
-            file.record(Event.LOCKED_OUT, held.kek, held.head)
-        if matched:
-            raise PassphraseRequiredError(state.reason.value)
+        try:
+            file.write_head(held.kek, head)
+        except BaseException:
+            if isinstance(paid.charged.after, Required):
+                self.sessions.forget(file.user, paid.charged.after.reason)
+            else:
+                self.sessions.save(file.user, replace(held, state=paid.charged.after))
+            raise
+        return True
+
+    def _settle_mismatch(self, file: UserFile, held: Held, paid: Paid) -> bool:
+        """False, logged, and the state saved that is left after it."""
+        attempt = paid.head.open[-1]
+        head = file.record(
+            Event.VERIFIED, held.kek, file.log.undone(paid.head), outcome=Decision.NON_MATCH, camera=attempt.camera,
+            label=attempt.policy,
+        )  # fmt: skip
+        found = self.sessions.load(file.user)
+        with contextlib.ExitStack() as stack:
+            saved: State = found if isinstance(found, Required) else stack.enter_context(found).state
+        state = paid.charged.mismatch(saved, now_ns=self._now_ns(), rules=held.rules)
+        if isinstance(state, Required):
+            self.sessions.forget(file.user, state.reason)
+            if state.reason is Reason.FAILURES:
+                file.record(Event.LOCKED_OUT, held.kek, head)
+        elif not self.sessions.save(file.user, replace(held, state=state, head=head)):
+            raise PassphraseRequiredError(self._why(file.user))
         return False
 
-    def _why(self, user: str) -> str:
+    def _why(self, user: str) -> Reason:
         found = self.sessions.load(user)
-        return found.reason.value if isinstance(found, Required) else "the key was opened anew meanwhile"
+        if isinstance(found, Required):
+            return found.reason
+        found.close()
+        return Reason.OVERTAKEN
 
-    def _users(self) -> list[str]:
-        try:
-            return self.vault.users()
-        except FaceSdkError:  # a folder that cannot be listed has no log to write to either
-            return []
-
-    def _close(self, user: str, reason: Reason, event: Event) -> None:
+    def _close(self, user: str, reason: Reason, event: Event) -> bool:
         """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
-        found: Held | Required = Required(Reason.NOT_UNLOCKED)
-        try:
-            with contextlib.suppress(FaceSdkError):  # what cannot be read goes all the same
-                found = self.sessions.load(user)
-        finally:
-            self.sessions.forget(user, reason)
-        with self._locked("lock the vault", user) as file:
-            with contextlib.suppress(FaceSdkError):  # an unlock or an attempt under way may have opened it in between
-                again = self.sessions.load(user)
-                found = again if isinstance(again, Held) else found
-            self.sessions.forget(user, reason)
-            if not file.exists():
-                raise not_enrolled(user, self.vault.path)
-            if isinstance(found, Held):
-                with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without the key
-                    file.record(event, found.kek, found.head)
-                    return
-            if isinstance(found, Held) or reason is Reason.PANIC:
+        with contextlib.ExitStack() as keys:
+            held = keys.enter_context(_loaded(self.sessions, user))
+            was_open = self.sessions.forget(user, reason)
+            with _not_logged(), self._locked("lock the vault", user) as file:
+                # An unlock or an attempt under way may have opened it in between.
+                held = keys.enter_context(_loaded(self.sessions, user)) or held
+                was_open = self.sessions.forget(user, reason) or was_open
+                if not file.exists():
+                    raise not_enrolled(user, self.vault.path)
+                if held is not None:
+                    with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without it
+                        file.record(event, held.kek, file.newest_head(held.kek, held.head))
+                        return was_open
                 file.log.append(event, head=None)
+        return was_open
 
     def _migrate(
         self, file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf
@@ -372,10 +478,13 @@ class Keeper:
         """Writes a file of version 1 anew."""
         if not isinstance(provider, format_v1.DerivingKey):
             raise InputError(f"the file of {file.user!r} has format version 1: give its passphrase or key file")
+        file.check_wait()
         try:
             old = format_v1.unseal(file.read(), provider, user=file.user)
+        except PassphraseRequiredError:
+            raise
         except KeyUnavailableError:
-            file.log.append(Event.PASSPHRASE_REFUSED, head=None)
+            file.refused()
             raise
         try:
             record = Record(
@@ -389,6 +498,44 @@ class Keeper:
                 kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
                 after=old.generation,
             )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Paid:
+    """An attempt that was paid for and logged. mark: to open the key again after the last one, which forgot it."""
+
+    charged: Charged
+    head: Head
+    mark: int
+
+
+_CLOSES = {Event.LOCKED: Reason.LOCKED, Event.PANIC: Reason.PANIC}
+
+
+@contextlib.contextmanager
+def _loaded(sessions: Sessions, user: str) -> Iterator[Held | None]:
+    """The opened key, or None where there is none or it cannot be read: who locks forgets it all the same."""
+    found: Held | Required = Required(Reason.NOT_UNLOCKED)
+    with contextlib.suppress(FaceSdkError):
+        found = sessions.load(user)
+    if isinstance(found, Required):
+        yield None
+    else:
+        with found:
+            yield found
+
+
+@contextlib.contextmanager
+def _not_logged() -> Iterator[None]:
+    """Nothing; what stops a lock's entry in the log is raised as that, for the key is gone by then."""
+    try:
+        yield
+    except NotEnrolledError:
+        raise
+    except FaceSdkError as error:
+        failure = NotLoggedError(f"locked, the key is forgotten; but it could not be written to the audit log: {error}")
+        failure.errno = getattr(error, "errno", None)
+        raise failure from error
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from facesdk._core import Secret
-from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
 from facesdk.vault import crypto, files
 from facesdk.vault.keys import (
     DERIVED_SIZE,
@@ -21,7 +21,9 @@ from facesdk.vault.keys import (
     Counter,
     Kdf,
     KeyKind,
+    check_not_forgotten,
     open_envelope,
+    private_copy,
     seal_envelope,
 )  # fmt: skip
 
@@ -44,7 +46,7 @@ class KeyFileKey:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        self._secret: Secret | None = _parse_key(read_secret(self._path, limit=_KEY_FILE_SIZE, ours=True), self._path)
+        self._secret = _parse_key(read_secret(self._path, limit=_KEY_FILE_SIZE, ours=True), self._path)
 
     @classmethod
     def create(cls, path: Path | str) -> KeyFileKey:
@@ -58,10 +60,15 @@ class KeyFileKey:
                 raise InputError(f"{path} exists already: choose another path, a key is never overwritten") from None
         return cls(path)
 
+    def check(self) -> None:
+        """As in KeyProvider."""
+        check_not_forgotten(self._secret)
+
     def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
         """A fresh salt and the wrapped KEK."""
         salt = os.urandom(SALT_SIZE)
         with self.derive(Kdf(self.kind, salt)) as derived:
+            self.check()
             return salt + seal_envelope(derived, kek, aad=binding + salt, nonce=os.urandom(NONCE_SIZE))
 
     def unwrap(self, section: bytes, *, binding: bytes) -> Secret:
@@ -74,9 +81,8 @@ class KeyFileKey:
 
     def derive(self, kdf: Kdf) -> Secret:
         """64 bytes of HKDF-SHA256. PassphraseRequiredError after `forget`."""
-        if self._secret is None:
-            raise PassphraseRequiredError("this key was forgotten; read the key file again")
-        return crypto.hkdf_sha256(self._secret, kdf.salt, info=_HKDF_INFO, size=DERIVED_SIZE)
+        with private_copy(self._secret) as secret:
+            return crypto.hkdf_sha256(secret, kdf.salt, info=_HKDF_INFO, size=DERIVED_SIZE)
 
     def counter(self, section: bytes) -> Counter | None:
         """None: nothing outside the file counts."""
@@ -87,9 +93,7 @@ class KeyFileKey:
 
     def forget(self) -> None:
         """Wipes the key of this object."""
-        if self._secret is not None:
-            self._secret.close()
-        self._secret = None
+        self._secret.close()
 
     def __repr__(self) -> str:
         return f"KeyFileKey({str(self._path)!r})"

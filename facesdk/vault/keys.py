@@ -6,6 +6,7 @@ opaque bytes in the file's header. passphrase.py, key_file.py, tpm.py and secret
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import unicodedata
@@ -15,7 +16,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from facesdk._core import Secret, equal, wipe
-from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
 from facesdk.vault import crypto
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ class KeyProvider(Protocol):
     @property
     def does_not_stop(self) -> str: ...
 
+    def check(self) -> None:
+        """PassphraseRequiredError where the secret was forgotten, or stayed in the process that this is a child of."""
+
     def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
         """The section for a header that begins with `binding`; the counter of `keep`, the old section, goes on."""
 
@@ -125,26 +129,59 @@ class KeyProvider(Protocol):
 def random_secret(size: int, entropy: Callable[[int], bytes] = os.urandom) -> Secret:
     """`size` random bytes, of which no other copy is left."""
     fresh = entropy(size)
-    secret = Secret.of(fresh)
-    wipe(fresh)
-    return secret
+    try:
+        return Secret.of(fresh)
+    finally:
+        wipe(fresh)
 
 
-def passphrase_bytes(passphrase: str | bytes) -> bytes:
+def passphrase_secret(passphrase: str | bytes) -> Secret:
     """What a key is derived from: text as NFC in UTF-8, so that every keyboard gives the same bytes; bytes as they are.
 
-    InputError, which never repeats the passphrase.
+    InputError, which never repeats the passphrase; no local variable of its traceback does either.
     """
-    if isinstance(passphrase, str):
-        try:
-            passphrase = unicodedata.normalize("NFC", passphrase).encode()
-        except UnicodeEncodeError:
-            raise InputError("the passphrase has characters that are not text: type it again") from None
-    elif not isinstance(passphrase, bytes):
-        raise InputError(f"the passphrase must be str or bytes, not {type(passphrase).__name__}")
-    if not 0 < len(passphrase) <= MAX_PASSPHRASE_SIZE:
-        raise InputError(f"the passphrase must have 1 to {MAX_PASSPHRASE_SIZE} bytes, not {len(passphrase)}")
-    return passphrase
+    made = b""
+    try:
+        if isinstance(passphrase, str):
+            given = made = _encoded(passphrase)
+        elif isinstance(passphrase, bytes):
+            given = passphrase
+        else:
+            raise InputError(f"the passphrase must be str or bytes, not {type(passphrase).__name__}")
+        if not 0 < len(given) <= MAX_PASSPHRASE_SIZE:
+            raise InputError(f"the passphrase must have 1 to {MAX_PASSPHRASE_SIZE} bytes, not {len(given)}")
+        return Secret.of(given)
+    finally:
+        if len(made) > 1:  # the interpreter shares the bytes objects of one byte
+            wipe(made)
+        passphrase = given = made = b""
+
+
+def _encoded(passphrase: str) -> bytes:
+    try:
+        return unicodedata.normalize("NFC", passphrase).encode()
+    except UnicodeEncodeError:  # it quotes what it could not encode
+        raise InputError("the passphrase has characters that are not text: type it again") from None
+    finally:
+        del passphrase
+
+
+def private_copy(secret: Secret | None) -> Secret:
+    """A copy of a provider's secret that no other thread can wipe while a key is derived from it.
+
+    PassphraseRequiredError where it was forgotten, or lies in the process that this one is a child of.
+    """
+    if secret is not None:
+        with contextlib.suppress(BufferError):  # closed, perhaps by another thread just now
+            return Secret.of(secret)
+        if secret.forked:
+            raise PassphraseRequiredError(Reason.FORKED)
+    raise PassphraseRequiredError(Reason.FORGOTTEN)
+
+
+def check_not_forgotten(secret: Secret | None) -> None:
+    """Raises as private_copy does; called again before what was derived meanwhile is used to seal."""
+    private_copy(secret).close()
 
 
 def seal_envelope(derived: Secret, kek: Buffer, *, aad: bytes, nonce: bytes) -> bytes:

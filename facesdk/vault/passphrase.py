@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from facesdk._core import Secret
-from facesdk.errors import InputError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import InputError, StoreIntegrityError
 from facesdk.vault import crypto
 from facesdk.vault.key_file import read_secret
 from facesdk.vault.keys import (
@@ -24,8 +24,10 @@ from facesdk.vault.keys import (
     Counter,
     Kdf,
     KeyKind,
+    check_not_forgotten,
     open_envelope,
-    passphrase_bytes,
+    passphrase_secret,
+    private_copy,
     seal_envelope,
 )  # fmt: skip
 
@@ -64,17 +66,25 @@ class PassphraseKey:
             kind, bytes(SALT_SIZE), memory_kib=_default_memory_kib() if memory_kib is None else memory_kib,
             passes=DEFAULT_PASSES if passes is None else passes, lanes=lanes,
         )  # fmt: skip
-        self._secret: Secret | None = Secret.of(passphrase_bytes(passphrase))
+        try:
+            self._secret = passphrase_secret(passphrase)
+        finally:
+            del passphrase  # not in the local variables of a traceback
 
     @classmethod
     def from_file(cls, path: Path | str, *, kind: KeyKind = KeyKind.PASSPHRASE) -> PassphraseKey:
         """The key for the passphrase in a file. KeyUnavailableError as read_passphrase."""
         return cls(read_passphrase(path), kind=kind)
 
+    def check(self) -> None:
+        """As in KeyProvider."""
+        check_not_forgotten(self._secret)
+
     def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
         """The cost, a fresh salt and the wrapped KEK."""
         kdf, derived = self._derive_new(os.urandom(SALT_SIZE))
         with derived:
+            self.check()
             cost = _COST.pack(kdf.memory_kib, kdf.passes, kdf.lanes, kdf.salt)
             return cost + seal_envelope(derived, kek, aad=binding + cost, nonce=os.urandom(NONCE_SIZE))
 
@@ -93,11 +103,10 @@ class PassphraseKey:
 
     def derive(self, kdf: Kdf) -> Secret:
         """64 bytes of Argon2id. PassphraseRequiredError after `forget`."""
-        if self._secret is None:
-            raise PassphraseRequiredError("this key was forgotten; give the passphrase again")
-        return crypto.argon2id(
-            self._secret, kdf.salt, memory_kib=kdf.memory_kib, passes=kdf.passes, lanes=kdf.lanes, size=DERIVED_SIZE
-        )
+        with private_copy(self._secret) as secret:
+            return crypto.argon2id(
+                secret, kdf.salt, memory_kib=kdf.memory_kib, passes=kdf.passes, lanes=kdf.lanes, size=DERIVED_SIZE
+            )
 
     def counter(self, section: bytes) -> Counter | None:
         """None: nothing outside the file counts."""
@@ -108,9 +117,7 @@ class PassphraseKey:
 
     def forget(self) -> None:
         """Wipes the passphrase of this object. What a caller's str still holds, Python cannot wipe."""
-        if self._secret is not None:
-            self._secret.close()
-        self._secret = None
+        self._secret.close()
 
     def _derive_new(self, salt: bytes) -> tuple[Kdf, Secret]:
         kdf = replace(self._template, salt=salt)

@@ -32,6 +32,7 @@ MAX_SAMPLES = 10
 MAX_DIMENSION = 4096
 MAX_MODELS = 16
 MAX_CONSENT_LENGTH = 200
+MAX_POLICY_SIZE = 2000
 MAX_INTEGER = 2**63 - 1
 # A unit vector that was normalised in float32 is off by about 1e-6 at 4096 dimensions.
 UNIT_TOLERANCE = 1e-3
@@ -41,8 +42,8 @@ _USER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _EMBEDDER = re.compile(r"[!-~]{1,64}")
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 # dimension, samples, created_unix_s, generation, sizes in bytes of embedder, model ids (count) and consent, rotation
-# salt, padding to a multiple of 16 so that the floats behind it are aligned
-_PREFIX = struct.Struct(f"<IIQQBBH{ROTATION_SALT_SIZE}s4x")
+# salt, size of policy; a multiple of 16, so that the floats behind it are aligned
+_PREFIX = struct.Struct(f"<IIQQBBH{ROTATION_SALT_SIZE}sI")
 _ROTATION_INFO = b"facesdk 2 rotation"
 
 
@@ -61,7 +62,7 @@ class Record:
 
     reference: float32 (d,), what probes are compared with, of a length over 0 and at most 1. samples: float32 (n, d),
     each sample's features, 1 <= n <= 10 and 1 <= d <= 4096. model_ids: SHA-256 of each model file, in hex. consent says
-    how the person agreed.
+    how the person agreed. policy: what a verification must meet at least, as facesdk.policy writes it; or empty.
     """
 
     user: str
@@ -71,6 +72,7 @@ class Record:
     samples: npt.NDArray[np.float32]
     created_unix_s: int
     consent: str
+    policy: str = ""
 
     def __post_init__(self) -> None:
         check_user(self.user)
@@ -79,6 +81,7 @@ class Record:
         _check_model_ids(self.model_ids)
         check_whole(self.created_unix_s, "created_unix_s")
         _check_consent(self.consent)
+        _check_policy(self.policy)
         _check_array(self.reference, "reference", ndim=1)
         _check_array(self.samples, "samples", ndim=2)
         _check_shapes(self.reference, self.samples)
@@ -97,8 +100,8 @@ def check_whole(value: int, name: str) -> None:
 class Template:
     """An opened record. Its features lie turned in locked memory, which close() wipes; nothing copies them out.
 
-    user, embedder, model_ids, created_unix_s, generation, consent, count (samples), dimension: as sealed. generation
-    counts the writes of the file.
+    user, embedder, model_ids, created_unix_s, generation, consent, policy, count (samples), dimension: as sealed.
+    generation counts the writes of the file.
     """
 
     def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
@@ -120,21 +123,20 @@ class Template:
                 f"the sealed content has {len(view)} bytes, at least {_PREFIX.size} were expected"
             )
         (self.dimension, self.count, self.created_unix_s, self.generation, embedder_size, models, consent_size,
-         self._salt) = _PREFIX.unpack_from(view)  # fmt: skip
+         self._salt, policy_size) = _PREFIX.unpack_from(view)  # fmt: skip
         ends = [_PREFIX.size]
-        for size in (4 * self.dimension, 4 * self.dimension * self.count, embedder_size, 32 * models, consent_size):
+        floats = 4 * self.dimension
+        for size in (floats, floats * self.count, embedder_size, 32 * models, consent_size, policy_size):
             ends.append(ends[-1] + size)
         if ends[-1] != len(view):
             raise StoreIntegrityError(f"the sealed content has {len(view)} bytes, its fields add up to {ends[-1]}")
         texts = [bytes(view[begin:end]) for begin, end in itertools.pairwise(ends[2:])]
         self.model_ids = tuple(texts[1][32 * i : 32 * i + 32].hex() for i in range(models))
         try:
-            if bytes(view[_PREFIX.size - 4 : _PREFIX.size]) != bytes(4):
-                raise InputError("the padding is not zero")
-            self.embedder, self.consent = texts[0].decode("ascii"), texts[2].decode()
+            self.embedder, self.consent, self.policy = texts[0].decode("ascii"), texts[2].decode(), texts[3].decode()
             check_whole(self.generation, "generation")
             Record(self.user, self.embedder, self.model_ids, self.reference, self._samples(), self.created_unix_s,
-                   self.consent)  # fmt: skip
+                   self.consent, self.policy)  # fmt: skip
         except ValueError as error:  # InputError and UnicodeDecodeError are both
             raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
 
@@ -181,13 +183,17 @@ class Template:
     def repacked(self, kek: Buffer, *, generation: int, entropy: Callable[[int], bytes] = os.urandom) -> Secret:
         """The payload of the same record turned anew for another KEK: what was sealed before cannot be linked to it."""
         fresh = Secret.of(self._payload)
-        view = memoryview(fresh)
-        features = view[_PREFIX.size : _PREFIX.size + 4 * self.dimension * (1 + self.count)]
-        with self._stream() as stream:
-            _core.rotate(stream, features, self.dimension, inverse=True)
-        salt = entropy(ROTATION_SALT_SIZE)
-        _turn(features, kek, salt, self.dimension)
-        _write_prefix(view, generation=generation, salt=salt)
+        try:
+            view = memoryview(fresh)
+            features = view[_PREFIX.size : _PREFIX.size + 4 * self.dimension * (1 + self.count)]
+            with self._stream() as stream:
+                _core.rotate(stream, features, self.dimension, inverse=True)
+            salt = entropy(ROTATION_SALT_SIZE)
+            _turn(features, kek, salt, self.dimension)
+            _write_prefix(view, generation=generation, salt=salt)
+        except BaseException:
+            fresh.close()
+            raise
         return fresh
 
     def with_generation(self, generation: int) -> Secret:
@@ -241,13 +247,14 @@ def pack(record: Record, kek: Buffer, *, generation: int, entropy: Callable[[int
     check_whole(generation, "generation")
     count, dimension = record.samples.shape
     embedder, consent = record.embedder.encode("ascii"), record.consent.encode()
-    texts = embedder + b"".join(bytes.fromhex(model_id) for model_id in record.model_ids) + consent
+    policy = record.policy.encode("ascii")
+    texts = embedder + b"".join(bytes.fromhex(model_id) for model_id in record.model_ids) + consent + policy
     salt = entropy(ROTATION_SALT_SIZE)
     features = _PREFIX.size + 4 * dimension * (1 + count)
     payload = Secret(features + len(texts))
     view = memoryview(payload)
     sizes = len(embedder), len(record.model_ids), len(consent)
-    _PREFIX.pack_into(view, 0, dimension, count, record.created_unix_s, generation, *sizes, salt)
+    _PREFIX.pack_into(view, 0, dimension, count, record.created_unix_s, generation, *sizes, salt, len(policy))
     view[features:] = texts
     floats = np.frombuffer(view[_PREFIX.size : features], np.float32).reshape(1 + count, dimension)
     floats[0], floats[1:] = record.reference, record.samples
@@ -267,6 +274,11 @@ def _check_consent(consent: str) -> None:
     # Printable only: the text is shown in terminals, where control characters can do harm.
     if not isinstance(consent, str) or not 1 <= len(consent) <= MAX_CONSENT_LENGTH or not consent.isprintable():
         raise InputError(f"consent must be 1 to {MAX_CONSENT_LENGTH} printable characters on one line")
+
+
+def _check_policy(policy: str) -> None:
+    if not isinstance(policy, str) or not policy.isascii() or len(policy) > MAX_POLICY_SIZE:
+        raise InputError(f"policy must be at most {MAX_POLICY_SIZE} ASCII characters")
 
 
 def _check_array(array: npt.NDArray[np.float32], name: str, *, ndim: int) -> None:

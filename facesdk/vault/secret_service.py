@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from facesdk._core import Secret, wipe
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
 from facesdk.vault import crypto
 from facesdk.vault.keys import (
     DERIVED_SIZE,
@@ -62,20 +62,26 @@ class SecretServiceKey:
     def __init__(self) -> None:
         self._forgotten = False
 
+    def check(self) -> None:
+        """As in KeyProvider; no secret is held here."""
+        if self._forgotten:
+            raise PassphraseRequiredError(Reason.FORGOTTEN)
+
     def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
         """The id of a new item, a fresh salt and the wrapped KEK; `keep` goes on with the item of the old section."""
-        self._check()
+        self.check()
         kept = None if keep is None else _parse(keep)[0]
         salt = os.urandom(SALT_SIZE)
         with _Keyring.opened() as keyring:
             name = kept if kept is not None and keyring.items(kept) else keyring.create()
             with keyring.secret(name) as secret, _derived(secret, salt) as derived:
+                self.check()
                 envelope = seal_envelope(derived, kek, aad=binding + name + salt, nonce=os.urandom(NONCE_SIZE))
         return name + salt + envelope
 
     def unwrap(self, section: bytes, *, binding: bytes) -> Secret:
         """The KEK. KeyUnavailableError: no keyring, a locked one, or the item is gone; and as in KeyProvider."""
-        self._check()
+        self.check()
         name, salt, envelope = _parse(section)
         with _Keyring.opened() as keyring, keyring.secret(name) as secret, _derived(secret, salt) as derived:
             return open_envelope(derived, envelope, aad=binding + name + salt, label=self.kind.label)
@@ -94,10 +100,6 @@ class SecretServiceKey:
     def forget(self) -> None:
         """No secret is held here; wrap and unwrap raise PassphraseRequiredError all the same."""
         self._forgotten = True
-
-    def _check(self) -> None:
-        if self._forgotten:
-            raise PassphraseRequiredError("this key was forgotten; unlock with the keyring again")
 
     def __repr__(self) -> str:
         return "SecretServiceKey()"

@@ -20,11 +20,12 @@ from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, Reason, StoreIntegrityError
 from facesdk.policy import AttemptRules
+from facesdk.vault import files, identity
 from facesdk.vault.attempts import NS, Ready, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.keys import KEY_SIZE
 
-WHY_S = 7 * 24 * 3600  # how long the kernel remembers why a key was forgotten
+REMOVED_WHY_S = 3600  # the kernel counts keys by user: nothing stays for ever of somebody who was removed
 
 _VERSION = 1
 # version; opened, active, failures, not before; generation of the file; head of the audit log; attempt rules (idle: 0
@@ -34,10 +35,10 @@ _LAYOUT = struct.Struct("<Q QQQQ Q QQ32s QQQQQ 32s".replace(" ", ""))
 
 @dataclass(frozen=True, repr=False)
 class Held:
-    """An opened key and all that lives and dies with it. kek: 32 bytes. generation: of the file that it opened.
+    """An opened key and all that lives and dies with it; a context, at whose end its copy of the key is wiped.
 
-    ticket: which opening this was loaded from, 0 for a new one. Saving it needs that opening to be there still: a key
-    that was forgotten meanwhile does not come back.
+    kek: 32 bytes. generation: of the file that it opened. ticket: which opening this was loaded from, 0 for a new one.
+    Saving it needs that opening to be there still: a key that was forgotten meanwhile does not come back.
     """
 
     kek: Secret
@@ -46,6 +47,16 @@ class Held:
     head: Head
     rules: AttemptRules
     ticket: int = 0
+
+    def close(self) -> None:
+        """Wipes this copy of the key; the opening stays."""
+        self.kek.close()
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"Held(state={self.state!r}, generation={self.generation})"
@@ -86,7 +97,7 @@ def _unpacked(memory: Secret, ticket: int) -> Held:
 
 
 class Sessions(Protocol):
-    """Opened keys by user. load and save are called under the vault's lock, the others wait for nobody.
+    """Opened keys by user. begin, load and save are called under the vault's lock, the others wait for nobody.
 
     where: the words for a person.
     """
@@ -94,73 +105,102 @@ class Sessions(Protocol):
     @property
     def where(self) -> str: ...
 
+    def begin(self, user: str) -> int:
+        """The mark of an opening that begins now: what forgets from here on keeps it from being saved."""
+
     def load(self, user: str) -> Held | Required:
         """The opened key, or why there is none."""
 
-    def save(self, user: str, held: Held, *, after: Reason | None = None) -> bool:
+    def save(self, user: str, held: Held, *, mark: int = 0) -> bool:
         """Puts key and state in place of what was there, in one step. KeyUnavailableError when it cannot.
 
-        False, and nothing saved, where the opening that `held` was loaded from has been forgotten since; and, with
-        `after`, where the key is not forgotten for that very reason (the last attempt's, which a match gives back).
+        False, and nothing saved, where the opening that `held` was loaded from has been forgotten since; or, for a new
+        one, where anything was forgotten since `mark`.
         """
 
-    def forget(self, user: str, reason: Reason) -> None:
-        """Wipes the key; `load` gives the reason from now on. KeyUnavailableError when it cannot."""
+    def forget(self, user: str, reason: Reason) -> bool:
+        """Whether a key was open and is wiped now; `load` gives the reason from now on. KeyUnavailableError."""
 
-    def forget_all(self, reason: Reason) -> None:
-        """Like forget, for every user of the vault whose key is open, whatever has become of the files."""
+    def forget_all(self, reason: Reason) -> int:
+        """Like forget, for every user of the vault, whatever has become of the files. How many keys were open."""
 
 
 class ProcessSessions:
-    """Opened keys in locked memory of this process: they end with it. Safe to use from several threads."""
+    """Opened keys in locked memory of this process: they end with it. Safe to use from several threads.
+
+    In a child after fork there are none: load says so, until the child opens its own.
+    """
 
     where = "in locked memory of this process"
 
     def __init__(self) -> None:
+        self._marks = itertools.count(1)
+        self._start()
+
+    def _start(self) -> None:
+        self._process = _core.process_token()
         self._lock = threading.RLock()
         self._held: dict[str, tuple[int, Secret]] = {}
         self._reasons: dict[str, Reason] = {}
-        self._tickets = itertools.count(1)
+        self._forgotten: dict[str, int] = {}
+        self._all_forgotten = 0
+
+    def _here(self) -> Any:
+        """The lock; in a child a new one, as nobody there would ever give back the parent's."""
+        if self._process != _core.process_token():
+            left = dict.fromkeys(self._held, Reason.FORKED)
+            self._start()
+            self._reasons = left
+        return self._lock
+
+    def begin(self, user: str) -> int:
+        """As in Sessions."""
+        with self._here():
+            return next(self._marks)
 
     def load(self, user: str) -> Held | Required:
         """As in Sessions."""
-        with self._lock:
+        with self._here():
             if user not in self._held:
                 return Required(self._reasons.get(user, Reason.NOT_UNLOCKED))
             ticket, memory = self._held[user]
             return _unpacked(memory, ticket)
 
-    def save(self, user: str, held: Held, *, after: Reason | None = None) -> bool:
+    def save(self, user: str, held: Held, *, mark: int = 0) -> bool:
         """As in Sessions."""
-        with self._lock:
+        with self._here():
             before = self._held.get(user)
-            if after is not None and (before is not None or self._reasons.get(user) is not after):
-                return False
             if held.ticket and (before is None or before[0] != held.ticket):
                 return False
-            self._held[user] = (held.ticket or next(self._tickets), _packed(held))
+            if not held.ticket and max(self._forgotten.get(user, 0), self._all_forgotten) >= mark:
+                return False
+            self._held[user] = (held.ticket or next(self._marks), _packed(held))
             if before is not None:
                 before[1].close()
             return True
 
-    def forget(self, user: str, reason: Reason) -> None:
+    def forget(self, user: str, reason: Reason) -> bool:
         """As in Sessions."""
-        with self._lock:
+        with self._here():
             self._reasons[user] = reason
+            self._forgotten[user] = next(self._marks)
             _, memory = self._held.pop(user, (0, None))
             if memory is not None:
                 memory.close()
+            return memory is not None
 
-    def forget_all(self, reason: Reason) -> None:
+    def forget_all(self, reason: Reason) -> int:
         """As in Sessions."""
-        with self._lock:
-            for user in list(self._held):
-                self.forget(user, reason)
+        with self._here():
+            self._all_forgotten = next(self._marks)
+            return sum(self.forget(user, reason) for user in list(self._held))
 
 
 class KeyringSessions:
     """Opened keys in the user's keyring of the kernel: for all processes of this user, until a restart or an expiry.
 
+    Each user's key lies in a ring of its own, named by the vault's identity; the ring's number is the mark of an
+    opening, and to forget revokes the ring, so that the kernel refuses whatever would still be put into it.
     The kernel's expiry follows the wall clock, so it only bounds what it forgets; the rules use CLOCK_BOOTTIME.
     Other programs of the same user can read the keyring, as can root. Where the kernel forbids its keyring altogether
     (ENOSYS, EPERM), nothing of ours can lie in it: load finds nothing, forget has nothing to do.
@@ -169,56 +209,86 @@ class KeyringSessions:
     where = "in the kernel's keyring of this user"
 
     def __init__(self, vault: Path) -> None:
-        self._vault = _digest(str(vault.resolve()))
+        self._path = vault
 
-    def _name(self, user: str, what: str) -> str:
-        # Digests: the list of keys is readable by others and should not name who is enrolled where.
-        return f"facesdk-{what}:{self._vault}:{_digest(user)}"
+    def _vault(self) -> str | None:
+        """The vault's identity; None where there is no vault yet, so that no key can be open. StoreError."""
+        with files.reporting(self._path, "read the vault's identity"):
+            try:
+                with files.open_folder(self._path) as folder:
+                    return identity.read(folder)
+            except FileNotFoundError:
+                return None
+
+    def begin(self, user: str) -> int:
+        """As in Sessions."""
+        return int(self._call(_core.keyring_ring, _ring(self._known(), user)))
+
+    def _known(self) -> str:
+        vault = self._vault()
+        if vault is None:
+            raise StoreIntegrityError("the vault has lost its identity (.vault) meanwhile: try again")
+        return vault
 
     def load(self, user: str) -> Held | Required:
         """As in Sessions."""
-        found = self._call(_core.keyring_get, self._name(user, "key"), _LAYOUT.size, else_none=True)
+        vault = self._vault()
+        if vault is None:
+            return Required(Reason.NOT_UNLOCKED)
+        ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
+        found = self._call(_core.keyring_get_in, ring, "key", _LAYOUT.size, else_none=True) if ring else None
         if found is not None:
             serial, memory = found
             with memory:
                 return _unpacked(memory, serial)
-        return Required(self._reason(user) or Reason.NOT_UNLOCKED)
+        why = self._call(_core.keyring_get, _why(vault, user), 1, else_none=True)
+        return Required(Reason.NOT_UNLOCKED if why is None else _reason_of(why[1]))
 
-    def _reason(self, user: str) -> Reason | None:
-        why = self._call(_core.keyring_get, self._name(user, "why"), 1, else_none=True)
-        return None if why is None else _reason_of(why[1])
-
-    def save(self, user: str, held: Held, *, after: Reason | None = None) -> bool:
+    def save(self, user: str, held: Held, *, mark: int = 0) -> bool:
         """As in Sessions."""
         with _packed(held) as memory:
             if held.ticket:
                 return bool(self._call(_core.keyring_update, held.ticket, memory, _left_s(held)))
-            if after is not None and self._reason(user) is not after:
+            if not self._call(_core.keyring_put_into, mark, "key", memory, held.rules.passphrase_every_s):
                 return False
-            # A key of its own, with a number of its own: what was loaded before cannot be saved over it.
-            self._call(_core.keyring_forget, self._name(user, "key"))
-            self._call(_core.keyring_put, self._name(user, "key"), memory, held.rules.passphrase_every_s)
-            if after is not None and self._reason(user) is not after:  # forgotten in between, for another reason
-                self._call(_core.keyring_forget, self._name(user, "key"))
-                return False
-            self._call(_core.keyring_forget, self._name(user, "why"))
+            self._call(_core.keyring_forget, _why(self._known(), user))
             return True
 
-    def forget(self, user: str, reason: Reason) -> None:
+    def forget(self, user: str, reason: Reason) -> bool:
         """As in Sessions."""
-        self._call(_core.keyring_forget, self._name(user, "key"), else_none=True)
-        self._say_why(self._name(user, "why"), reason)
+        vault = self._vault()
+        if vault is None:
+            return False
+        ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
+        if not ring:  # nothing was open, and nobody is about to open it
+            return False
+        was_open = bool(self._call(_core.keyring_forget_ring, ring, else_none=True))
+        self._say_why(_why(vault, user), reason)
+        return was_open
 
-    def forget_all(self, reason: Reason) -> None:
+    def forget_all(self, reason: Reason) -> int:
         """As in Sessions."""
-        keys = f"facesdk-key:{self._vault}:"
-        for name in self._call(_core.keyring_forget_all, keys, else_none=True) or []:
-            self._say_why(name.replace("facesdk-key:", "facesdk-why:", 1), reason)
+        vault = self._vault()
+        if vault is None:
+            return 0
+        count, failure = 0, None
+        for name, ring in self._call(_core.keyring_rings, _ring(vault, None), else_none=True) or []:
+            try:
+                count += bool(self._call(_core.keyring_forget_ring, ring))
+                self._say_why(name.replace("facesdk:", "facesdk-why:", 1), reason)
+            except KeyUnavailableError as error:  # the others first
+                failure = error
+        if failure is not None:
+            raise failure
+        return count
 
     def _say_why(self, name: str, reason: Reason) -> None:
-        # The kernel counts keys by user: nothing stays for ever of somebody who was removed.
-        timeout_s = 3600 if reason is Reason.REMOVED else WHY_S
-        self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s, else_none=True)
+        timeout_s = REMOVED_WHY_S if reason is Reason.REMOVED else 0  # 0: until the machine is started again
+        try:
+            self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s, else_none=True)
+        except KeyUnavailableError:
+            # The key is gone, which is what matters; a full quota leaves no room to say why.
+            self._call(_core.keyring_forget, name, else_none=True)
 
     def _call(self, call: Callable[..., Any], *arguments: object, else_none: bool = False) -> Any:
         try:
@@ -234,6 +304,15 @@ class KeyringSessions:
             raise KeyUnavailableError(f"the kernel's keyring cannot be used ({error.strerror}): {hint}") from error
         except ValueError as error:
             raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
+
+
+def _ring(vault: str, user: str | None) -> str:
+    """The ring's name, or with no user what all of the vault begin with. Digests: others can read the list of keys."""
+    return f"facesdk:{vault}:" + (_digest(user) if user is not None else "")
+
+
+def _why(vault: str, user: str) -> str:
+    return f"facesdk-why:{vault}:{_digest(user)}"
 
 
 def _left_s(held: Held) -> int:

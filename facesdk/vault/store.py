@@ -11,7 +11,7 @@ from pathlib import Path
 from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
 from facesdk.vault import files, format_v1
 from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import HEAD_SIZE
+from facesdk.vault.audit_entry import MAX_HEAD_SIZE
 from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
 from facesdk.vault.keys import KeyKind
 from facesdk.vault.record import check_user
@@ -50,13 +50,13 @@ class Folder:
     def read_head(self, user: str, key_id: bytes) -> bytes:
         """The sealed head of the user's log under this KEK; empty where there is none."""
         try:
-            return files.read_guarded(self.descriptor, _head_name(user, key_id), limit=HEAD_SIZE)
+            return files.read_guarded(self.descriptor, _head_name(user, key_id), limit=MAX_HEAD_SIZE)
         except FileNotFoundError:
             return b""
 
-    def write_head(self, user: str, key_id: bytes, sealed: bytes) -> None:
+    def write_head(self, user: str, key_id: bytes, sealed: bytes, *, durable_name: bool = True) -> None:
         """Like write, of the head under this KEK; the heads of other KEKs stay."""
-        files.replace_file(self.descriptor, _head_name(user, key_id), sealed)
+        files.replace_file(self.descriptor, _head_name(user, key_id), sealed, durable_name=durable_name)
 
     def drop_heads(self, user: str, *, but: bytes | None = None) -> None:
         """Removes the heads of KEKs that seal nothing any more."""
@@ -76,7 +76,7 @@ class Folder:
 
     def drop_log(self, user: str) -> None:
         """Removes every file of the user's audit log."""
-        self._drop(re.escape(check_user(user) + ".audit") + r"(\.[0-9]+|\.broken-[0-9]+)?")
+        self._drop(re.escape(check_user(user) + ".audit") + r"(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?")
 
     def _drop(self, pattern: str, *, but: str | None = None) -> None:
         for name in os.listdir(self.descriptor):

@@ -39,10 +39,9 @@ from facesdk._core import Secret
 from facesdk.errors import (
     InputError,
     KeyUnavailableError,
-    PassphraseRequiredError,
 )
 from facesdk.vault import crypto
-from facesdk.vault.keys import SALT_SIZE, Counter, Kdf, KeyKind, passphrase_bytes
+from facesdk.vault.keys import SALT_SIZE, Counter, Kdf, KeyKind, check_not_forgotten, passphrase_secret, private_copy
 from facesdk.vault.tpm_device import NOT_ZERO, SIZE, Section, opened
 
 _INFO = b"facesdk tpm authorization 1"
@@ -79,17 +78,24 @@ class TpmKey:
     ) -> None:
         if sorted(set(pcrs)) != sorted(pcrs) or any(n not in range(24) for n in pcrs):
             raise InputError(f"PCRs must be different numbers from 0 to 23, not {pcrs}")
-        self._secret = None if passphrase is None else Secret.of(passphrase_bytes(passphrase))
+        try:
+            self._secret = None if passphrase is None else passphrase_secret(passphrase)
+        finally:
+            del passphrase  # not in the local variables of a traceback
         self._cost = {"memory_kib": memory_kib, "passes": passes, "lanes": lanes}
         Kdf(self.kind, bytes(SALT_SIZE), **self._cost)
         self._tcti, self._pcrs, self._counter = tcti, tuple(sorted(pcrs)), counter
+
+    def check(self) -> None:
+        """As in KeyProvider."""
+        check_not_forgotten(self._secret)
 
     def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
         """A section with `kek` sealed; the counter of `keep`, the file's old section, goes on (so do not destroy that).
 
         KeyUnavailableError when the TPM is absent, full, has its dictionary-attack protection off or an owner password.
         """
-        self._passphrase()
+        self.check()
         if len(kek) != SIZE:
             raise InputError(f"the key to wrap must have {SIZE} bytes, not {len(kek)}")
         kept = Section.parse(keep) if keep is not None else None
@@ -105,6 +111,7 @@ class TpmKey:
                 nv_index, nv_auth = tpm.define_counter(undo)
             section = Section(kdf, self._pcrs, nv_index, nv_auth, name)
             with self._authorization(section, binding) as auth:
+                self.check()
                 public, private = tpm.seal(parent, kek, auth, self._pcrs)
             undo.pop_all()
         return section.head + public + private
@@ -115,7 +122,7 @@ class TpmKey:
         KeyUnavailableError, saying which: wrong passphrase (or the section belongs to another file), changed PCRs,
         another TPM or a cleared one, no TPM.
         """
-        self._passphrase()
+        self.check()
         sealed = Section.parse(section)
         with opened(self._tcti) as tpm:
             parent, name = tpm.primary()
@@ -147,18 +154,12 @@ class TpmKey:
         """Wipes the passphrase; wrap and unwrap then raise PassphraseRequiredError."""
         if self._secret is not None:
             self._secret.close()
-            self._secret = None
-
-    def _passphrase(self) -> Secret:
-        if self._secret is None:
-            raise PassphraseRequiredError("it was forgotten or never given; unlock with it again")
-        return self._secret
 
     @contextmanager
     def _authorization(self, section: Section, binding: bytes) -> Iterator[Secret]:
         k = section.kdf
-        with crypto.argon2id(
-            self._passphrase(), k.salt, memory_kib=k.memory_kib, passes=k.passes, lanes=k.lanes, size=SIZE
+        with private_copy(self._secret) as secret, crypto.argon2id(
+            secret, k.salt, memory_kib=k.memory_kib, passes=k.passes, lanes=k.lanes, size=SIZE
         ) as derived, crypto.hkdf_sha256(
             derived, k.salt, info=_INFO + section.head + binding, size=SIZE
         ) as auth:  # fmt: skip

@@ -7,6 +7,7 @@ provider's counter. A kill in between leaves the old or the new template to be o
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 
 from facesdk._core import Secret
@@ -14,6 +15,7 @@ from facesdk.errors import (
     FaceSdkError,
     InputError,
     KeyUnavailableError,
+    LockedOutError,
     PassphraseRequiredError,
     RollbackError,
     StoreIntegrityError,
@@ -21,9 +23,9 @@ from facesdk.errors import (
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
 from facesdk.vault import crypto
-from facesdk.vault.attempts import Ready
+from facesdk.vault.attempts import NS, Ready
 from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import HINT, Event, Head, open_head, seal_head
+from facesdk.vault.audit_entry import HINT, Entry, Event, Head, open_entries, open_head, seal_head
 from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider
 from facesdk.vault.record import Template
@@ -31,6 +33,16 @@ from facesdk.vault.session import Held
 from facesdk.vault.store import Folder
 
 _HEAD_INFO = b"facesdk 2 audit head"
+
+# Wrong passphrases in a row that cost nothing but their derivation; then 1 s, doubled by each, up to MAX_WAIT_S.
+FREE_REFUSALS, MAX_WAIT_S = 3, 300
+LOOK_BACK = 4096  # entries
+PROVES_KEY = frozenset(
+    {
+        Event.UNLOCKED, Event.ENROLLED, Event.REPLACED, Event.UPDATED, Event.RENEWED, Event.REKEYED, Event.EXPORTED,
+        Event.IMPORTED, Event.LOG_RESTARTED,
+    }
+)  # fmt: skip
 
 
 class UserFile:
@@ -69,16 +81,38 @@ class UserFile:
         _check_seals_templates(provider)
         header = check_user_of(parse_header(data), self.user)
         check_kind(header, provider)
+        self.check_wait()
         try:
             kek = provider.unwrap(header.section, binding=header.binding)
         except PassphraseRequiredError:
             raise
         except KeyUnavailableError:
-            with contextlib.suppress(StoreIntegrityError):  # the refusal is what matters, whatever the log's state
-                self.log.append(Event.PASSPHRASE_REFUSED, head=None)
+            self.refused()
             raise
         with kek:
             yield header, kek
+
+    def refused(self) -> None:
+        """Logs a wrong key. The refusal is what matters, whatever the state of the log or the disk."""
+        with contextlib.suppress(StoreIntegrityError, OSError):
+            self.log.append(Event.PASSPHRASE_REFUSED, head=None)
+
+    def check_wait(self) -> None:
+        """LockedOutError while a wrong passphrase has to be waited for: longer each time, for every process."""
+        refused = 0
+        last_ns = 0
+        for entry in itertools.islice(self.log.recent(), LOOK_BACK):
+            if entry.event in PROVES_KEY:
+                break
+            if entry.event is Event.PASSPHRASE_REFUSED:
+                refused, last_ns = refused + 1, last_ns or entry.boot_ns
+        if refused < FREE_REFUSALS:
+            return
+        wait_s = min(MAX_WAIT_S, 1 << min(refused - FREE_REFUSALS, 20))
+        now_ns = self._now_ns()
+        waited_ns = now_ns - last_ns if last_ns <= now_ns else now_ns  # written before a restart: since that
+        if waited_ns < wait_s * NS:
+            raise LockedOutError(-(-(wait_s * NS - waited_ns) // NS))
 
     @contextlib.contextmanager
     def opened(self, provider: KeyProvider) -> Iterator[tuple[Header, Secret, Template]]:
@@ -102,10 +136,26 @@ class UserFile:
         if problem is not None and problem.sealed:
             raise StoreIntegrityError(f"the audit log of {self.user!r}: {problem.message}; {HINT}")
 
-    def write_head(self, kek: Secret, head: Head) -> None:
-        """Seals the head under this KEK."""
+    def newest_head(self, kek: Secret, at_least: Head) -> Head:
+        """The sealed head on the disk. StoreIntegrityError where it is missing, damaged or older than one seen."""
         with _head_key(kek) as key:
-            self.folder.write_head(self.user, key_id(kek), seal_head(key, head, user=self.user))
+            head = open_head(key, self.folder.read_head(self.user, key_id(kek)), user=self.user)
+        if head.count < at_least.count:
+            raise StoreIntegrityError(f"an older head of the audit log of {self.user!r} was put back; {HINT}")
+        return head
+
+    def open_entries(self) -> tuple[Entry, ...]:
+        """What the head holds that is not in the log yet, read without its key; none where there is no head."""
+        try:
+            return open_entries(self.folder.read_head(self.user, parse_header(self.read()).key_id)) or ()
+        except FaceSdkError:  # what is wrong with those files is for who opens them to say
+            return ()
+
+    def write_head(self, kek: Secret, head: Head, *, durable_name: bool = True) -> None:
+        """Seals the head under this KEK. durable_name: not needed where an older head fits what the log holds too."""
+        with _head_key(kek) as key:
+            sealed = seal_head(key, head, user=self.user)
+            self.folder.write_head(self.user, key_id(kek), sealed, durable_name=durable_name)
 
     def record(
         self, event: Event, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = "files",
@@ -113,7 +163,7 @@ class UserFile:
     ) -> Head:  # fmt: skip
         """The head after one more entry, sealed. StoreIntegrityError where the log does not end in `head`."""
         head = self.log.append(event, head=head, outcome=outcome, camera=camera, policy=label)
-        self.write_head(kek, head)
+        self.write_head(kek, head, durable_name=False)
         return head
 
     def put(
@@ -169,6 +219,8 @@ class UserFile:
         if old is not None:
             return self.log.append(event, head=self.read_head(*old), policy=label)
         try:
+            for entry in self.open_entries():  # of a key that is not at hand: they would go with its head
+                self.log.keep(entry)
             return self.log.append(event, head=None, policy=label)
         except StoreIntegrityError:  # who enrolls anew begins a new log where the old one is damaged
             return self.log.append(event, head=self.log.restart(None), policy=label)

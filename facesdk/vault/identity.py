@@ -1,0 +1,67 @@
+"""What tells a vault from every other, however its path is written, and what tells of a panic in between.
+
+`.vault` holds a random name, made once: opened keys go by it, so that a bind mount, a rename, another locale and a copy
+of the folder reach the same key. `.panic` holds random bytes, new at each panic: an enrollment or unlock of any process
+that began before it opens nothing. Neither is a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from facesdk.errors import StoreIntegrityError
+from facesdk.vault import files
+
+NAME, PANIC = ".vault", ".panic"
+_LINE = re.compile(rb"facesdk vault 1 ([0-9a-f]{32})\n")
+_PANIC_SIZE = 16
+
+
+def read(folder: int) -> str | None:
+    """The vault's identity, 32 hexadecimal digits; None where nobody ever wrote here. StoreIntegrityError."""
+    content = _content(folder, NAME)
+    if content is None:
+        return None
+    found = _LINE.fullmatch(content)
+    if not found:
+        raise StoreIntegrityError(
+            f"{NAME}, the vault's identity, is damaged: restore it from a backup; where there is none, remove it"
+            " and restart the machine, so that no key stays open under the old one"
+        )
+    return found[1].decode()
+
+
+def ensure(folder: int) -> str:
+    """The vault's identity, made where there is none. Call it under the exclusive lock."""
+    found = read(folder)
+    if found is None:
+        found = os.urandom(16).hex()
+        files.replace_file(folder, NAME, f"facesdk vault 1 {found}\n".encode())
+    return found
+
+
+def panic_mark(folder: int) -> bytes:
+    """What the last panic left; empty where there was none."""
+    return _content(folder, PANIC) or b""
+
+
+def renew_panic_mark(folder: int) -> None:
+    """Makes every mark that was read before another one's. Needs no lock: the name is replaced in one step."""
+    files.replace_file(folder, PANIC, os.urandom(_PANIC_SIZE))
+
+
+def _content(folder: int, name: str) -> bytes | None:
+    """At most 100 bytes of a regular file of ours; its mode does not matter, who locks must be able to."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not files.is_ours(status):
+            raise StoreIntegrityError(f"{name} is not a regular file of this user: move it away")
+        return files.read_at_most(descriptor, 100)
+    finally:
+        os.close(descriptor)
