@@ -65,7 +65,10 @@ class FaceVerifier:
         make_engine: Callable[[str], Engine] = Engine,
     ) -> None:
         try:
-            _check_kinds(policy=(policy, Policy), engine=(engine, Engine))
+            if policy is not None and not isinstance(policy, Policy):
+                raise InputError(f"policy must be made by facesdk.Policy(...), not {policy!r:.80}")
+            if engine is not None and not hasattr(engine, "observe"):
+                raise InputError(f"engine must be made by facesdk.Engine(...), not {engine!r:.80}")
             folder = _folder(vault)
             self._key = _provider(passphrase, key_file, key, may_lack=keyring)
         finally:
@@ -280,13 +283,6 @@ class FaceVerifier:
             what = "other models or another detector" if same else other
             raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
         return engine
-
-
-def _check_kinds(**arguments: tuple[object, type]) -> None:
-    """InputError for an argument that is given and of another class."""
-    for name, (value, kind) in arguments.items():
-        if value is not None and not isinstance(value, kind):
-            raise InputError(f"{name} must be made by facesdk.{kind.__name__}(...), not {value!r:.80}")
 
 
 def _folder(vault: Path | str) -> Path:

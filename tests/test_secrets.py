@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fork_tools import in_child
 
 from facesdk import _core
 from facesdk._core import Secret
@@ -51,20 +52,6 @@ def mapping_of(address: int) -> tuple[str, dict[str, str]]:
 def status_kib(name: str) -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1])
-
-
-def in_child(body: Callable[[], object]) -> int:
-    """The exit code of a forked child that runs body: 0 for True, 1 for False; minus the signal it died by."""
-    child = os.fork()
-    if child == 0:
-        code = 2
-        try:
-            for number in (signal.SIGSEGV, signal.SIGBUS):  # faulthandler, which pytest turns on, would print it all
-                signal.signal(number, signal.SIG_DFL)
-            code = 0 if body() else 1
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 32, 33, PAGE, PAGE + 1, 100_000])

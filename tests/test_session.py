@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fork_tools import in_child
 from vault_tools import Bench
 
 from facesdk import _core
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
 from facesdk.policy import PRESETS, AttemptRules
-from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, session
+from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, files, identity, session
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.session import Held
@@ -50,6 +51,17 @@ def assert_same(found: Held | Required, held: Held) -> None:
         assert getattr(found, name) == getattr(held, name)
 
 
+def make_vault(path: Path) -> Path:
+    path.mkdir(mode=0o700)
+    with files.open_folder(path) as folder:
+        identity.ensure(folder)
+    return path
+
+
+def save_new(sessions: Any, user: str, held: Held) -> bool:
+    return bool(sessions.save(user, held, mark=sessions.begin(user)))
+
+
 def keyring_or_skip(vault: Path) -> KeyringSessions:
     try:
         _core.keyring_put("facesdk-test", b"x", 1)
@@ -60,11 +72,11 @@ def keyring_or_skip(vault: Path) -> KeyringSessions:
 
 @pytest.fixture
 def keyring(tmp_path: Path) -> Iterator[KeyringSessions]:
-    sessions = keyring_or_skip(tmp_path / "vault")
+    sessions = keyring_or_skip(make_vault(tmp_path / "vault"))
     yield sessions
+    sessions.forget_all(Reason.LOCKED)
     for user in ("alice", "bob"):
-        for what in ("key", "why"):
-            _core.keyring_forget(sessions._name(user, what))
+        _core.keyring_forget(session._why(sessions._known(), user))
 
 
 @pytest.fixture(params=["process", "keyring"])
@@ -78,19 +90,19 @@ def sessions(request: pytest.FixtureRequest) -> Any:
 def test_load_save_forget(sessions: Any) -> None:
     assert sessions.load("alice") == Required(Reason.NOT_UNLOCKED)
     for held in (make_held(), make_held(rules=PRESETS["phone"]), make_held(generation=2**63 - 1)):
-        sessions.save("alice", held)
+        assert save_new(sessions, "alice", held)
         assert_same(sessions.load("alice"), held)
     assert sessions.load("bob") == Required(Reason.NOT_UNLOCKED)
     for reason in Reason:
         sessions.forget("alice", reason)
         assert sessions.load("alice") == Required(reason)
         sessions.forget("alice", reason)
-    sessions.save("alice", make_held())
+    assert save_new(sessions, "alice", make_held())
     assert_same(sessions.load("alice"), make_held())
 
 
 def test_what_is_loaded_is_a_copy(sessions: Any) -> None:
-    sessions.save("alice", make_held())
+    assert save_new(sessions, "alice", make_held())
     first = sessions.load("alice")
     first.kek.close()
     assert_same(sessions.load("alice"), make_held())
@@ -100,7 +112,7 @@ def test_what_is_loaded_is_a_copy(sessions: Any) -> None:
 
 
 def test_no_repr_shows_the_key(sessions: Any) -> None:
-    sessions.save("alice", make_held())
+    assert save_new(sessions, "alice", make_held())
     for text in (repr(make_held()), str(make_held()), repr(sessions.load("alice")), repr(make_held().kek)):
         assert KEK.hex() not in text
         assert repr(KEK)[2:20] not in text
@@ -108,9 +120,9 @@ def test_no_repr_shows_the_key(sessions: Any) -> None:
 
 def test_process_sessions_wipe_what_they_drop() -> None:
     sessions = ProcessSessions()
-    sessions.save("alice", make_held())
+    assert save_new(sessions, "alice", make_held())
     _, first = sessions._held["alice"]
-    sessions.save("alice", make_held(generation=6))
+    assert save_new(sessions, "alice", make_held(generation=6))
     _, second = sessions._held["alice"]
     assert first.closed
     sessions.forget("alice", Reason.LOCKED)
@@ -120,7 +132,7 @@ def test_process_sessions_wipe_what_they_drop() -> None:
 def test_a_key_is_loaded_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Panic waits for nobody, so it may come while another thread loads."""
     sessions = ProcessSessions()
-    sessions.save("alice", make_held())
+    assert save_new(sessions, "alice", make_held())
     panic = threading.Thread(target=sessions.forget, args=("alice", Reason.PANIC))
 
     def slowly(**fields: Any) -> AttemptRules:
@@ -139,13 +151,26 @@ def test_a_key_is_loaded_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) ->
 # --- the kernel's keyring
 
 
+def ring_of(sessions: KeyringSessions, user: str = "alice") -> int:
+    return _core.keyring_find_ring(session._ring(sessions._known(), user))
+
+
+def why_of(sessions: KeyringSessions, user: str = "alice") -> str:
+    return session._why(sessions._known(), user)
+
+
 def payload_of(sessions: KeyringSessions, user: str = "alice") -> bytes:
-    with _core.keyring_get(sessions._name(user, "key"), SIZE)[1] as memory:  # type: ignore[index]
+    with _core.keyring_get_in(ring_of(sessions, user), "key", SIZE)[1] as memory:  # type: ignore[index]
         return bytes(memoryview(memory))
 
 
+def put(sessions: KeyringSessions, payload: bytes) -> None:
+    """The payload in place of the opened key, as a program of the same user could do it."""
+    assert _core.keyring_put_into(ring_of(sessions), "key", payload, 60)
+
+
 def test_counter_and_key_lie_in_one_piece(keyring: KeyringSessions) -> None:
-    keyring.save("alice", make_held())
+    assert save_new(keyring, "alice", make_held())
     payload = payload_of(keyring)
     assert len(payload) == SIZE
     assert struct.unpack_from("<QQQQQQQQ", payload) == (1, 11, 12, 3, 14, 5, 6, 7)
@@ -153,9 +178,8 @@ def test_counter_and_key_lie_in_one_piece(keyring: KeyringSessions) -> None:
     assert struct.unpack_from("<QQQQQ", payload, EVERY) == (24 * 3600, 4 * 3600, 3, 30, 3)
     assert payload[KEY:] == KEK
     # There is no other key to take the one without the other.
-    for what in ("key", "why"):
-        assert (_core.keyring_get(keyring._name("alice", what), SIZE) is None) is (what == "why")
-    _core.keyring_forget(keyring._name("alice", "key"))
+    assert _core.keyring_get(why_of(keyring), 1) is None
+    assert _core.keyring_forget_ring(ring_of(keyring))
     assert isinstance(keyring.load("alice"), Required)
 
 
@@ -181,12 +205,12 @@ def test_counter_and_key_lie_in_one_piece(keyring: KeyringSessions) -> None:
     ],
 )
 def test_a_tampered_payload_is_no_session(keyring: KeyringSessions, offset: int, value: int) -> None:
-    keyring.save("alice", make_held())
+    assert save_new(keyring, "alice", make_held())
     payload = payload_of(keyring)
-    _core.keyring_put(keyring._name("alice", "key"), payload, 60)
+    put(keyring, payload)
     assert_same(keyring.load("alice"), make_held())
     altered = payload[:offset] + struct.pack("<Q", value) + payload[offset + 8 :]
-    _core.keyring_put(keyring._name("alice", "key"), altered, 60)
+    put(keyring, altered)
     with pytest.raises(StoreIntegrityError, match="not an opened key of ours"):
         keyring.load("alice")
     keyring.forget("alice", Reason.LOCKED)
@@ -195,54 +219,146 @@ def test_a_tampered_payload_is_no_session(keyring: KeyringSessions, offset: int,
 
 @pytest.mark.parametrize("size", [1, SIZE - 32, SIZE - 1, SIZE + 1, 1000])
 def test_a_payload_of_another_size_is_no_session(keyring: KeyringSessions, size: int) -> None:
-    keyring.save("alice", make_held())
+    assert save_new(keyring, "alice", make_held())
     payload = payload_of(keyring)
-    _core.keyring_put(keyring._name("alice", "key"), (payload * 6)[:size], 60)
+    put(keyring, (payload * 6)[:size])
     with pytest.raises(StoreIntegrityError, match="not an opened key of ours"):
         keyring.load("alice")
 
 
 @pytest.mark.parametrize("why", [255, len(Reason), 100])
 def test_a_reason_that_is_none_means_not_unlocked(keyring: KeyringSessions, why: int) -> None:
-    _core.keyring_put(keyring._name("alice", "why"), bytes([why]), 60)
+    _core.keyring_put(why_of(keyring), bytes([why]), 60)
     assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
 
 
 def test_the_kernel_forgets_at_the_expiry(keyring: KeyringSessions) -> None:
     rules = AttemptRules(passphrase_every_s=1, idle_s=None, free_attempts=5, first_delay_s=30, passphrase_after=5)
-    keyring.save("alice", make_held(rules=rules))
+    assert save_new(keyring, "alice", make_held(rules=rules))
     assert isinstance(keyring.load("alice"), Held)
     deadline = time.monotonic() + 5
     while isinstance(keyring.load("alice"), Held) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
-    keyring.save("alice", make_held())  # an expired key does not stand in the way
+    assert save_new(keyring, "alice", make_held())  # an expired key does not stand in the way
     assert_same(keyring.load("alice"), make_held())
 
 
 def test_an_old_reason_does_not_outlive_an_unlock(keyring: KeyringSessions) -> None:
+    assert save_new(keyring, "alice", make_held())
     keyring.forget("alice", Reason.PANIC)
-    keyring.save("alice", make_held())
-    _core.keyring_forget(keyring._name("alice", "key"))  # as the kernel does when the key expires
+    assert keyring.load("alice") == Required(Reason.PANIC)
+    assert save_new(keyring, "alice", make_held())
+    _core.keyring_forget_ring(ring_of(keyring))  # no reason given
     assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
 
 
 def test_names_in_the_keyring_tell_nobody_who_is_enrolled(keyring: KeyringSessions, tmp_path: Path) -> None:
-    name = keyring._name("alice", "key")
+    name = session._ring(keyring._known(), "alice")
     assert "alice" not in name
     assert str(tmp_path) not in name
-    assert name != keyring._name("bob", "key")
-    assert name != KeyringSessions(tmp_path / "other")._name("alice", "key")
-    assert name == KeyringSessions(tmp_path / "x" / ".." / "vault")._name("alice", "key")
+    assert name != session._ring(keyring._known(), "bob")
+    other = KeyringSessions(make_vault(tmp_path / "other"))
+    assert name != session._ring(other._known(), "alice")
+
+
+def test_a_key_goes_by_the_vault_not_by_its_path(keyring: KeyringSessions, tmp_path: Path) -> None:
+    assert save_new(keyring, "alice", make_held())
+    moved = (tmp_path / "vault").rename(tmp_path / "b\udcfcro")
+    (tmp_path / "x").mkdir()
+    for path in (moved, tmp_path / "x" / ".." / moved.name):
+        assert_same(KeyringSessions(path).load("alice"), make_held())
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)  # there is no vault under the old path
+    assert keyring.forget("alice", Reason.LOCKED) is False
+    assert KeyringSessions(moved).forget("alice", Reason.LOCKED) is True
+    moved.rename(tmp_path / "vault")
+    assert keyring.load("alice") == Required(Reason.LOCKED)
+
+
+def test_forget_says_whether_a_key_was_open(sessions: Any) -> None:
+    assert sessions.forget("alice", Reason.LOCKED) is False
+    assert save_new(sessions, "alice", make_held())
+    assert save_new(sessions, "bob", make_held())
+    assert sessions.forget("alice", Reason.LOCKED) is True
+    assert sessions.forget("alice", Reason.LOCKED) is False
+    assert sessions.forget_all(Reason.PANIC) == 1
+    assert sessions.forget_all(Reason.PANIC) == 0
+
+
+@pytest.mark.parametrize("closes", ["forget", "forget_all"])
+def test_an_opening_that_began_before_is_not_saved(sessions: Any, closes: str) -> None:
+    def close() -> None:
+        if closes == "forget":
+            sessions.forget("alice", Reason.LOCKED)
+        else:
+            sessions.forget_all(Reason.PANIC)
+
+    mark = sessions.begin("alice")
+    assert sessions.save("alice", make_held(), mark=mark) is True
+    mark = sessions.begin("alice")
+    close()
+    assert sessions.save("alice", make_held(), mark=mark) is False
+    assert isinstance(sessions.load("alice"), Required)
+    mark = sessions.begin("alice")
+    assert sessions.save("alice", make_held(), mark=mark) is True
+    held = sessions.load("alice")
+    close()
+    assert sessions.save("alice", held) is False
+    assert isinstance(sessions.load("alice"), Required)
+
+
+def test_a_reason_lasts_until_the_machine_is_started_again(keyring: KeyringSessions) -> None:
+    assert save_new(keyring, "alice", make_held())
+    keyring.forget("alice", Reason.PANIC)
+    lines = [line.split() for line in Path("/proc/keys").read_text().splitlines() if why_of(keyring) in line]
+    if not lines:
+        pytest.skip("/proc/keys does not show this user's keys here")
+    assert lines[0][3] == "perm"
+
+
+def test_a_child_has_none_of_the_keys_and_opens_its_own() -> None:
+    sessions = ProcessSessions()
+    assert save_new(sessions, "alice", make_held())
+
+    def child() -> bool:
+        lost = sessions.load("alice") == Required(Reason.FORKED) and sessions.load("bob") == Required(
+            Reason.NOT_UNLOCKED
+        )
+        saved = save_new(sessions, "alice", make_held(generation=7))
+        found = sessions.load("alice")
+        return lost and saved and isinstance(found, Held) and found.generation == 7
+
+    assert in_child(child) == 0
+    assert_same(sessions.load("alice"), make_held())
+
+
+def test_a_fork_while_another_thread_holds_the_lock_does_not_hang() -> None:
+    sessions = ProcessSessions()
+    assert save_new(sessions, "alice", make_held())
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sessions._lock:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    try:
+        assert in_child(lambda: sessions.load("alice") == Required(Reason.FORKED)) == 0
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_the_permissions_leave_out_other_users(keyring: KeyringSessions) -> None:
-    keyring.save("alice", make_held())
+    assert save_new(keyring, "alice", make_held())
     try:
         lines = Path("/proc/keys").read_text().splitlines()
     except OSError as error:
         pytest.skip(f"/proc/keys cannot be read: {error}")
-    found = [line.split() for line in lines if keyring._name("alice", "key") in line]
+    found = [line.split() for line in lines if session._ring(keyring._known(), "alice") in line]
     if not found:
         pytest.skip("/proc/keys does not show this user's keys here")
     assert found[0][4] == "3f3f0000"
@@ -252,13 +368,13 @@ def refusing_keyring(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def refusing(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    for name in ("keyring_put", "keyring_get", "keyring_forget"):
+    for name in [name for name in vars(_core) if name.startswith("keyring_")]:
         monkeypatch.setattr(_core, name, refusing)
 
 
 def test_a_keyring_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = KeyringSessions(make_vault(tmp_path / "vault"))
     refusing_keyring(monkeypatch, errno.EDQUOT)
-    sessions = KeyringSessions(tmp_path)
     for call in (
         lambda: sessions.load("alice"),
         lambda: sessions.save("alice", make_held()),
@@ -270,12 +386,12 @@ def test_a_keyring_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM])
 def test_where_there_is_no_keyring_nothing_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    sessions = KeyringSessions(make_vault(tmp_path / "vault"))
     refusing_keyring(monkeypatch, code)
-    sessions = KeyringSessions(tmp_path)
     assert sessions.load("alice") == Required(Reason.NOT_UNLOCKED)
     sessions.forget("alice", Reason.LOCKED)
     with pytest.raises(KeyUnavailableError, match="containers often forbid it"):
-        sessions.save("alice", make_held())
+        save_new(sessions, "alice", make_held())
 
 
 # --- several processes
@@ -325,7 +441,7 @@ def test_a_tampered_session_can_be_locked(tmp_path: Path, keyring: KeyringSessio
     bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "vault.key"), sessions=keyring)
     bench.enroll()
     payload = payload_of(keyring)
-    _core.keyring_put(keyring._name("alice", "key"), b"\xff" * 8 + payload[8:], 60)
+    put(keyring, b"\xff" * 8 + payload[8:])
     with pytest.raises(StoreIntegrityError):
         bench.attempt(True)
     with contextlib.suppress(StoreIntegrityError):

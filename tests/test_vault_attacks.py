@@ -331,7 +331,7 @@ def test_a_file_replaced_under_an_open_session_needs_the_passphrase(bench: Bench
 
 
 def test_a_probe_made_for_another_template_is_not_compared(bench: Bench) -> None:
-    with pytest.raises(PassphraseRequiredError, match="meanwhile"):
+    with pytest.raises(PassphraseRequiredError, match="sealed anew"):
         bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=2, camera="c", label="")
     assert bench.failures() == 0
 

@@ -13,8 +13,8 @@ from faults.places import RULES, USER, Place, join_new_session_keyring, make_rec
 from places_tools import needs_keyring
 
 from facesdk import _core
-from facesdk.errors import FaceSdkError, Reason, StoreIntegrityError
-from facesdk.vault import KeyringSessions
+from facesdk.errors import FaceSdkError, NotLoggedError, Reason
+from facesdk.vault import KeyringSessions, session
 from facesdk.vault.audit_entry import Event
 from facesdk.vault.session import Held
 
@@ -43,7 +43,7 @@ def test_panic_reaches_every_user_past_a_broken_one(place: Place) -> None:
     place.keeper.enroll(make_record("bob"), place.b, replace=False, rules=RULES)
     log = place.path / "alice.audit"
     log.write_bytes(b"not an entry\n")
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(NotLoggedError, match="the key is forgotten"):
         place.keeper.panic()
     entries = place.keeper.audit("bob", place.b)[1]
     assert entries[-1].event is Event.PANIC
@@ -52,8 +52,9 @@ def test_panic_reaches_every_user_past_a_broken_one(place: Place) -> None:
 @needs_keyring
 def test_the_kernel_forgets_an_opened_key_after_an_attempt_too(root: Path) -> None:
     place = Place(root, keyring=True)
-    name = place.sessions._name(USER, "key")
-    line = next(line for line in Path("/proc/keys").read_text().splitlines() if name in line)
+    ring = _core.keyring_find_ring(session._ring(place.sessions._known(), USER))
+    serial, _ = _core.keyring_get_in(ring, "key", 168)  # type: ignore[misc]
+    line = next(line for line in Path("/proc/keys").read_text().splitlines() if line.startswith(f"{serial:08x}"))
     place.keeper.remove(USER)
     assert line.split()[3] != "perm"
 
@@ -71,7 +72,8 @@ def test_the_keyring_serves_processes_without_a_login_session(root: Path, login:
             if not login:
                 join_new_session_keyring()
             status = 1
-            sessions.save(USER, replace(held, kek=_core.Secret(32), ticket=0))  # secrets are zeros in a forked process
+            fresh = replace(held, kek=_core.Secret(32), ticket=0)  # a forked process has no secrets
+            sessions.save(USER, fresh, mark=sessions.begin(USER))
             status = 0 if isinstance(sessions.load(USER), Held) else 2
         os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

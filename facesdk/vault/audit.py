@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import stat
@@ -22,6 +23,7 @@ from facesdk.vault.record import check_user
 
 MAX_SEGMENT = 256 * 1024  # bytes; about 1,200 entries
 KEEP = 4  # full segments kept behind the current one
+LOOK_BACK = 200  # entries that may have been written without the key since a head was sealed
 MAX_SEGMENTS = 64  # entries made without the key cannot drop old segments: here they end
 
 _GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # as in files.py
@@ -73,14 +75,17 @@ class AuditLog:
         """
         return self._append(head, self._entry(event=event, outcome=outcome, camera=camera, policy=policy))
 
-    def keep(self, entry: Entry) -> None:
-        """Writes an open entry into the log without the key of the head that holds it."""
-        self._append(None, _unplaced(entry))
+    def note(self, event: Event, *, waiting: Sequence[Entry], policy: str = "") -> Head:
+        """Append without the key, after the open entries of a head that cannot be opened here: the order holds."""
+        there = {_unplaced(entry) for entry in itertools.islice(self.recent(), LOOK_BACK)} if waiting else set()
+        entry = self._entry(event=event, outcome=None, camera="files", policy=policy)
+        return self._append(None, *(e for e in waiting if e not in there), entry)
 
     def attempted(self, head: Head, *, camera: str, policy: str) -> Head:
         """The head that says an attempt was paid for, to be sealed before its comparison. It is closed by `matched`, by
         `undone` and an entry of what came instead, or, after a kill, by the next one."""
-        if any(entry.event is Event.ATTEMPTED for entry in head.open):
+        behind = self._tail(head)[2]
+        if behind or any(entry.event is Event.ATTEMPTED for entry in head.open):
             head = self._append(head)
         entry = self._entry(event=Event.ATTEMPTED, outcome=None, camera=camera, policy=policy)
         return replace(head, open=(*head.open, entry))

@@ -106,7 +106,8 @@ class Entry:
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value <= MAX_INTEGER:
                 raise InputError(f"{name} must be an int within 0 and 2**63 - 1, not {value!r:.80}")
-        if self.count < 1 or (self.count == 1) != (self.until_boot_ns == 0) or 0 < self.until_boot_ns < self.boot_ns:
+        ends = self.until_boot_ns == 0 if self.count == 1 else self.until_boot_ns >= self.boot_ns
+        if self.count < 1 or not ends:
             raise InputError("an entry of several matches has their count and the time of the last one")
         if not isinstance(self.event, Event) or not isinstance(self.outcome, Decision | None):
             raise InputError(
@@ -124,7 +125,7 @@ class Entry:
 
     def also(self, other: Entry) -> Entry | None:
         """This match and the next one as one entry, or None where they are not of one presence."""
-        last_ns = self.until_boot_ns or self.boot_ns
+        last_ns = max(self.until_boot_ns, self.boot_ns)
         same = (self.event, self.outcome, self.camera, self.policy) == (
             other.event, other.outcome, other.camera, other.policy
         )  # fmt: skip
@@ -132,7 +133,7 @@ class Entry:
             return None
         if not last_ns <= other.boot_ns <= min(last_ns + PRESENCE_GAP_NS, self.boot_ns + PRESENCE_NS):
             return None
-        return replace(self, count=self.count + 1, until_boot_ns=max(other.boot_ns, self.boot_ns + 1))
+        return replace(self, count=self.count + 1, until_boot_ns=other.boot_ns)
 
     def line(self) -> bytes:
         """The one encoding of this entry, without the newline; at most MAX_LINE bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
-from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.record import Record, Template, check_user, pack
 from facesdk.vault.session import Held, Sessions
 from facesdk.vault.store import Vault, not_enrolled
 from facesdk.vault.userfile import UserFile, check_kind
@@ -198,14 +198,14 @@ class Keeper:
 
     # --- with the key in memory
 
-    def state(self, user: str) -> tuple[State, AttemptRules | None]:
-        """The state that holds now, and the rules of the opened key if there is one. An expired key is forgotten."""
+    def state(self, user: str) -> tuple[State, Held | None]:
+        """The state that holds now, and what is open, without its key, if anything is. An expired key is forgotten."""
         with self._locked("look into the vault", user, shared=True) as file:
             if not file.exists():
                 return Required(Reason.NOT_UNLOCKED), None
             try:
                 with self._held(file) as held:
-                    return held.state, held.rules
+                    return held.state, held  # closed when it arrives
             except PassphraseRequiredError as error:
                 return Required(Reason(error.reason)), None
 
@@ -316,9 +316,7 @@ class Keeper:
             if report.problem:
                 return report, [], head is not None
             entries = file.log.read()
-            following = entries[-1].n + 1 if entries else 0
-            waiting = file.open_entries() if head is None else head.open
-            entries += [replace(entry, n=following + i) for i, entry in enumerate(waiting)]
+            _add_waiting(entries, file.open_entries() if head is None else head.open)
             return report, entries, head is not None
 
     def _head_for_audit(self, file: UserFile, provider: KeyProvider | None) -> Head | None:
@@ -413,6 +411,7 @@ class Keeper:
         if isinstance(state, Required):
             self.sessions.forget(file.user, state.reason)
             raise PassphraseRequiredError(state.reason)
+        file.log.check(paid.head)
         head = file.log.matched(paid.head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
         ticket = 0 if isinstance(saved, Required) else held.ticket
@@ -456,6 +455,7 @@ class Keeper:
 
     def _close(self, user: str, reason: Reason, event: Event) -> bool:
         """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
+        check_user(user)
         with contextlib.ExitStack() as keys:
             held = keys.enter_context(_loaded(self.sessions, user))
             was_open = self.sessions.forget(user, reason)
@@ -469,7 +469,7 @@ class Keeper:
                     with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without it
                         file.record(event, held.kek, file.newest_head(held.kek, held.head))
                         return was_open
-                file.log.append(event, head=None)
+                file.note(event)
         return was_open
 
     def _migrate(
@@ -512,6 +512,13 @@ class Paid:
 _CLOSES = {Event.LOCKED: Reason.LOCKED, Event.PANIC: Reason.PANIC}
 
 
+def _add_waiting(entries: list[Entry], waiting: Sequence[Entry]) -> None:
+    """Puts what waits to be written behind the rest, unless an entry made without the key has put it there already."""
+    for entry in waiting:
+        if not any(replace(entry, n=there.n, prev=there.prev) == there for there in entries):
+            entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
+
+
 @contextlib.contextmanager
 def _loaded(sessions: Sessions, user: str) -> Iterator[Held | None]:
     """The opened key, or None where there is none or it cannot be read: who locks forgets it all the same."""
@@ -530,7 +537,7 @@ def _not_logged() -> Iterator[None]:
     """Nothing; what stops a lock's entry in the log is raised as that, for the key is gone by then."""
     try:
         yield
-    except NotEnrolledError:
+    except (NotEnrolledError, InputError):
         raise
     except FaceSdkError as error:
         failure = NotLoggedError(f"locked, the key is forgotten; but it could not be written to the audit log: {error}")

@@ -260,10 +260,10 @@ class KeyringSessions:
         if vault is None:
             return False
         ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
-        if not ring:  # nothing was open, and nobody is about to open it
-            return False
-        was_open = bool(self._call(_core.keyring_forget_ring, ring, else_none=True))
-        self._say_why(_why(vault, user), reason)
+        was_open = bool(self._call(_core.keyring_forget_ring, ring, else_none=True)) if ring else False
+        # Where nothing was ever opened, and nobody is about to, the reason stays that it was not unlocked.
+        if ring or self._call(_core.keyring_get, _why(vault, user), 1, else_none=True) is not None:
+            self._say_why(_why(vault, user), reason)
         return was_open
 
     def forget_all(self, reason: Reason) -> int:

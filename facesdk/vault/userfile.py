@@ -95,7 +95,11 @@ class UserFile:
     def refused(self) -> None:
         """Logs a wrong key. The refusal is what matters, whatever the state of the log or the disk."""
         with contextlib.suppress(StoreIntegrityError, OSError):
-            self.log.append(Event.PASSPHRASE_REFUSED, head=None)
+            self.note(Event.PASSPHRASE_REFUSED)
+
+    def note(self, event: Event, *, label: str = "") -> Head:
+        """The head after an entry that is made without the key. StoreIntegrityError for a damaged end of the log."""
+        return self.log.note(event, waiting=self.open_entries(), policy=label)
 
     def check_wait(self) -> None:
         """LockedOutError while a wrong passphrase has to be waited for: longer each time, for every process."""
@@ -219,9 +223,7 @@ class UserFile:
         if old is not None:
             return self.log.append(event, head=self.read_head(*old), policy=label)
         try:
-            for entry in self.open_entries():  # of a key that is not at hand: they would go with its head
-                self.log.keep(entry)
-            return self.log.append(event, head=None, policy=label)
+            return self.note(event, label=label)
         except StoreIntegrityError:  # who enrolls anew begins a new log where the old one is damaged
             return self.log.append(event, head=self.log.restart(None), policy=label)
 
@@ -234,7 +236,7 @@ class UserFile:
             value = counter.increment()
         if template.generation < value:
             with contextlib.suppress(StoreIntegrityError):  # this is the error to raise
-                self.log.append(Event.ROLLED_BACK, head=None)
+                self.note(Event.ROLLED_BACK)
             raise RollbackError(f"an older file of {self.user!r} was put back: restore the newest, or enroll again")
         if template.generation != value:
             raise StoreIntegrityError(f"the counter is not that of the file of {self.user!r}: remove it, enroll again")
