@@ -71,9 +71,9 @@ def test_users_ignores_what_is_not_a_user_file(bench: Bench, tmp_path: Path) -> 
 def test_what_lies_in_a_vault(bench: Bench, tmp_path: Path) -> None:
     bench.enroll()
     names = sorted(os.listdir(tmp_path / "vault"))
-    assert names[:3] == [".lock", "alice.audit", "alice.face"]
-    assert len(names) == 4
-    assert re.fullmatch(r"alice\.head-[0-9a-f]{16}", names[3])
+    assert names[:4] == [".lock", ".vault", "alice.audit", "alice.face"]
+    assert len(names) == 5
+    assert re.fullmatch(r"alice\.head-[0-9a-f]{16}", names[4])
     assert {mode_of(tmp_path / "vault" / name) for name in names} == {0o600}
 
 
@@ -278,7 +278,7 @@ def test_remove_takes_everything_of_the_user_and_nothing_else(bench: Bench, tmp_
     before = sorted(name for name in os.listdir(tmp_path / "vault") if name.startswith(("alice2", "alice.audit.")))
     before.remove("alice.audit.broken-1")
     bench.keeper.remove("alice")
-    assert sorted(os.listdir(tmp_path / "vault")) == sorted([".lock", *before])
+    assert sorted(os.listdir(tmp_path / "vault")) == sorted([".lock", ".vault", *before])
     assert bench.attempt(user="alice2")
     assert bench.attempt(user="alice.audit")
     for call in (bench.unlock, lambda: bench.keeper.remove("alice")):

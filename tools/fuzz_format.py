@@ -31,6 +31,7 @@ from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import KeyUnavailableError, StoreIntegrityError, StoreVersionError
 from facesdk.policy import PRESETS
+from facesdk.types import Decision
 from facesdk.vault import audit_entry, crypto, format, format_v1, keys, session
 from facesdk.vault.attempts import Ready
 from facesdk.vault.keys import KeyKind
@@ -52,8 +53,8 @@ WRAP: Layout = (("wrap_nonce", 12), ("wrapped", 48), ("payload_nonce", 12), ("pa
 COST: Layout = (("memory", 4), ("passes", 4), ("lanes", 4), ("salt", 16))
 V1: Layout = (*HEADER, *COST, ("check", 32), *WRAP, ("payload", None))
 SECTION: Layout = (*COST, ("check", 32), ("nonce", 12), ("wrapped", 48))
-HEAD: Layout = (("magic", 8), ("version", 2), ("nonce", 12), ("sealed", 48), ("tag", 16))
-HEAD_CONTENT: Layout = (("first", 8), ("count", 8), ("digest", 32))
+HEAD: Layout = (("magic", 8), ("version", 2), ("nonce", 12), ("sealed", 80), ("tag", 16), ("open", None))
+HEAD_CONTENT: Layout = (("first", 8), ("count", 8), ("digest", 32), ("kept", 32))
 WORDS: Layout = tuple((f"word{i}", 8) for i in range(8))
 RULES: Layout = tuple((f"rule{i}", 8) for i in range(5))
 SESSION: Layout = (*WORDS, ("digest", 32), *RULES, ("kek", 32))
@@ -66,7 +67,7 @@ def _v2(section: int) -> Layout:
 
 
 def _payload(dimension: int, count: int, embedder: int) -> Layout:
-    return (*SIZES, ("salt", 32), ("padding", 4), ("reference", 4 * dimension), ("samples", 4 * dimension * count),
+    return (*SIZES, ("salt", 32), ("policy_size", 4), ("reference", 4 * dimension), ("samples", 4 * dimension * count),
             ("embedder", embedder), ("models", 32), ("consent", None))  # fmt: skip
 
 
@@ -207,10 +208,14 @@ def targets() -> tuple[Target, ...]:
     old_layout: Layout = (*SIZES, ("embedder", 5), ("models", 32), ("consent", 6), ("reference", 16), ("samples", None))
     old_parts = tuple(Sample.of(old, old_layout) for old in olds)
     v1 = tuple(Sample.of(_sealed_v1(old, cost), V1) for old, cost in zip(olds, COSTS, strict=True))
-    contents = [struct.pack("<QQ32s", first, 9, bytes(32)) for first in (0, 3)]
+    contents = [struct.pack("<QQ32s32s", first, 9, bytes(32), kept) for first, kept in ((0, bytes(32)), (3, b"k" * 32))]
+    waiting = audit_entry.Entry(
+        n=0, time_unix_s=1, boot_ns=2, event=audit_entry.Event.VERIFIED, outcome=Decision.MATCH, camera="c", policy="p",
+        prev="0" * 64, count=3, until_boot_ns=9,
+    )  # fmt: skip
+    sealed_heads = [audit_entry.Head(0, 9, bytes(32)), audit_entry.Head(3, 9, bytes(32), b"k" * 32, (waiting,) * 2)]
     heads = tuple(
-        Sample.of(audit_entry.seal_head(KEK, audit_entry.Head(first, 9, bytes(32)), user=USER, entropy=entropy), HEAD)
-        for first in (0, 3)
+        Sample.of(audit_entry.seal_head(KEK, head, user=USER, entropy=entropy), HEAD) for head in sealed_heads
     )
 
     def head_of(content: bytes) -> bytes:

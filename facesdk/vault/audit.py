@@ -107,6 +107,11 @@ class AuditLog:
         """What was logged behind this head, by whoever opened the key too or had none. Errors of check."""
         return [entry.event for entry in self._tail(head)[2]]
 
+    def at_end(self, head: Head) -> Head:
+        """This head, moved behind what was logged without the key since. Errors of check."""
+        number, prev, _ = self._tail(head)
+        return replace(head, count=number, digest=prev, open=())
+
     def recent(self) -> Generator[Entry, None, None]:
         """The entries from the newest backwards, as far as asked for and as they can be read; no chain is checked."""
         with contextlib.suppress(StoreIntegrityError, StoreError):

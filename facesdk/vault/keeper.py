@@ -118,7 +118,8 @@ class Keeper:
                 head = file.read_head(header, kek)
                 self._check_log(file, head)
                 file.folder.drop_heads(user, but=header.key_id)
-                if not self._save_new(file, file.held(kek, template.generation, head, rules), opening):
+                held = file.held(kek, template.generation, file.log.at_end(head), rules)
+                if not self._save_new(file, held, opening):
                     raise PassphraseRequiredError(self._why(user))
                 try:
                     file.record(Event.UNLOCKED, kek, head, label=f"{rules.name} {label}".rstrip())
@@ -316,7 +317,10 @@ class Keeper:
             if report.problem:
                 return report, [], head is not None
             entries = file.log.read()
-            _add_waiting(entries, file.open_entries() if head is None else head.open)
+            if head is None:
+                _add_waiting(entries, file.open_entries(), since=0)
+            else:
+                _add_waiting(entries, head.open, since=head.count)
             return report, entries, head is not None
 
     def _head_for_audit(self, file: UserFile, provider: KeyProvider | None) -> Head | None:
@@ -512,10 +516,10 @@ class Paid:
 _CLOSES = {Event.LOCKED: Reason.LOCKED, Event.PANIC: Reason.PANIC}
 
 
-def _add_waiting(entries: list[Entry], waiting: Sequence[Entry]) -> None:
+def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) -> None:
     """Puts what waits to be written behind the rest, unless an entry made without the key has put it there already."""
     for entry in waiting:
-        if not any(replace(entry, n=there.n, prev=there.prev) == there for there in entries):
+        if not any(replace(entry, n=there.n, prev=there.prev) == there for there in entries if there.n >= since):
             entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
 
 

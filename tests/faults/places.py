@@ -76,7 +76,8 @@ class Place:
     def files(self) -> dict[str, Path]:
         """The user's files by what they are."""
         kinds = {".face": "face", ".audit": "audit", ".lock": "lock"}
-        return {kinds.get(p.suffix, "head") if p.name != ".lock" else "lock": p for p in self.path.iterdir()}
+        files = [p for p in self.path.iterdir() if p.name not in (".vault", ".panic")]
+        return {kinds.get(p.suffix, "head") if p.name != ".lock" else "lock": p for p in files}
 
 
 FOREIGN = b"somebody's own words"
