@@ -88,6 +88,7 @@ class Keeper:
         opening: Opening | None = None,
     ) -> None:  # fmt: skip
         """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
+        opening = opening or self.begin(record.user)
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
             opening = opening or self._opening(file)
             there = _check_free(file, replace=replace)
@@ -108,9 +109,8 @@ class Keeper:
         wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where a lock or panic came in
         between, RollbackError, StoreIntegrityError (for the audit log too), NotEnrolledError.
         """
+        opening = opening or self.begin(user)
         with self._locked("open the vault", user) as file:
-            file.read()  # a user who is not enrolled has nothing to open
-            opening = opening or self._opening(file)
             if version_of(file.read()) == 1:
                 self._migrate(file, provider, rules=rules, reference_of=reference_of)
             file.folder.sweep()
@@ -127,10 +127,12 @@ class Keeper:
                     self.sessions.forget(user, Reason.NOT_UNLOCKED)
                     raise
 
-    def rekey(self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules) -> None:
+    def rekey(
+        self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None
+    ) -> None:
         """Wraps the same key by another provider or passphrase; nothing is enrolled again. Errors of unlock."""
+        opening = opening or self.begin(user)
         with self._locked("write the vault", user) as file, file.opened(old) as (header, kek, template):
-            opening = self._opening(file)
             self._check_log(file, file.read_head(header, kek))
             same = new.kind is old.kind
             held = file.put(
@@ -141,14 +143,14 @@ class Keeper:
                 old.destroy(header.section)
             self._save_new(file, held, opening)
 
-    def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules) -> None:
+    def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
         """Turns the features anew under a new key: what leaked of the old template is of no use any more."""
+        opening = opening or self.begin(user)
         with (
             self._locked("write the vault", user) as file,
             file.opened(provider) as (header, kek, template),
             random_secret(KEY_SIZE) as fresh,
         ):
-            opening = self._opening(file)
             self._check_log(file, file.read_head(header, kek))
             held = file.put(
                 fresh, provider, lambda g: template.repacked(fresh, generation=g), event=Event.RENEWED, rules=rules,
@@ -170,19 +172,21 @@ class Keeper:
                 return seal(payload, fresh, user=user, kind=recovery.kind, section=section)
 
     def import_(
-        self, data: bytes, recovery: KeyProvider, provider: KeyProvider, *, replace: bool, rules: AttemptRules
-    ) -> str:
+        self, data: bytes, recovery: KeyProvider, provider: KeyProvider, *, replace: bool, rules: AttemptRules,
+        opening: Opening | None = None,
+    ) -> str:  # fmt: skip
         """The user of an exported file, enrolled here under a new key. Errors of unlock and enroll."""
         _check_recovery(recovery)
         header = parse_header(data)
         check_kind(header, recovery)
+        opening = opening or self.begin(header.user)
         with (
             self._locked("write the vault", header.user, create=True) as file,
             recovery.unwrap(header.section, binding=header.binding) as exported,
             Template(unseal(data, exported, user=header.user), exported, user=header.user) as template,
             random_secret(KEY_SIZE) as kek,
         ):
-            opening = self._opening(file)
+            opening = opening or self._opening(file)
             _check_free(file, replace=replace)
             with _replacing(file, provider):
                 held = file.put(
@@ -352,8 +356,9 @@ class Keeper:
         newest = next(file.log.recent(), None)
         return Opening(self.sessions.begin(file.user), identity.panic_mark(folder), newest.n + 1 if newest else 0)
 
-    def _save_new(self, file: UserFile, held: Held, opening: Opening) -> bool:
+    def _save_new(self, file: UserFile, held: Held, opening: Opening | None) -> bool:
         """Whether the key is open now: not where anybody locked it since the opening began."""
+        opening = opening or self._opening(file)  # the vault was made in between
         overtaken = Reason.PANIC if identity.panic_mark(file.folder.descriptor) != opening.panic else None
         for entry in itertools.takewhile(lambda entry: entry.n >= opening.entries, file.log.recent()):
             overtaken = overtaken or _CLOSES.get(entry.event)
@@ -407,7 +412,7 @@ class Keeper:
         return 0
 
     def _settle_match(self, file: UserFile, held: Held, paid: Paid) -> bool:
-        """True once the state is saved, which a lock or panic overtakes, and then the log written, or it is undone."""
+        """True once the match is in the log and the state saved; what a lock or panic overtook is logged as undecided."""
         found = self.sessions.load(file.user)
         with contextlib.ExitStack() as stack:
             saved: State = found if isinstance(found, Required) else stack.enter_context(found).state
@@ -417,19 +422,14 @@ class Keeper:
             raise PassphraseRequiredError(state.reason)
         file.log.check(paid.head)
         head = file.log.matched(paid.head)
+        file.write_head(held.kek, head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
         ticket = 0 if isinstance(saved, Required) else held.ticket
-        if not self.sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=paid.mark):
-            raise PassphraseRequiredError(self._why(file.user))
-        try:
-            file.write_head(held.kek, head)
-        except BaseException:
-            if isinstance(paid.charged.after, Required):
-                self.sessions.forget(file.user, paid.charged.after.reason)
-            else:
-                self.sessions.save(file.user, replace(held, state=paid.charged.after))
-            raise
-        return True
+        if self.sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=paid.mark):
+            return True
+        undecided = paid.head.open if head.count == paid.head.count else paid.head.open[-1:]
+        file.write_head(held.kek, replace(head, open=undecided))
+        raise PassphraseRequiredError(self._why(file.user))
 
     def _settle_mismatch(self, file: UserFile, held: Held, paid: Paid) -> bool:
         """False, logged, and the state saved that is left after it."""

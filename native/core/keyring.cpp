@@ -140,14 +140,19 @@ Serial put_into(Serial ring, const std::string& description, const uint8_t* payl
 
 bool forget_ring(Serial ring) {
   possess();
-  const std::vector<Serial> keys = listed(ring);
-  // The ring first: what is put into it from now on is refused, and what is in it has no place left.
-  if (syscall(SYS_keyctl, KEYCTL_REVOKE, ring) < 0 && !gone(errno)) refuse("keyctl revoke");
   bool open = false;
-  for (const Serial key : keys) {
+  int failure = 0;
+  // The keys first, as it is by the ring that this process possesses one whose permissions are not set yet.
+  for (const Serial key : listed(ring)) {
     const bool revoked = syscall(SYS_keyctl, KEYCTL_REVOKE, key) == 0;
-    if (!revoked && !gone(errno)) refuse("keyctl revoke");
+    if (!revoked && !gone(errno)) failure = errno;
     open = open || revoked;
+  }
+  // What was put there in between has no other place: the kernel drops it with the ring, and takes nothing more.
+  if (syscall(SYS_keyctl, KEYCTL_REVOKE, ring) < 0 && !gone(errno)) refuse("keyctl revoke");
+  if (failure != 0) {
+    errno = failure;
+    refuse("keyctl revoke");
   }
   if (syscall(SYS_keyctl, KEYCTL_UNLINK, ring, KEY_SPEC_USER_KEYRING) < 0 && !gone(errno) && errno != ENOENT) {
     refuse("keyctl unlink");

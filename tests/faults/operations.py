@@ -27,8 +27,8 @@ def enrolled(key: str = "a", *, failures: int = FAILURES, entries: int = 0) -> P
 
     def prepare(world: World, keeper: Keeper) -> None:
         keeper.enroll(record(), world.key(key), replace=False, rules=RULES)
-        for _ in range(entries):
-            keeper.attempt(USER, lambda _: True, generation=1, camera="files", label="")
+        for _ in range(entries):  # matches of one presence would be one entry
+            keeper.attempt(USER, lambda _: False, generation=1, camera="files", label="")
         charge_failures(keeper, USER, failures)
 
     return prepare

@@ -23,6 +23,7 @@ enum Mode {
   DEAD,  // this call and every later one on files, but close and flock: EIO
   KEYLESS,  // this call and every later one on the keyring: EACCES
   LOCKLESS,  // this call and every later one that locks memory: ENOMEM
+  STOP,  // the process stops before this call, until it is told to go on
 };
 enum Kind { FILE_CALL, SPACE_CALL, DATA_CALL, FREE_CALL, KEY_CALL, MEMORY_CALL };
 enum { LARGEST = 1 << 16 };
@@ -40,7 +41,7 @@ long fault_disarm(void) {
 }
 const char *fault_name(long n) { return n > 0 && n <= calls && n < LARGEST ? names[n] : "none"; }
 
-struct Plan { int active, error, before, after; };
+struct Plan { int active, error, before, after, stop; };
 
 static int errno_of(enum Kind kind, int how, const char *name) {
   const int is_key = kind == KEY_CALL, is_memory = kind == MEMORY_CALL;
@@ -49,7 +50,7 @@ static int errno_of(enum Kind kind, int how, const char *name) {
 }
 
 static struct Plan plan(const char *name, enum Kind kind) {
-  struct Plan p = {0, 0, 0, 0};
+  struct Plan p = {0, 0, 0, 0, 0};
   if (mode < 0) return p;
   if (++calls < LARGEST) names[calls] = name;
   const int now = calls == target, from_now = target > 0 && calls >= target;
@@ -64,6 +65,7 @@ static struct Plan plan(const char *name, enum Kind kind) {
     case FULL: if (from_now && (kind == SPACE_CALL || kind == DATA_CALL)) p.error = ENOSPC; break;
     case DEAD: if (from_now && (kind == FILE_CALL || kind == SPACE_CALL || kind == DATA_CALL)) p.error = EIO; break;
     case KEYLESS: if (from_now && kind == KEY_CALL) p.error = EACCES; break;
+    case STOP: p.stop = now; break;
     case LOCKLESS: if (from_now && kind == MEMORY_CALL) p.error = ENOMEM; break;
   }
   return p;
@@ -78,6 +80,7 @@ static void die(void) {
 #define RUN(type, failed, call)                   \
   if (p.error) { errno = p.error; return failed; } \
   if (p.before) die();                            \
+  if (p.stop) raise(SIGSTOP);                     \
   type result = call;                             \
   if (p.after == KILL_AFTER) die();               \
   if (p.after == IO_AFTER) { errno = EIO; return failed; } \
@@ -179,7 +182,7 @@ long syscall(long number, ...) {
   long a[6];
   for (int i = 0; i < 6; ++i) a[i] = va_arg(list, long);
   va_end(list);
-  struct Plan p = {0, 0, 0, 0};
+  struct Plan p = {0, 0, 0, 0, 0};
   if (number == SYS_add_key) p = plan("add_key", KEY_CALL);
   if (number == SYS_keyctl) p = plan(keyctl_name(a[0]), KEY_CALL);
   RUN(long, -1, real(number, a[0], a[1], a[2], a[3], a[4], a[5]));

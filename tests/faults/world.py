@@ -145,7 +145,7 @@ class World:
     def open(self, sessions: Sessions) -> None:
         """Puts the remembered sessions there: in a forked process, whose parent's secrets it does not have."""
         for user, (held, kek) in self._held.items():
-            sessions.save(user, replace(held, kek=Secret.of(kek)))
+            sessions.save(user, replace(held, kek=Secret.of(kek)), mark=sessions.begin(user))
 
     def file(self, user: str = "") -> Path:
         return self.path / f"{user or self.user}.face"
