@@ -9,6 +9,8 @@
 #include <new>
 #include <utility>
 
+#include "kept_stderr.h"
+
 namespace facesdk {
 
 using Handle = void*;
@@ -147,12 +149,15 @@ class LiteRtSession final : public Session {
  public:
   LiteRtSession(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads)
       : library_(std::move(library)), api_(library_->api()) {
-    Handle handle = nullptr;
-    check(api_.CreateModelFromBuffer(library_->environment(), bytes.data(), bytes.size(), &handle),
-          "CreateModelFromBuffer");
-    model_ = Owned(handle, api_.DestroyModel);
-    compile(threads);
-    make_buffers();
+    KeptStderr said;
+    try {
+      load(bytes);
+      compile(threads);
+      make_buffers();
+    } catch (const RuntimeFailure& failure) {
+      const std::string why = said.take("; ");
+      throw RuntimeFailure(why.empty() ? failure.what() : failure.what() + (": " + why));
+    }
   }
 
   ~LiteRtSession() override { unlock_all(); }
@@ -180,6 +185,13 @@ class LiteRtSession final : public Session {
   }
 
  private:
+  void load(std::string_view bytes) {
+    Handle handle = nullptr;
+    check(api_.CreateModelFromBuffer(library_->environment(), bytes.data(), bytes.size(), &handle),
+          "CreateModelFromBuffer");
+    model_ = Owned(handle, api_.DestroyModel);
+  }
+
   void compile(int threads) {
     Handle handle = nullptr;
     check(api_.CreateOptions(&handle), "CreateOptions");
@@ -269,7 +281,7 @@ LiteRtLibrary::LiteRtLibrary(const std::string& path) {
 #define X(name) resolve(handle_, "LiteRt" #name, api_->name);
   FACESDK_LITERT_DESTRUCTORS(X)
 #undef X
-  // CPU only (no probing for GPUs), and none of LiteRT's log lines; XNNPACK's one line on stderr has no switch.
+  // CPU only (no probing for GPUs), and none of LiteRT's log lines; TFLite's have no switch: see kept_stderr.cpp.
   const EnvironmentOption options[] = {{kOptionAccelerators, {kAnyInt, kCpu}}, {kOptionLogSeverity, {kAnyInt, kSilent}}};
   check(api_->CreateEnvironment(2, options, &environment_), "CreateEnvironment");
 }
