@@ -1,4 +1,4 @@
-"""How the extension module was built, read from the file itself; the reader is held to libraries that lack one thing each."""
+"""How the extension was built, read from the file itself; the reader is held to libraries that lack one thing each."""
 
 from __future__ import annotations
 
@@ -107,9 +107,11 @@ def test_half_protected_branches_are_named(machine: str, flag: str, bits: int, t
 def test_a_library_that_is_fortified_in_part_is_named(tmp_path: Path) -> None:
     """One file of a library that was compiled without."""
     flags = flags_for("x86_64")
-    plain = (
-        '#undef _FORTIFY_SOURCE\n#include <cstdio>\nextern "C" void say(FILE* f, int n) { std::fprintf(f, "%d", n); }\n'
-    )
+    plain = """
+#undef _FORTIFY_SOURCE
+#include <cstdio>
+extern "C" void say(FILE* to, int n) { std::fprintf(to, "%d", n); }
+"""
     (tmp_path / "plain.cpp").write_text(plain)
     library = make(tmp_path, [*flags, str(tmp_path / "plain.cpp")])
     (found,) = check_hardening.problems(library)

@@ -72,8 +72,6 @@ def test_what_the_runtime_says_about_a_failure_is_in_the_error(capfd: pytest.Cap
     assert _core.LiteRtSession(library, model, 1).output_infos
     assert shape in model
     damaged = model.replace(shape, struct.pack("<5i", 4, 24, 5, 5, 30))
-    with pytest.raises(
-        _core.RuntimeFailure, match=r"CreateCompiledModel answered status \d+: ERROR: .*; ERROR: Tensor"
-    ):
+    with pytest.raises(_core.RuntimeFailure, match=r"CreateCompiledModel answered.*: ERROR: .*; ERROR: Tensor"):
         _core.LiteRtSession(library, damaged, 1)
     assert capfd.readouterr().err == ""

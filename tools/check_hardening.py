@@ -24,14 +24,17 @@ DF_TEXTREL, DF_BIND_NOW, DF_1_NOW = 4, 8, 1
 # The property of each machine, and its two bits: where jumps may land, and where returns may go.
 BRANCHES = {X86_64: (0xC0000002, "IBT and SHSTK"), AARCH64: (0xC0000000, "BTI and PAC")}
 # Functions of the C library that a fortified build calls by another name, __NAME_chk, where it knows a buffer's size.
-FORTIFIABLE = frozenset(
-    "asprintf confstr dprintf explicit_bzero fgets fprintf fread getcwd getgroups gethostname memcpy memmove mempcpy"
-    " memset poll pread printf read readlink realpath recv recvfrom snprintf sprintf stpcpy strcat strcpy strncat strncpy"
-    " syslog vasprintf vdprintf vfprintf vprintf vsnprintf vsprintf".split()
-)  # fmt: skip
+FORTIFIABLE = {
+    "asprintf", "confstr", "dprintf", "explicit_bzero", "fgets", "fprintf", "fread", "getcwd", "getgroups",
+    "gethostname", "memcpy", "memmove", "mempcpy", "memset", "poll", "pread", "printf", "read", "readlink",
+    "realpath", "recv", "recvfrom", "snprintf", "sprintf", "stpcpy", "strcat", "strcpy", "strncat", "strncpy",
+    "syslog", "vasprintf", "vdprintf", "vfprintf", "vprintf", "vsnprintf", "vsprintf",
+}  # fmt: skip
 # Of these, the ones that are always called by the other name: there a plain call was not fortified. (vsnprintf is not
 # among them: libstdc++'s headers take its address.)
-ALWAYS = frozenset("dprintf fprintf printf sprintf syslog vdprintf vfprintf vprintf vsprintf".split())
+ALWAYS = {
+    "dprintf", "fprintf", "printf", "sprintf", "syslog", "vdprintf", "vfprintf", "vprintf", "vsprintf",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
