@@ -13,6 +13,7 @@ from conftest import PORTRAITS
 from facesdk import _core, runtime
 from facesdk.models import load_model
 
+OWNER = str(PORTRAITS / "obama_2012.jpg")
 DETECT = """
 from facesdk import Engine
 from facesdk.images import load_rgb
@@ -47,7 +48,13 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("embedder", ["joint", "sface", "mobilefacenet"])
 def test_an_engine_prints_nothing(embedder: str) -> None:
-    done = run(DETECT.format(embedder=embedder, picture=str(PORTRAITS / "obama_2012.jpg")))
+    done = run(DETECT.format(embedder=embedder, picture=OWNER))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_engine_beside_the_interpreter_prints_nothing() -> None:
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra litert) is not installed")
+    done = run("import ai_edge_litert.interpreter\n" + DETECT.format(embedder="sface", picture=OWNER))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

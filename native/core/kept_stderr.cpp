@@ -1,6 +1,7 @@
-// TFLite's logger has no switch in LiteRT's library: the function that sets its severity is not linked in, no environment
-// variable is read. It writes to the variable `stderr`, which glibc lets a program assign. The stream put there looks at
-// the thread that writes: no descriptor is redirected, so nothing that another thread writes is lost or delayed.
+// TFLite's logger has no switch in LiteRT's library: the function that sets its severity is not linked in, and no
+// environment variable is read. It writes to the variable `stderr`, which glibc lets a program assign. The stream put
+// there looks at the thread that writes: no descriptor is redirected, and what another thread writes is neither lost nor
+// late.
 #include "kept_stderr.h"
 
 #include <algorithm>
