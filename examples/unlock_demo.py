@@ -5,7 +5,6 @@ unlock_demo.py --source 0 --unlock 'loginctl unlock-session'; a video file or a 
 from __future__ import annotations
 
 import argparse
-import getpass
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from facesdk import FaceVerifier
 from facesdk.camera import open_source
-from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError
+from facesdk.cli.common import ask_passphrase  # never asks where nobody types; getpass would open the terminal and wait
+from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
 from facesdk.vault.passphrase import read_passphrase
 
 ABSENT_S = 3.0  # locked again when the owner was not seen for so long
@@ -41,8 +41,8 @@ def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[st
                 yield "lock"
             yield str(why)
             try:
-                there, hint = verifier.unlock(arguments.user, passphrase=getpass.getpass()) is None, ""
-            except (KeyUnavailableError, EOFError):
+                there, hint = verifier.unlock(arguments.user, passphrase=ask_passphrase()) is None, ""
+            except (KeyUnavailableError, UsageError):
                 there, hint = False, "the passphrase is needed"
         if there:
             if not unlocked:
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--passphrase-file", type=Path)
     arguments = parser.parse_args()
     secret = arguments.passphrase_file
-    verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else getpass.getpass())
+    verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else ask_passphrase())
     event = "lock"
     try:
         for event in events(arguments, verifier):

@@ -1,7 +1,17 @@
-"""python -m facesdk."""
+"""python -m facesdk, and the command facesdk."""
 
 import sys
 
-from facesdk.cli import main
 
-sys.exit(main())
+def run() -> int:
+    """The command in a process of its own: its libraries see no settings that the environment makes for them."""
+    from facesdk.environment import clean
+
+    clean()
+    from facesdk.cli import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

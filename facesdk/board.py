@@ -35,6 +35,7 @@ KINDS = (
 # https://www.raspberrypi.com/documentation/computers/os.html
 PI_BITS = ((0, "under-voltage"), (1, "frequency capped"), (2, "throttled"), (3, "soft temperature limit"))
 PI_WORD = "sys/devices/platform/soc/soc:firmware/get_throttled"
+PI_TOOLS = "/usr/bin:/opt/vc/bin"  # where its system has vcgencmd; PATH may name another program
 # A core counts as big from this share of the largest core's capacity; x86-64's favoured cores differ by less.
 BIG_SHARE = 0.8
 # Under load a core runs at its limit; below this share of what the processor can, something holds it back.
@@ -189,7 +190,7 @@ def throttling(root: Path = ROOT, *, busy: bool = False) -> str | None:
 def _firmware(root: Path) -> list[str]:
     """What a Raspberry Pi's firmware says, from the kernel's file or its own tool."""
     text = _text(root / PI_WORD)
-    tool = shutil.which("vcgencmd") if text is None and root == ROOT else None
+    tool = shutil.which("vcgencmd", path=PI_TOOLS) if text is None and root == ROOT else None
     if tool is not None:
         try:
             done = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=5, check=False)

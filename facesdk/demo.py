@@ -48,7 +48,7 @@ class Demo:
 
 
 def run_demo(say: Callable[[str], None], *, picture: Path | None = None) -> bool:
-    """True if every step came out as it must. picture: where to write the drawing, if anywhere."""
+    """True if every step came out as it must. picture: where to make a file of the drawing, if anywhere."""
     demo = Demo(say)
     with (
         as_file(files("facesdk.portraits")) as folder,
@@ -122,7 +122,10 @@ def _attack(demo: Demo, verifier: FaceVerifier, vault: Path, probe: Frame) -> No
 
 
 def draw(engine: Engine, frames: dict[str, Frame], path: Path) -> None:
-    """Writes a picture of each frame with its box, keypoints and mesh, and its aligned crop below."""
+    """Makes a file with a picture of each frame with its box, keypoints and mesh, and its aligned crop below.
+
+    FileExistsError if the path is taken.
+    """
     from PIL import Image, ImageDraw
 
     tile, crop = 260, 112
@@ -146,4 +149,5 @@ def draw(engine: Engine, frames: dict[str, Frame], path: Path) -> None:
         sheet.paste(image, (column * tile + (tile - image.width) // 2, (tile - image.height) // 2))
         sheet.paste(Image.fromarray(sample.crop), (column * tile + (tile - crop) // 2, tile))
         ImageDraw.Draw(sheet).text((column * tile + 8, tile + crop + 8), name, fill="black")
-    sheet.save(path, format="PNG")
+    with path.open("xb") as file:
+        sheet.save(file, format="PNG")

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from facesdk.environment import OPENSSL, without
+
 
 def sha256(data: bytes | memoryview) -> bytes:
     """The 32 bytes of the digest."""
+    load_openssl()
     from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
     digest = Hash(SHA256())
     digest.update(data)
     return digest.finalize()
+
+
+@cache
+def load_openssl() -> None:
+    """Loads cryptography's OpenSSL as it was built: OPENSSL_CONF could name a library that is loaded and decrypts.
+
+    Where the program itself has loaded it before, with settings of its own, those hold.
+    """
+    with without(OPENSSL):
+        import cryptography.hazmat.bindings._rust  # noqa: F401

@@ -35,6 +35,7 @@ ROWS = [
     {"models", "runtime", "edgetpu_check"},
     {"_core"},
     {"types", "errors", "digest"},
+    {"environment"},
 ]
 # policy is asked by quality and by the vault's attempt rules, images are read by camera, matching's scores are what
 # evaluation shows, tracking follows what the engine found.

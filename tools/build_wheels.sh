@@ -3,7 +3,7 @@
 #
 # Makes manylinux wheels from the source distribution of this checkout, for CPython on x86-64 and 64-bit ARM, on one
 # Linux machine: another architecture's wheels are made with Debian's cross compiler. Each wheel is checked
-# (architecture, libraries, auditwheel, size), gets its SBOM, and those for this machine are installed into a clean
+# (architecture, libraries, hardening, auditwheel, size), gets its SBOM, and those for this machine are installed into a clean
 # environment where the demo runs. Names what it skipped and why. Defaults: all of these, into dist/. docs/wheels.md.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -98,6 +98,7 @@ check_libraries() {
     ! "$readelf" -d "$library" | grep -qE 'RPATH|RUNPATH' || die "$library has a run path"
     say "  $(basename "$library") needs ${needed}"
   done
+  "$work/tools/bin/python" "$root/tools/check_hardening.py" "$extension" || die "$extension is not built as it must be"
   rm -rf "$work/unpacked"
 }
 

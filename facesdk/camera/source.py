@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from facesdk.environment import OPENCV, without
 from facesdk.errors import CameraError, InputError
 from facesdk.images import load_rgb
 
@@ -62,7 +63,8 @@ class VideoSource:
 
     def __init__(self, source: int | Path) -> None:
         try:
-            import cv2
+            with without(OPENCV):
+                import cv2
         except ImportError as error:
             raise CameraError(f"OpenCV is needed ({error}): pip install 'facesdk-unlock[camera]'") from error
         self._cv2: Any = cv2
@@ -70,7 +72,8 @@ class VideoSource:
         self._name = f"camera {source}" if self._live else str(source)
         if isinstance(source, Path) and not source.is_file():
             raise CameraError(f"{source}: no such video file")
-        self._capture: Any = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+        with without(OPENCV):
+            self._capture: Any = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
             hint = "is it connected, and may this user read /dev/video*?" if self._live else "is it a video?"
             raise CameraError(f"{self._name} cannot be opened: {hint}")

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from facesdk.cli.common import say, show
+from facesdk.cli.new_file import new_path
 from facesdk.errors import UsageError
+
+DEMO_PICTURE = Path("facesdk-demo.png")
+BOARD_FILE = Path("facesdk-board.json")
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -101,13 +105,14 @@ def _bench_board(arguments: argparse.Namespace) -> int:
 
     if arguments.embedder:
         raise UsageError("--board measures every embedder: leave --embedder out")
-    path = arguments.out or Path("facesdk-board.json")
+    path = new_path(arguments.out, BOARD_FILE, option="--out")
     result = run_board(
         rounds=arguments.rounds, threads=arguments.threads, runtime=arguments.runtime, emulated=arguments.emulated,
         say=say,
     )  # fmt: skip
     try:
-        path.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(result, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror}): --out names another file") from error
     times, lines = (
@@ -129,8 +134,16 @@ def demo(arguments: argparse.Namespace) -> int:
     from facesdk.demo import run_demo
 
     lines: list[str] = []
-    picture = None if arguments.no_picture else arguments.picture
+    picture = None if arguments.no_picture else _demo_picture(arguments.picture)
     passed = run_demo(lines.append if arguments.json else print, picture=picture)
     if arguments.json:
         print(json.dumps({"passed": passed, "picture": picture and str(picture), "steps": lines}))
     return 0 if passed else 1
+
+
+def _demo_picture(named: Path | None) -> Path:
+    """Where the demo's drawing goes; says so where that is not the usual place."""
+    picture = new_path(None if named == DEMO_PICTURE else named, DEMO_PICTURE, option="--picture")
+    if named in (None, DEMO_PICTURE) and picture != DEMO_PICTURE:
+        say(f"{DEMO_PICTURE} exists already and stays: the drawing goes to {picture}")
+    return picture

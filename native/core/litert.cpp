@@ -9,6 +9,8 @@
 #include <new>
 #include <utility>
 
+#include "kept_stderr.h"
+
 namespace facesdk {
 
 using Handle = void*;
@@ -97,6 +99,18 @@ void check(Status status, const char* call) {
   if (status != 0) throw RuntimeFailure(std::string("LiteRT ") + call + " answered status " + std::to_string(status));
 }
 
+// Makes calls of the library. What it says about one that fails is in the exception; what only informs is dropped.
+template <typename Calls>
+void listening(const Calls& calls) {
+  KeptStderr said;
+  try {
+    calls();
+  } catch (const RuntimeFailure& failure) {
+    const std::string why = said.take("; ");
+    throw RuntimeFailure(why.empty() ? failure.what() : failure.what() + (": " + why));
+  }
+}
+
 // A handle with its destructor.
 class Owned {
  public:
@@ -147,12 +161,11 @@ class LiteRtSession final : public Session {
  public:
   LiteRtSession(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads)
       : library_(std::move(library)), api_(library_->api()) {
-    Handle handle = nullptr;
-    check(api_.CreateModelFromBuffer(library_->environment(), bytes.data(), bytes.size(), &handle),
-          "CreateModelFromBuffer");
-    model_ = Owned(handle, api_.DestroyModel);
-    compile(threads);
-    make_buffers();
+    listening([&] {
+      load(bytes);
+      compile(threads);
+      make_buffers();
+    });
   }
 
   ~LiteRtSession() override { unlock_all(); }
@@ -180,6 +193,13 @@ class LiteRtSession final : public Session {
   }
 
  private:
+  void load(std::string_view bytes) {
+    Handle handle = nullptr;
+    check(api_.CreateModelFromBuffer(library_->environment(), bytes.data(), bytes.size(), &handle),
+          "CreateModelFromBuffer");
+    model_ = Owned(handle, api_.DestroyModel);
+  }
+
   void compile(int threads) {
     Handle handle = nullptr;
     check(api_.CreateOptions(&handle), "CreateOptions");
@@ -269,9 +289,10 @@ LiteRtLibrary::LiteRtLibrary(const std::string& path) {
 #define X(name) resolve(handle_, "LiteRt" #name, api_->name);
   FACESDK_LITERT_DESTRUCTORS(X)
 #undef X
-  // CPU only (no probing for GPUs), and none of LiteRT's log lines; XNNPACK's one line on stderr has no switch.
+  // CPU only (no probing for GPUs), and none of LiteRT's log lines. They come all the same where ai_edge_litert was
+  // imported first, and TFLite's have no switch: see kept_stderr.cpp.
   const EnvironmentOption options[] = {{kOptionAccelerators, {kAnyInt, kCpu}}, {kOptionLogSeverity, {kAnyInt, kSilent}}};
-  check(api_->CreateEnvironment(2, options, &environment_), "CreateEnvironment");
+  listening([&] { check(api_->CreateEnvironment(2, options, &environment_), "CreateEnvironment"); });
 }
 
 LiteRtLibrary::~LiteRtLibrary() {

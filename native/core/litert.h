@@ -30,7 +30,7 @@ class LiteRtLibrary {
 };
 
 // A session for the model in `bytes`, which must outlive it and must have been checked by the caller.
-// The model must have one subgraph with one input. Throws RuntimeFailure.
+// The model must have one subgraph with one input. Throws RuntimeFailure, with what the library said about it on stderr.
 std::unique_ptr<Session> make_litert_session(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes,
                                              int threads);
 

@@ -4,6 +4,7 @@
 // options; the payload is freed with its own function.
 #include "fake_litert.h"
 
+#include <cstdio>
 #include <cstring>
 #include <string_view>
 #include <vector>
@@ -132,6 +133,10 @@ EXPORT int LiteRtCreateCompiledModel(void* environment, void* model, void* optio
   expect(environment, Kind::environment);
   expect(model, Kind::model);
   expect(options, Kind::options);
+  if (state.says != nullptr) {
+    std::fprintf(stderr, "%s", state.says);
+    std::fputc('\n', stderr);
+  }
   FAIL_IF_TOLD(CreateCompiledModel);
   return make(Kind::compiled, out);
 }

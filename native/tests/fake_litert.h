@@ -52,6 +52,7 @@ struct FakeState {
   int status;
   size_t inputs, outputs;
   FakeTensor input, output[3];
+  const char* says;  // on stderr while compiling, piece by piece as TFLite's logger does; may be null
 
   // Told by the fake.
   int times;        // how often fail_call was called

@@ -165,6 +165,17 @@ TEST(litert_every_failing_call_is_named) {
   CHECK(failed >= 30);
 }
 
+TEST(litert_failure_has_what_the_library_said) {
+  FakeState& state = fresh();
+  state.says = "INFO: of no interest\nERROR: this model is too large";
+  state.fail_call = "CreateCompiledModel";
+  state.status = 7;
+  const std::string message = test::message_of<RuntimeFailure>([] { session(); });
+  CHECK(contains(message, "CreateCompiledModel answered status 7: ERROR: this model is too large"));
+  CHECK(!contains(message, "of no interest"));
+  check_balanced(state);
+}
+
 TEST(litert_works_after_a_failed_run) {
   FakeState& state = fresh();
   {
