@@ -37,8 +37,8 @@ def load_rgb(path: str | os.PathLike[str]) -> Frame:
 
     JPEG files over twice 1600 px are decoded at a half, quarter or eighth of their size: faster, and still larger
     than any network here looks at. A file has at most 64 MiB and sides from 64 to 8192 px. What would take over a
-    second or 256 MiB on a desktop is refused before it is decoded: PNG files whose rows come to over 80 MiB (28 MP in
-    RGB, 20 MP in RGBA), JPEG files with more scans over more blocks than libjpeg passes over in that time (a
+    second or 256 MiB on a desktop is refused before it is decoded: PNG files of over some 24 MP (15 MP with
+    transparency), JPEG files with more scans over more blocks than libjpeg passes over in that time (a
     progressive photo of 48 MP has half of it), those of rare kinds (arithmetic, lossless, 12 bits), and files that are
     mostly metadata in thousands of pieces. So is a PNG file with a checksum that does not fit.
     """

@@ -13,9 +13,10 @@ from facesdk.picture_file import MAX_EXIF_BYTES, PictureFile, check_size, orient
 MAGIC = b"\x89PNG\r\n\x1a\n"
 # libpng writes data chunks of 8 KiB: 64 MiB are 8192 of them.
 MAX_CHUNKS = 32768
-# Rows before they become pixels. Inflating and unfiltering takes 5 to 7 ns a byte (picture_file.MAX_DECODER_S), making
-# pixels of them up to 8 more a pixel. A photo of 24 MP is 72 MB.
-MAX_ROW_BYTES = 80 << 20
+# Pillow's time on the machine of picture_file.MAX_DECODER_S, in ns: of each byte of the file's data, of each byte of the
+# rows that this is inflated and unfiltered to, and of each pixel made of them, without and with transparency.
+DATA_BYTE_NS, ROW_BYTE_NS, PIXEL_NS, TRANSPARENT_PIXEL_NS = 3.0, 6.5, 3.0, 12.0
+MAX_NS = 0.65e9
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -41,15 +42,10 @@ def read_png(data: memoryview) -> PictureFile:
     """The file as its decoder is to see it: header, palette, transparency and the data chunks, all checksums right.
 
     What else there is (text, colour profile, further pictures of an animation) is checked, but never unpacked.
-    InputError for rows of more than MAX_ROW_BYTES; ValueError for a damaged file.
+    InputError for more work than MAX_NS; ValueError for a damaged file.
     """
     walk = _Walk(data)
     row_bytes = _row_bytes(data)
-    if row_bytes > MAX_ROW_BYTES:
-        raise InputError(
-            f"its rows come to {row_bytes >> 20} MiB, {MAX_ROW_BYTES >> 20} MiB are the limit for PNG; give a smaller "
-            "picture, or a JPEG"
-        )
     for kind, begin, end in _chunks(data):
         _take(walk, kind, begin, end)
     if not walk.data_begin:
@@ -57,8 +53,22 @@ def read_png(data: memoryview) -> PictureFile:
     # Deflate never makes data much longer: what is longer was made to be slow.
     if walk.data_bytes > row_bytes + row_bytes // 8 + (1 << 16):
         raise InputError("it holds more data than its pixels need; save it again as an ordinary PNG")
+    _check_work(walk, row_bytes)
     pieces = (MAGIC + b"".join(walk.head), data[walk.data_begin : walk.data_end], _IEND)
     return PictureFile(pieces, 0, orientation_of(walk.exif, walk.xmp, fallback=lambda: _raw_exif(walk.raw_exif)))
+
+
+def _check_work(walk: _Walk, row_bytes: int) -> None:
+    """InputError for a picture that takes longer than MAX_NS."""
+    width, height, _, colour = struct.unpack_from(">IIBB", walk.data, 16)
+    transparent = colour in (4, 6) or any(bytes(piece[4:8]) == b"tRNS" for piece in walk.head)
+    pixel_ns = TRANSPARENT_PIXEL_NS if transparent else PIXEL_NS
+    cost_ns = DATA_BYTE_NS * walk.data_bytes + ROW_BYTE_NS * row_bytes + pixel_ns * width * height
+    if cost_ns > MAX_NS:
+        raise InputError(
+            f"too much work to decode: {width} x {height} pixels of {row_bytes >> 20} MiB in rows; give a smaller "
+            "picture, or a JPEG"
+        )
 
 
 def _row_bytes(data: memoryview) -> int:
@@ -104,7 +114,7 @@ def _take(walk: _Walk, kind: bytes, begin: int, end: int) -> None:
         walk.data_begin, walk.data_end = walk.data_begin or begin, end
         walk.data_bytes += len(body)
     elif kind in (b"IHDR", b"PLTE", b"tRNS") and not walk.data_begin:
-        if any(piece[4:8] == kind for piece in walk.head) or len(body) > 768:
+        if any(bytes(piece[4:8]) == kind for piece in walk.head) or len(body) > 768:
             raise ValueError(f"two chunks {kind!r}, or one that is too long")
         walk.head.append(walk.data[begin:end])
     elif kind == b"eXIf":
