@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from facesdk.errors import InputError
+from facesdk.picture_file import MAX_SIDE, MIN_SIDE
 
 if TYPE_CHECKING:
     from facesdk.types import Frame
 
-MIN_SIDE, MAX_SIDE = 64, 8192
 COLORS = ("rgb", "bgr")
 EXPECTED = "expected a frame, a numpy array of uint8, (H, W, 3) in RGB or (H, W) in gray"
 
@@ -27,8 +27,8 @@ def array_frame(array: Any, *, colors: str = "rgb") -> Frame:
     check_array(array, colors=colors)
     if colors == "bgr" and array.ndim == 3:
         array = array[:, :, ::-1]
-    frame: Frame = np.ascontiguousarray(array).view(np.ndarray)
-    return frame
+    frame: Frame = np.ascontiguousarray(array)
+    return frame if type(frame) is np.ndarray else frame.view(np.ndarray)
 
 
 def check_array(array: Any, *, colors: str = "rgb") -> None:
@@ -44,6 +44,8 @@ def check_array(array: Any, *, colors: str = "rgb") -> None:
     if array.ndim == 1 and array.dtype == np.uint8:
         raise InputError(f"{EXPECTED}, not one of shape {array.shape}: of a file's bytes, "
                          "facesdk.images.decode_rgb(x.tobytes()) makes a frame")  # fmt: skip
+    if array.ndim == 1 and array.dtype.kind in "USO":
+        raise InputError(f"{EXPECTED}, not several things in one array: give list(x)")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise InputError(f"{EXPECTED}, not one of shape {array.shape}{_hint_of_shape(array.shape)}")
     if array.dtype != np.uint8:
@@ -74,7 +76,7 @@ def _named(thing: Any) -> str:
         return f"{kind}: facesdk.images.as_frame makes a frame of it"
     if isinstance(thing, (list, tuple)):
         return f"{kind}: frames are given one by one, and numbers as numpy.asarray(x, numpy.uint8)"
-    if hasattr(thing, "__array__") or hasattr(thing, "__array_interface__"):
+    if getattr(thing, "shape", None) != () and any(hasattr(thing, a) for a in ("__array__", "__array_interface__")):
         return f"{kind}: give numpy.asarray(x)"
     return kind
 

@@ -145,8 +145,8 @@ def _check_bytes(data: bytes | bytearray | memoryview, *, colors: str) -> None:
 
         frames.check_array(np.asarray(data), colors=colors)
     elif not bytes(data[:8]).startswith((jpeg_file.MAGIC, png_file.MAGIC)):
-        raise InputError("expected the bytes of a JPEG or PNG file; these begin like neither (of a path in bytes, give "
-                         "os.fsdecode(x), of raw pixels numpy.frombuffer(x, numpy.uint8).reshape(height, width, 3))")  # fmt: skip
+        raise InputError("expected the bytes of a JPEG or PNG file; these begin like neither: of a path in bytes, give "
+                         "os.fsdecode(x), of pixels numpy.frombuffer(x, numpy.uint8).reshape(height, width, 3)")  # fmt: skip
 
 
 def _check_readable(file: Any) -> None:

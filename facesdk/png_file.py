@@ -13,8 +13,8 @@ from facesdk.picture_file import MAX_EXIF_BYTES, PictureFile, check_size, orient
 MAGIC = b"\x89PNG\r\n\x1a\n"
 # libpng writes data chunks of 8 KiB: 64 MiB are 8192 of them.
 MAX_CHUNKS = 32768
-# Pillow's time on the machine of picture_file.MAX_DECODER_S, in ns: of each byte of the file's data, of each byte of the
-# rows that this is inflated and unfiltered to, and of each pixel made of them, without and with transparency.
+# Pillow's time on the machine of picture_file.MAX_DECODER_S, in ns: of each byte of the file's data, of each byte of
+# the rows that this is inflated and unfiltered to, and of each pixel made of them, without and with transparency.
 DATA_BYTE_NS, ROW_BYTE_NS, PIXEL_NS, TRANSPARENT_PIXEL_NS = 3.0, 6.5, 3.0, 12.0
 MAX_NS = 0.65e9
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
