@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from facesdk import _core, matching
 from facesdk.engine import Engine
 from facesdk.errors import EnrollmentError, InputError
-from facesdk.images import as_frame, check_picture, is_one
+from facesdk.images import PICTURE, as_frame, check_picture, is_one
 from facesdk.policy import Policy
 from facesdk.quality import Refusal, assess
 from facesdk.tracking import Tracker
@@ -34,7 +34,7 @@ def pictures(images: Pictures, *, at_most: int, colors: str = "rgb") -> list[Pic
         images = [images]  # type: ignore[list-item]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         more = ": give list(x.values())" if isinstance(images, Mapping) else ""
-        raise InputError(f"one picture or several were expected, not {type(images).__name__}{more}")
+        raise InputError(f"expected {PICTURE}, or several, not {type(images).__name__}{more}")
     found = list(islice(images, at_most + 1))
     if not 1 <= len(found) <= at_most:
         count = len(images) if isinstance(images, Sequence) else "more" if found else "none"

@@ -73,7 +73,7 @@ def _named(thing: Any) -> str:
     if isinstance(thing, str) or hasattr(thing, "__fspath__"):
         return f"{kind}: facesdk.images.load_rgb makes a frame of a JPEG or PNG file"
     if is_pil(thing) or hasattr(thing, "read"):
-        return f"{kind}: facesdk.images.as_frame makes a frame of it"
+        return f"{kind}: facesdk.images.as_frame makes a frame of it, facesdk.images.load_rgb one of its file"
     if isinstance(thing, (list, tuple)):
         return f"{kind}: frames are given one by one, and numbers as numpy.asarray(x, numpy.uint8)"
     if getattr(thing, "shape", None) != () and any(hasattr(thing, a) for a in ("__array__", "__array_interface__")):
@@ -109,6 +109,8 @@ def _hint_of_dtype(array: Any) -> str:
         return ": give (x >> 8).astype(np.uint8) if it goes up to 65535, else x.astype(np.uint8)"
     if kind == "f" and array.size and float(np.nanmax(array)) <= 1.0:
         return ": give (x * 255).astype(np.uint8)"
+    if kind == "O":
+        return ": give numpy.asarray(x.tolist(), numpy.uint8)"
     if kind in "iuf":
         return ": give x.astype(np.uint8) if it goes from 0 to 255, (x * 255).astype(np.uint8) from 0 to 1"
     return ""

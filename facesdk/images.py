@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import frames, jpeg_file, png_file
 from facesdk.errors import InputError
-from facesdk.picture_file import MAX_SIDE, MIN_SIDE, PartsReader, check_memory, check_size, orientation_of
+from facesdk.picture_file import PartsReader, check_memory, check_size, orientation_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from facesdk.types import Frame, Picture
 
-__all__ = ["MAX_FILE_BYTES", "MAX_SIDE", "MIN_SIDE", "as_frame", "check_picture", "decode_rgb", "is_one", "load_rgb"]
+__all__ = ["MAX_FILE_BYTES", "as_frame", "check_picture", "decode_rgb", "is_one", "load_rgb"]
 
 MAX_FILE_BYTES = 64 << 20
+PICTURE = "a picture (a path, the bytes of a JPEG or PNG file, a Pillow picture, or a numpy array)"
 # JPEG files are decoded at a half, quarter or eighth while both sides stay at least this.
 ENOUGH_PX = 1600
 # Pixels that are converted at a time: what conversion needs besides the picture and the result.
@@ -83,7 +84,8 @@ def as_frame(picture: Picture, *, colors: str = "rgb") -> Frame:
 
     A path (str, os.PathLike), the bytes of a JPEG or PNG file or a regular file that is open for reading in binary (it
     is read from where it stands, and put back there), a picture of Pillow's, or an array as facesdk.frames.array_frame
-    takes them: one that is a frame already is returned itself. colors: "bgr" for arrays as OpenCV gives them; what
+    takes them: one that is a frame already is returned itself. What it costs to read a picture that Pillow has opened
+    but not read is up to the caller, load_rgb has limits. colors: "bgr" for arrays as OpenCV gives them; what
     comes from a file or Pillow knows its own. InputError for anything else, with the call to use.
     """
     check_picture(picture, colors=colors)
@@ -116,8 +118,7 @@ def check_picture(picture: Any, *, colors: str = "rgb") -> None:
         frames.check_array(picture, colors=colors)
     else:
         more = ": give numpy.asarray(x, numpy.uint8)" if isinstance(picture, (list, tuple)) else ""
-        raise InputError("expected a picture (a path, a JPEG or PNG file's bytes, a Pillow picture, or a numpy array), "
-                         f"not {type(picture).__name__}{more}")  # fmt: skip
+        raise InputError(f"expected {PICTURE}, not {type(picture).__name__}{more}")
 
 
 def is_one(thing: Any) -> bool:
@@ -132,7 +133,10 @@ def is_one(thing: Any) -> bool:
 def _path(path: Any) -> Path:
     """InputError for what is none."""
     if isinstance(path, (str, os.PathLike)):
-        return Path(os.fsdecode(path))
+        text = os.fsdecode(path)
+        if not text:
+            raise InputError("expected a path, not an empty one")
+        return Path(text)
     more = ""
     if isinstance(path, (bytes, bytearray, memoryview)):
         more = ": of a file's bytes, decode_rgb(x) makes a frame; of a path in bytes, give os.fsdecode(x)"
@@ -145,8 +149,10 @@ def _check_bytes(data: bytes | bytearray | memoryview, *, colors: str) -> None:
 
         frames.check_array(np.asarray(data), colors=colors)
     elif not bytes(data[:8]).startswith((jpeg_file.MAGIC, png_file.MAGIC)):
-        raise InputError("expected the bytes of a JPEG or PNG file; these begin like neither: of a path in bytes, give "
-                         "os.fsdecode(x), of pixels numpy.frombuffer(x, numpy.uint8).reshape(height, width, 3)")  # fmt: skip
+        raise InputError(
+            "expected the bytes of a JPEG or PNG file; these begin like neither: of a path in bytes, give "
+            "os.fsdecode(x), of pixels numpy.frombuffer(x, numpy.uint8).reshape(height, width, 3)"
+        )
 
 
 def _check_readable(file: Any) -> None:
@@ -199,7 +205,7 @@ def _decoded(data: memoryview) -> Frame:
 
 
 def _of_pil(image: Any) -> Frame:
-    """A picture of Pillow's, upright by the EXIF orientation it carries."""
+    """A picture of Pillow's, upright by the EXIF orientation that it carries, as it would be from its file."""
     try:
         check_size(*image.size)
         if image.mode == "F":
@@ -242,7 +248,7 @@ def _flattened(image: Image.Image) -> Image.Image:
         import numpy as np
 
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")

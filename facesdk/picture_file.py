@@ -14,7 +14,7 @@ from facesdk.errors import InputError
 
 # Processor time of one picture's decoder on the machine the limits were measured on (2 cores of a Xeon at 2.6 GHz), and
 # what inflating PROBE_BYTES takes there. A slower machine gives proportionally more.
-MAX_DECODER_S = 0.8
+MAX_DECODER_S = 0.75
 PROBE_BYTES, PROBE_S = 1 << 18, 1.2e-3
 # What decoding may need at once, the file, the decoder's arrays and the result together; the rest of 256 MiB is for
 # Pillow's own code and buffers.

@@ -60,7 +60,7 @@ def random_size(rng: Rng, *, large: float) -> tuple[int, int]:
 
 def edges(data: bytes, rng: Rng) -> bytes:
     """The file, now and then cut off, longer, or with bits flipped."""
-    kind = rng.random()
+    kind = rng.random() if data else 1.0
     if kind < 0.06:
         return data[: rng.randrange(len(data) + 1)]
     if kind < 0.09:
