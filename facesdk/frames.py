@@ -57,6 +57,12 @@ def check_array(array: Any, *, colors: str = "rgb") -> None:
         )
 
 
+def is_array(thing: Any) -> bool:
+    """Whether this is one of numpy's arrays; numpy is not imported for the question."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(thing, numpy.ndarray)
+
+
 def is_pil(thing: Any) -> bool:
     """Whether this is one of Pillow's pictures; Pillow is not imported for the question."""
     pillow = sys.modules.get("PIL.Image")
