@@ -64,11 +64,7 @@ class Engine:
     def __init__(
         self, embedder: str = "joint", *, threads: int = 1, runtime: str = "auto", detector: str = "blazeface"
     ) -> None:
-        for name, value in (("embedder", embedder), ("runtime", runtime), ("detector", detector)):
-            if not isinstance(value, str):
-                raise InputError(f"{name} must be a name in a str (leave it out for the default), not {value!r}")
-        if detector not in DETECTORS:
-            raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
+        _check_names(embedder=embedder, runtime=runtime, detector=detector)
         threads = checked_threads(threads)
         manifest = load_manifest()
         entry = manifest.embedder(embedder)
@@ -178,6 +174,15 @@ class Engine:
 
     def _look(self, frame: Frame, faces: Sequence[Face]) -> Sample | None:
         return _sample(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
+
+
+def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
+    """InputError unless all three are names and the detector is one of ours; the others are looked up later."""
+    for argument, value in (("embedder", embedder), ("runtime", runtime), ("detector", detector)):
+        if not isinstance(value, str):
+            raise InputError(f"{argument} must be a name in a str (leave it out for the default), not {value!r}")
+    if detector not in DETECTORS:
+        raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
 
 
 def _sample(faces: Sequence[Face], look: Any) -> Sample | None:
