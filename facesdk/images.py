@@ -120,6 +120,7 @@ def check_picture(picture: Any, *, colors: str = "rgb") -> None:
         frames.check_array(picture, colors=colors)
     else:
         more = ": give numpy.asarray(x, numpy.uint8)" if isinstance(picture, (list, tuple)) else ""
+        more = ": give x.image" if hasattr(picture, "image") else more  # what a camera's source gives
         raise InputError(f"expected {PICTURE}, not {type(picture).__name__}{more}")
 
 

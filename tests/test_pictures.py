@@ -19,6 +19,7 @@ from picture_tools import encoded
 from PIL import Image
 
 from facesdk import Engine, Policy
+from facesdk.camera import CapturedFrame
 from facesdk.capture import enrollment_features, pictures, probe_samples
 from facesdk.errors import InputError
 from facesdk.evaluation import score, vector
@@ -164,7 +165,7 @@ def test_one_or_several_and_no_more_than_may_be() -> None:
         ([], "not 0"), ([FRAME] * 5, "not 5"), (iter([]), "not none"), ({"a": FRAME}, r"list\(x\.values\(\)\)"),
         (None, "a path"), (7, "a path"), (FRAME[None], r"list\(x\)"), ([FRAME, None], "picture 2: expected a picture"),
         ([FRAME, 3.0], "picture 2"),
-        ([FRAME.tolist()], r"numpy\.asarray"),
+        ([FRAME.tolist()], r"numpy\.asarray"), ([CapturedFrame(FRAME, 0.0, "camera 0")], r"x\.image"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             pictures(wrong, at_most=4)  # type: ignore[arg-type]

@@ -4,9 +4,9 @@ python tools/fuzz_pictures.py [--count 100000] [--seed 0] [--workers 1] [--keep 
 
 Each file is decoded by facesdk.images.decode_rgb in a worker process. What comes out is a frame or an InputError. A
 second is one of processor time, so that other processes do not count; a file that takes long is decoded three times
-more, and the least counts. Memory is the most
-that the process had resident since the file was begun, over what it had before its first. A worker that dies, or does
-not come back for a minute, is a violation too. The same seed makes the same files, whatever the number of workers.
+more, and the least counts. Memory is the most that the process had resident since the file was begun, over what it had
+before its first. A worker that dies, or does not come back for a minute, is a violation too. The same seed makes the
+same files, whatever the number of workers.
 --keep: where files go that violate. Exit code 1 when something does not hold.
 """
 
