@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from facesdk import _core, matching
 from facesdk.engine import Engine
 from facesdk.errors import EnrollmentError, InputError
-from facesdk.images import load_rgb
+from facesdk.images import PICTURE, as_frame, check_picture, is_one
 from facesdk.policy import Policy
 from facesdk.quality import Refusal, assess
 from facesdk.tracking import Tracker
 from facesdk.types import Decision, Features, Guidance, Sample
 
 if TYPE_CHECKING:
-    from facesdk.types import Float32Array, Frame
+    from facesdk.types import Float32Array, Picture, Pictures
 
 # Two samples of an enrollment must score at least this share of the threshold at this rate. On LFW no mixture of two
 # people (0 of 600) came through, and 1 of 311 (three samples) or 6 of 311 (five) genuine enrollments was refused.
@@ -24,30 +24,44 @@ ENROLLMENT_FMR = 1e-3
 PAIR_SHARE = 0.85
 
 
-def pictures(images: Any, *, at_most: int) -> list[Any]:
-    """The pictures (paths or arrays) as a list; one alone is a list of one. InputError for none or too many."""
-    if isinstance(images, (str, Path)) or hasattr(images, "dtype"):
-        images = [images]
-    if not isinstance(images, Iterable):
-        raise InputError(f"one picture or several were expected, not {type(images).__name__}")
-    frames = list(images)
-    if not 1 <= len(frames) <= at_most:
-        raise InputError(f"1 to {at_most} pictures were expected, not {len(frames)}")
-    return frames
+def pictures(images: Pictures, *, at_most: int, colors: str = "rgb") -> list[Picture]:
+    """The pictures as a list, none read yet; one alone is a list of one.
+
+    Of an iterator at most one more than at_most is taken. InputError for none or too many, for what is no picture
+    (images.as_frame says what is), and for a batch in one array.
+    """
+    if is_one(images):
+        images = [images]  # type: ignore[list-item]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        more = ": give list(x.values())" if isinstance(images, Mapping) else ""
+        raise InputError(f"expected {PICTURE}, or several, not {type(images).__name__}{more}")
+    found = list(islice(images, at_most + 1))
+    if not 1 <= len(found) <= at_most:
+        count = len(images) if isinstance(images, Sequence) else "more" if found else "none"
+        raise InputError(f"1 to {at_most} pictures were expected, not {count}")
+    for number, picture in enumerate(found, start=1):
+        try:
+            check_picture(picture, colors=colors)
+        except InputError as error:
+            if len(found) == 1:
+                raise
+            raise InputError(f"picture {number}: {error}") from error
+    return found  # type: ignore[return-value]
 
 
 def probe_samples(
-    frames: Sequence[Any], engine: Engine, policy: Policy, *, consecutive: bool = False
+    frames: Sequence[Picture], engine: Engine, policy: Policy, *, consecutive: bool = False, colors: str = "rgb"
 ) -> tuple[list[Sample], Refusal]:
     """The samples that a comparison is to use, and the last refusal (of meaning where there are none).
 
-    consecutive: of one camera's stream; the face is followed, and only the sharper half is returned.
+    consecutive: of one camera's stream; the face is followed, and only the sharper half is returned. colors: of arrays,
+    "rgb" or "bgr".
     """
     samples: list[Sample] = []
     refusal = Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
     observe = Tracker(engine).observe if consecutive else engine.observe
     for image in frames:
-        sample, faces = observe(_frame(image))
+        sample, faces = observe(as_frame(image, colors=colors))
         refused = assess(sample, len(faces), policy, enrolling=False)
         if refused is not None:
             refusal = refused
@@ -83,12 +97,14 @@ def wipe(features: Sequence[Features]) -> None:
         _core.wipe(one._vector)
 
 
-def enrollment_features(frames: Sequence[Any], engine: Engine, policy: Policy) -> list[Features]:
+def enrollment_features(
+    frames: Sequence[Picture], engine: Engine, policy: Policy, *, colors: str = "rgb"
+) -> list[Features]:
     """Features of every picture. EnrollmentError, with each reason, if one is poor or not of the same person."""
     samples: list[Sample] = []
     reasons: list[str] = []
     for number, image in enumerate(frames, start=1):
-        sample, faces = engine.observe(_frame(image))
+        sample, faces = engine.observe(as_frame(image, colors=colors))
         refused = assess(sample, len(faces), policy, enrolling=True)
         if refused is not None:
             reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")
@@ -117,7 +133,3 @@ def _strangers_and_copies(vectors: Sequence[Float32Array], embedder: str, policy
         if worst and strangers[i] == worst:
             reasons.append(f"picture {i + 1}: not the same person as in the others. Use pictures of one person only.")
     return reasons
-
-
-def _frame(image: Any) -> Frame:
-    return load_rgb(image) if isinstance(image, (str, Path)) else image

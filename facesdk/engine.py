@@ -6,14 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core
 from facesdk.accelerator import accelerate, device_of
 from facesdk.digest import sha256
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
+from facesdk.frames import array_frame
 from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
-from facesdk.runtime import Runtime, open_runtime
+from facesdk.runtime import Runtime, checked_threads, open_runtime
 from facesdk.types import Face, Features, Pose, Quality, Sample
 
 if TYPE_CHECKING:
@@ -55,15 +56,16 @@ class Engine:
     Calls from several threads wait for each other; one engine a thread runs them side by side. Raises InputError,
     AcceleratorError, ModelIntegrityError.
 
-    Frames are C-contiguous uint8 arrays, (H, W, 3) in RGB or (H, W) in gray, sides from 64 to 8192 px; anything else
-    is an InputError.
+    Frames are uint8 arrays, (H, W, 3) in RGB or (H, W) in gray, sides from 64 to 8192 px; those that are not
+    C-contiguous (views) are copied first. Anything else is an InputError with the call that makes a frame of it. An
+    engine cannot be pickled or copied.
     """
 
     def __init__(
         self, embedder: str = "joint", *, threads: int = 1, runtime: str = "auto", detector: str = "blazeface"
     ) -> None:
-        if detector not in DETECTORS:
-            raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
+        _check_names(embedder=embedder, runtime=runtime, detector=detector)
+        threads = checked_threads(threads)
         manifest = load_manifest()
         entry = manifest.embedder(embedder)
         self.embedder = embedder
@@ -99,6 +101,12 @@ class Engine:
     def __repr__(self) -> str:
         return f"Engine(embedder={self.embedder!r}, runtime={self.runtime.name!r})"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an engine cannot be pickled or copied, its networks live in this process: make one where it is needed, "
+            f"Engine({self.embedder!r}, threads={self.threads})"
+        )
+
     def networks(self) -> dict[str, Callable[[], None]]:
         """For each network, in the order of the pipeline, a function that runs it alone on what it ran on last."""
         return {name: partial(self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
@@ -115,6 +123,7 @@ class Engine:
 
     def detect(self, frame: Frame, *, landmarks: bool = False) -> list[Face]:
         """Faces in the frame, the largest first; empty where there is none. landmarks: run the face mesh on each."""
+        frame = array_frame(frame)
         faces = self._detect(frame)
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
@@ -125,6 +134,7 @@ class Engine:
 
     def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         """The largest face's sample and all faces found. No sample: no face, or none that its mesh could align."""
+        frame = array_frame(frame)
         if self._mediapipe is not None:
             faces = self._detect(frame)
             return (self._look(frame, faces) if faces else None), faces
@@ -134,10 +144,17 @@ class Engine:
 
     def sample(self, frame: Frame, face: Face | None = None) -> Sample | None:
         """The sample of the given face, or of the largest; None as in observe."""
-        return self.observe(frame)[0] if face is None else self._look(frame, [face])
+        if face is None:
+            return self.observe(frame)[0]
+        if not isinstance(face, Face):
+            raise InputError(f"expected a Face as Engine.detect gives them, not {type(face).__name__}")
+        return self._look(array_frame(frame), [face])
 
     def embed(self, sample: Sample) -> Features:
         """Features of a sample; the embedding networks, by far the longest part, run here and nowhere else."""
+        if not isinstance(sample, Sample):
+            raise InputError(f"expected a Sample as Engine.sample gives them, not {type(sample).__name__}: of a frame, "
+                             "Engine.features makes features")  # fmt: skip
         vector = _run(self._pipeline.embed, sample.crop)
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
@@ -157,6 +174,15 @@ class Engine:
 
     def _look(self, frame: Frame, faces: Sequence[Face]) -> Sample | None:
         return _sample(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
+
+
+def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
+    """InputError unless all three are names and the detector is one of ours; the others are looked up later."""
+    for argument, value in (("embedder", embedder), ("runtime", runtime), ("detector", detector)):
+        if not isinstance(value, str):
+            raise InputError(f"{argument} must be a name in a str (leave it out for the default), not {value!r}")
+    if detector not in DETECTORS:
+        raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
 
 
 def _sample(faces: Sequence[Face], look: Any) -> Sample | None:

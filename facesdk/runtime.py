@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import mmap
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,14 +128,26 @@ _MAKERS: dict[str, Callable[[int], Runtime]] = {
 }  # fmt: skip
 
 
+def checked_threads(threads: Any) -> int:
+    """The number as int, numpy's integers too; InputError for anything else, and outside 1..16."""
+    try:
+        number = 0 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= 16:
+        raise InputError(f"threads must be a whole number from 1 to 16, not {threads!r}")
+    return number
+
+
 def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) -> tuple[Runtime, T]:
     """The runtime of this name and what `use` makes with it; for "auto" the first of RUNTIMES that loads and is usable.
 
     The reason names what was passed over. InputError for an unknown name or threads outside 1..16, AcceleratorError if
     none can be used.
     """
-    if not isinstance(threads, int) or not 1 <= threads <= 16:
-        raise InputError(f"threads must be a number from 1 to 16, not {threads!r}")
+    threads = checked_threads(threads)
+    if not isinstance(name, str):
+        raise InputError(f"runtime must be a name, auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
     if name != "auto":
         if name not in _MAKERS:
             raise InputError(f"runtime must be auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+    from typing import BinaryIO
+
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     Float32Array: TypeAlias = NDArray[np.float32]
     Frame: TypeAlias = NDArray[np.uint8]
-else:  # numpy is loaded by what makes arrays, not by what only names them
+    # What facesdk.images.as_frame takes; several are given as anything that they come out of one by one.
+    Picture: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image | Frame
+    Pictures: TypeAlias = Picture | Iterable[Picture]
+else:  # numpy and Pillow are loaded by what makes arrays, not by what only names them
     Float32Array: TypeAlias = Any
     Frame: TypeAlias = Any
+    Picture: TypeAlias = Any
+    Pictures: TypeAlias = Any
 
 
 class Decision(Enum):
@@ -103,14 +113,26 @@ class Sample:
 class Features:
     """Biometric features of one face. Their numbers come out through facesdk.evaluation only.
 
-    embedder: which network made them; face, quality, runner_up: of the sample.
+    embedder: which network made them; face, quality, runner_up: of the sample. Cannot be pickled or copied (TypeError),
+    and dataclasses.asdict has everything but the numbers.
     """
 
     embedder: str
     face: Face
     quality: Quality
     runner_up: float
-    _vector: Float32Array
+    vector: InitVar[Float32Array]
+    if TYPE_CHECKING:  # no field, so that what walks over the fields does not come upon it
+        _vector: Float32Array = field(init=False)
+
+    def __post_init__(self, vector: Float32Array) -> None:
+        object.__setattr__(self, "_vector", vector)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "features are not pickled or copied, so that they do not leave this process by accident: hand over the "
+            "picture, or for measuring the numbers that facesdk.evaluation.vector gives"
+        )
 
     def __repr__(self) -> str:
         return f"Features(embedder={self.embedder!r}, dimension={self._vector.shape[0]})"

@@ -122,7 +122,7 @@ def test_a_refused_enrollment_leaves_no_features(sface: Engine, monkeypatch: pyt
         if fails and seen:
             raise AcceleratorError("made to fail")
         seen.append(embed(self, sample)._vector)
-        return replace(embed(self, sample), _vector=seen[-1])
+        return replace(embed(self, sample), vector=seen[-1])
 
     monkeypatch.setattr(Engine, "embed", embedding)
     for error, count in ((EnrollmentError, 2), (AcceleratorError, 1)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 import socket
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from facesdk import Engine, Face
 from facesdk.errors import AcceleratorError, InputError
 from facesdk.evaluation import score, vector
+from facesdk.runtime import open_runtime
 
 PAIRS = [("obama_2005", "obama_2012"), ("ardern_2018", "ardern_2022"), ("macron_2014", "macron_2025")]
 
@@ -120,8 +124,7 @@ _ENGINE = Engine("sface")
         np.zeros((0, 0, 3), np.uint8),
         np.zeros((63, 100, 3), np.uint8),
         np.zeros((64, 8193), np.uint8),
-        np.zeros((200, 200, 3), np.uint8)[::2, ::2],
-        np.zeros((100, 100, 3), np.uint8)[:, :, ::-1],
+        np.zeros((200, 120, 3), np.uint8)[::2, ::2],
     ],
 )
 def test_wrong_frames_are_input_errors(engine: Engine, frame: object) -> None:
@@ -130,11 +133,46 @@ def test_wrong_frames_are_input_errors(engine: Engine, frame: object) -> None:
             call(frame)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"embedder": "arcface"}, {"threads": 0}, {"threads": 99}, {"runtime": "onnx"},
-                                     {"detector": "haar"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"embedder": "arcface"}, {"threads": 0}, {"threads": 99}, {"runtime": "onnx"}, {"detector": "haar"},
+        {"threads": True}, {"threads": np.True_}, {"threads": "2"}, {"threads": 2.0}, {"threads": None},
+        *({name: value} for name in ("embedder", "runtime", "detector") for value in (None, 3, b"joint", ["joint"])),
+    ],
+)  # fmt: skip
 def test_wrong_options_are_input_errors(options: dict) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=f"{next(iter(options))} must be"):
         Engine(**options)
+
+
+def test_threads_may_be_a_number_of_numpy_s() -> None:
+    threads = Engine("sface", threads=np.int64(2)).threads
+    assert (threads, type(threads)) == (2, int)
+    with pytest.raises(InputError, match="threads must be"):
+        open_runtime("auto", lambda runtime: runtime, threads=True)
+    with pytest.raises(InputError, match="runtime must be"):
+        open_runtime(None, lambda runtime: runtime)  # type: ignore[arg-type]
+
+
+def test_an_engine_is_not_pickled_or_copied(sface: Engine) -> None:
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"make one where it is needed, Engine\('sface', threads=1\)"):
+            call(sface)
+
+
+def test_features_leave_by_no_way_but_evaluation(sface: Engine) -> None:
+    features = sface.features(portrait("hopper"))
+    assert vector(features).shape == (128,)
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"facesdk\.evaluation"):
+            call(features)
+    with pytest.raises(ValueError, match="must be specified"):
+        dataclasses.replace(features, runner_up=0.0)
+    shown = dataclasses.asdict(features)
+    assert set(shown) == {"embedder", "face", "quality", "runner_up"}
+    numbers = {float(number) for number in vector(features)[:20]}
+    assert not any(str(number)[:8] in repr((features, shown, dataclasses.astuple(features))) for number in numbers)
 
 
 def test_python_interpreter_gives_the_same_bits(engine: Engine) -> None:

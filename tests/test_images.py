@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import os
+import zlib
 
 import numpy as np
 import pytest
 from conftest import PORTRAITS
+from picture_tools import chunk, encoded, segment
 from PIL import Image
 
+from facesdk import images
 from facesdk.errors import InputError
 from facesdk.images import decode_rgb, load_rgb
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -78,6 +75,80 @@ def test_formats_other_than_jpeg_and_png_are_refused(gradient) -> None:
     for kind in ("GIF", "BMP", "TIFF", "WEBP", "PPM"):
         with pytest.raises(InputError, match="not a readable"):
             decode_rgb(encoded(gradient, kind))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_one_flipped_bit_of_a_png_is_refused_wherever_it_is(gradient, mode) -> None:
+    """Pillow checks no checksum of the data: a flipped bit gave a picture that was wrong from some row on."""
+    whole = encoded(gradient.convert(mode), exif=Image.Exif())
+    assert decode_rgb(whole).shape == (80, 120, 3)
+    for at in range(8, len(whole) - 12, 3):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        with pytest.raises(InputError):
+            decode_rgb(bytes(damaged))
+
+
+@pytest.mark.parametrize("name", ["macron_2014.jpg", "collins.png"])
+def test_a_file_that_is_cut_off_is_refused(name) -> None:
+    whole = (PORTRAITS / name).read_bytes()
+    assert decode_rgb(whole + b"what follows is not looked at").shape[2] == 3
+    for end in (*range(0, len(whole) - 12, len(whole) // 40), len(whole) - 13):
+        with pytest.raises(InputError, match="not a readable"):
+            decode_rgb(whole[:end])
+
+
+def test_bytes_of_every_kind_up_to_the_limit(gradient, monkeypatch) -> None:
+    data = encoded(gradient)
+    for given in (bytearray(data), memoryview(data), np.frombuffer(data, np.uint8).data):
+        assert np.array_equal(decode_rgb(given), np.asarray(gradient))
+    for wrong, words in (
+        ("a path", "as_frame"),
+        (None, "as_frame"),
+        (memoryview(data)[::2], "side by side"),
+        (b"", "neither"),
+    ):
+        with pytest.raises(InputError, match=words):
+            decode_rgb(wrong)
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", len(data) - 1)
+    with pytest.raises(InputError, match="larger than"):
+        decode_rgb(data)
+
+
+def test_paths_of_every_kind(gradient, tmp_path) -> None:
+    path = tmp_path / "picture.png"
+    gradient.save(path)
+    with os.scandir(tmp_path) as entries:
+        for given in (path, str(path), np.str_(path), next(entries)):
+            assert np.array_equal(load_rgb(given), np.asarray(gradient))
+    for wrong, words in (
+        (b"/a.jpg", r"os\.fsdecode"),
+        (path.read_bytes(), "decode_rgb"),
+        (3, "int"),
+        (None, "NoneType"),
+        ("", "empty"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_rgb(wrong)
+
+
+def test_orientation_may_be_in_xmp_or_in_imagemagick_s_text(gradient) -> None:
+    tiff = b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    hexadecimal = b"\nexif\n   34\n" + (b"Exif\0\0" + tiff).hex().encode() + b"\n"
+    xmp = b'<x:xmpmeta tiff:Orientation="6"/>'
+    png, jpeg = encoded(gradient), encoded(gradient, "JPEG")
+    assert decode_rgb(png).shape == decode_rgb(jpeg).shape == (80, 120, 3)
+    for extra in (
+        chunk(b"eXIf", tiff), chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(hexadecimal)),
+        chunk(b"tEXt", b"Raw profile type exif\0" + hexadecimal),
+    ):  # fmt: skip
+        assert decode_rgb(png[:33] + extra + png[33:]).shape == (120, 80, 3)
+        assert decode_rgb(png[:-12] + extra + png[-12:]).shape == (120, 80, 3)
+    for extra in (segment(0xE1, b"Exif\0\0" + tiff), segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp)):
+        assert decode_rgb(jpeg[:2] + extra + jpeg[2:]).shape == (120, 80, 3)
+    for broken in (tiff[:20], b"II" + tiff[2:], tiff.replace(b"\0\6", b"\0\x09"), tiff.replace(b"\x08", b"\xf8"), b""):
+        assert decode_rgb(png[:33] + chunk(b"eXIf", broken) + png[33:]).shape == (80, 120, 3)
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

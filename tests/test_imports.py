@@ -32,8 +32,8 @@ ROWS = [
         "tracking",
         "accelerator",
     },
-    {"models", "runtime", "edgetpu_check"},
-    {"_core"},
+    {"models", "runtime", "edgetpu_check", "frames", "jpeg_file", "png_file"},
+    {"_core", "picture_file"},
     {"types", "errors", "digest"},
     {"environment"},
 ]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import operator
+import os
+import re
+import stat
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +23,11 @@ if TYPE_CHECKING:
     from facesdk.types import Frame
 
 PICTURES = (".jpg", ".jpeg", ".png")
+NAMES = "give a camera's number or device node (/dev/video0), a folder of pictures or a video file"
+# Linux's major number of video devices, and what tells what one of them does (linux/videodev2.h).
+V4L_MAJOR = 81
+VIDIOC_QUERYCAP, CAPABILITY_BYTES, DEVICE_CAPS_AT = 0x80685600, 104, 88
+GIVES_PICTURES = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, and its multi-planar kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +70,11 @@ class FolderSource:
 
 
 class VideoSource:
-    """A camera by its number, or a video file, through OpenCV."""
+    """A camera by its number or device node (/dev/video0, /dev/v4l/by-id/...), or a video file, through OpenCV."""
 
     def __init__(self, source: int | Path) -> None:
+        if isinstance(source, Path):
+            source = _camera_or_video(source)
         try:
             with without(OPENCV):
                 import cv2
@@ -70,8 +83,6 @@ class VideoSource:
         self._cv2: Any = cv2
         self._live = isinstance(source, int)
         self._name = f"camera {source}" if self._live else str(source)
-        if isinstance(source, Path) and not source.is_file():
-            raise CameraError(f"{source}: no such video file")
         with without(OPENCV):
             self._capture: Any = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
@@ -97,9 +108,81 @@ class VideoSource:
         self._capture.release()
 
 
-def open_source(name: str) -> FrameSource:
-    """The source of this name: a camera's number, a folder of pictures, or a video file. CameraError, InputError."""
-    if name.isdecimal():
-        return VideoSource(int(name))
-    path = Path(name)
+def open_source(name: str | os.PathLike[str] | int) -> FrameSource:
+    """The source of this name: a camera's number or device node, a folder of pictures, or a video file.
+
+    CameraError for one that is not there, is something else or cannot be opened, InputError for what is no name.
+    """
+    text = os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else str(_number(name))
+    if text.isdecimal():
+        return VideoSource(int(text))
+    if not text or "\0" in text:
+        raise InputError(f"{text!r}: not a path; {NAMES}")
+    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+        raise CameraError(f"{text.split('://')[0]}://...: network addresses are not opened, facesdk has no network "
+                          f"code; {NAMES}")  # fmt: skip
+    path = Path(text)
     return FolderSource(path) if path.is_dir() else VideoSource(path)
+
+
+def _number(name: Any) -> int:
+    """A camera's number, of a whole number of any kind."""
+    try:
+        number = -1 if isinstance(name, bool) else operator.index(name)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"not a source of frames: {name!r}; {NAMES}")
+    return number
+
+
+def _camera_or_video(path: Path) -> int | Path:
+    """The number of the camera whose device node this is (or a link to it), or the path of a regular file."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        if _within_dev(path):
+            raise CameraError(f"{path}: no such device ({error.strerror}); {_cameras_here()}") from error
+        raise CameraError(f"{path}: no such video file ({error.strerror})") from error
+    if stat.S_ISREG(found.st_mode):
+        return path
+    if not stat.S_ISCHR(found.st_mode):
+        raise CameraError(f"{path}: neither a camera nor a video file; {NAMES}")
+    node = path.resolve()
+    number = re.fullmatch(r"video([0-9]+)", node.name)
+    if os.major(found.st_rdev) != V4L_MAJOR or number is None:
+        raise CameraError(f"{path}: a device, but not a camera; {_cameras_here()}")
+    if not os.access(node, os.R_OK | os.W_OK):
+        raise CameraError(f"{path}: this user may not use the camera; most systems allow it to the group video "
+                          "(sudo usermod -aG video USER, then log in again)")  # fmt: skip
+    if not _gives_pictures(node):
+        raise CameraError(f"{path}: a node of a camera that gives no pictures (metadata, or an output); try the "
+                          f"camera's other nodes; {_cameras_here()}")  # fmt: skip
+    return int(number[1])
+
+
+def _within_dev(path: Path) -> bool:
+    return path.is_absolute() and path.parts[1:2] == ("dev",)
+
+
+def _cameras_here() -> str:
+    """What the cameras of this machine are called, for a message."""
+    nodes = sorted(Path("/dev").glob("video[0-9]*"))
+    if not nodes:
+        return "cameras are /dev/video0, ... or their number, but this machine has none"
+    return f"cameras are given by node or number, here are {', '.join(map(str, nodes))}"
+
+
+def _gives_pictures(node: Path) -> bool:
+    """Whether the driver says so; also where it does not answer, since opening then says what is wrong."""
+    answer = bytearray(CAPABILITY_BYTES)
+    try:
+        device = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(device, VIDIOC_QUERYCAP, answer)
+        finally:
+            os.close(device)
+    except OSError:
+        return True
+    (capabilities,) = struct.unpack_from("=I", answer, DEVICE_CAPS_AT)
+    return bool(capabilities & GIVES_PICTURES)
