@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +26,7 @@ from facesdk.vault.keys import SALT_SIZE, Kdf, KeyKind
 
 # The kernel's resource manager. libtss2's own default would end at a TCP socket on port 2321.
 DEFAULT_TCTI = "device:/dev/tpmrm0"
+_QUIET = "all+NONE"
 NV_INDICES = range(0x0180FA00, 0x0180FB00)
 
 SIZE = 32
@@ -47,10 +50,19 @@ _PRIMARY = struct.pack(">HHHIHHHHHHHH32sH32s", 90, 0x23, 0xB, 0x30472, 0, 6, 128
 # A TPM does one thing at a time anyway.
 _ONE_AT_A_TIME = threading.Lock()
 
-_OWNER = "the TPM's owner password is set: facesdk needs it empty (`tpm2_changeauth -c owner -p <password>`)"
-_FULL = "the TPM has no room for another counter: destroy one (`tpm2_nvundefine`), or wrap without a counter"
-_PCRS = "the TPM's PCRs ({}) changed: the machine was started with other firmware or settings than at enrollment"
-_DAMAGED = "the TPM section of the file is damaged: {}; restore it from a backup, or remove it and enroll again"
+_OWNER = (
+    "the TPM's owner password is set, facesdk needs it empty",
+    "`tpm2_changeauth -c owner -p <password>` empties it",
+)
+_FULL = (
+    "the TPM has no room for another counter",
+    "destroy one that nothing uses (`tpm2_nvundefine`), or wrap without a counter",
+)
+_PCRS = (
+    "the TPM's PCRs ({}) changed: the machine was started with other firmware or settings than at enrollment",
+    "start it as it was then; after a wanted change, rekey from another way in, or remove the user and enroll again",
+)
+_RESTORE = "restore it from a backup; where there is none, remove the user and enroll again"
 
 
 def _item_public(policy: bytes, unique: bytes) -> bytes:
@@ -86,13 +98,13 @@ class Section:
     def parse(cls, data: bytes) -> Section:
         """The section in `data`, all of it. StoreIntegrityError."""
         if len(data) < _HEAD.size:
-            raise StoreIntegrityError(_DAMAGED.format(f"{len(data)} bytes are too few"))
+            raise _damaged(f"{len(data)} bytes are too few")
         version, memory_kib, passes, lanes, salt, mask, index, auth, parent = _HEAD.unpack_from(data)
         pcrs = tuple(n for n in range(24) if int.from_bytes(mask, "little") >> n & 1)
         try:
             kdf = Kdf(KeyKind.TPM, salt, memory_kib=memory_kib, passes=passes, lanes=lanes)
         except InputError as error:
-            raise StoreIntegrityError(_DAMAGED.format(error)) from None
+            raise _damaged(str(error)) from None
         policy_size = SIZE if pcrs else 0
         end = _HEAD.size + len(_item_public(bytes(policy_size), bytes(SIZE)))
         public, private = data[_HEAD.size : end], data[end + 2 :]
@@ -104,7 +116,7 @@ class Section:
             (len(private) not in _PRIVATE_SIZES or data[end : end + 2] != struct.pack(">H", len(private)), "size"),
         ):
             if wrong:
-                raise StoreIntegrityError(_DAMAGED.format(what))
+                raise _damaged(what)
         return cls(kdf, pcrs, index, auth, parent, public, private)
 
 
@@ -118,7 +130,7 @@ class Tpm:
         """Handle and SHA-256 name of the storage key; it stays the same until the TPM is cleared."""
         tss = self._tss
         template, _ = tss.TPM2B_PUBLIC.unmarshal(_PRIMARY)
-        with _meaning(_RC_BAD_AUTH, KeyUnavailableError(_OWNER)):
+        with _meaning(_RC_BAD_AUTH, _unavailable(_OWNER)):
             handle, public, *_ = self._esapi.create_primary(tss.TPM2B_SENSITIVE_CREATE(), template)
         self._stack.callback(self._esapi.flush_context, handle)
         return handle, bytes(public.get_name())[2:]
@@ -146,7 +158,9 @@ class Tpm:
         tss, policy, zeros = self._tss, b"", bytes(SIZE)
         if pcrs:
             if not len(self._esapi.pcr_read(f"sha256:{pcrs[0]}")[2]):
-                raise KeyUnavailableError("this TPM has no SHA-256 PCRs: enable that bank in the firmware's setup")
+                raise KeyUnavailableError(
+                    "this TPM has no SHA-256 PCRs", hint="enable that bank in the firmware's setup"
+                )
             with self._session(tss.ESYS_TR.NONE, tss.TPM2_SE.TRIAL) as trial:
                 policy = self._policy(trial, pcrs)
         template, _ = tss.TPM2B_PUBLIC.unmarshal(_item_public(policy, b""))
@@ -167,7 +181,7 @@ class Tpm:
         tss = self._tss
         public, _ = tss.TPM2B_PUBLIC.unmarshal(section.public)
         private = tss.TPM2B_PRIVATE(buffer=section.private)
-        with _meaning(_PARAMETER, StoreIntegrityError(_DAMAGED.format("the TPM refuses the sealed object"))):
+        with _meaning(_PARAMETER, _damaged("the TPM refuses the sealed object")):
             item: int = self._esapi.load(parent, private, public)
         self._stack.callback(self._esapi.flush_context, item)
         return item
@@ -178,19 +192,22 @@ class Tpm:
         kind = self._tss.TPM2_SE.POLICY if section.pcrs else self._tss.TPM2_SE.HMAC
         with self._session(parent, kind) as session:
             if section.pcrs and self._policy(session, section.pcrs) != section.public[12:44]:
-                raise KeyUnavailableError(_PCRS.format(", ".join(map(str, section.pcrs))))
+                raise _unavailable(_PCRS, ", ".join(map(str, section.pcrs)))
             yield session
 
     def unseal(self, item: int, session: int, auth: Secret) -> Secret:
         """The sealed key. KeyUnavailableError: wrong passphrase."""
         self._set_auth(item, auth)
-        wrong = "the passphrase is wrong, or the section was altered or belongs to another file: try again"
+        wrong = KeyUnavailableError(
+            "the passphrase is wrong, or the section was altered or belongs to another file",
+            hint="try again; the TPM counts wrong passphrases, and locks itself after a few",
+        )
         try:
-            with _meaning(_RC_AUTH_FAIL, KeyUnavailableError(wrong)):
+            with _meaning(_RC_AUTH_FAIL, wrong):
                 data = self._esapi.unseal(item, session1=session)
             try:
                 if len(data) != SIZE:
-                    raise StoreIntegrityError(_DAMAGED.format("it holds no key"))
+                    raise _damaged("it holds no key")
                 return Secret.of(data.buffer)
             finally:
                 wipe(data.buffer)
@@ -213,7 +230,7 @@ class Tpm:
                 nvIndex=index, nameAlg=tss.TPM2_ALG.SHA256, attributes=_NV_ATTRIBUTES, dataSize=8
             )
             try:
-                with _meaning(_RC_BAD_AUTH, KeyUnavailableError(_OWNER)):
+                with _meaning(_RC_BAD_AUTH, _unavailable(_OWNER)):
                     self._esapi.nv_define_space(bytes(auth), tss.TPM2B_NV_PUBLIC(public))
             except tss.TSS2_Exception as error:
                 # Another program was faster.
@@ -223,7 +240,7 @@ class Tpm:
             undo.callback(self.undefine, index)
             self.count(index, bytes(auth), increment=True)
             return index, bytes(auth)
-        raise KeyUnavailableError(_FULL)
+        raise _unavailable(_FULL)
 
     def nv_indices(self) -> list[int]:
         """The defined NV indices of our range."""
@@ -234,13 +251,16 @@ class Tpm:
         """The counter's value, after adding one or not. KeyUnavailableError when it is gone or not the one meant."""
         tss = self._tss
         gone = KeyUnavailableError(
-            f"the counter at NV index 0x{index:08X} is gone: it was removed, the TPM was cleared or is another one;"
-            " remove the user and enroll again"
+            f"the counter at NV index 0x{index:08X} is gone: it was removed, the TPM was cleared or is another one",
+            hint="use the machine and TPM it was made with; if it is gone there, remove the user and enroll again",
         )
         with _meaning(_RC_HANDLE, gone):
             handle = self._esapi.tr_from_tpmpublic(index)
         public = self._esapi.nv_read_public(handle)[0].nvPublic
-        foreign = KeyUnavailableError(f"NV index 0x{index:08X} is not the counter of this file: it was replaced")
+        foreign = KeyUnavailableError(
+            f"NV index 0x{index:08X} is not the counter of this file: it was replaced",
+            hint="there is no way to know whether the file is the newest: remove the user and enroll again",
+        )
         if public.attributes & ~_NV_WRITTEN != _NV_ATTRIBUTES or public.dataSize != 8:
             raise foreign
         self._set_auth(handle, auth)
@@ -252,15 +272,15 @@ class Tpm:
 
     def undefine(self, index: int) -> None:
         """Removes an NV index by the owner's authority."""
-        with _meaning(_RC_BAD_AUTH, KeyUnavailableError(_OWNER)):
+        with _meaning(_RC_BAD_AUTH, _unavailable(_OWNER)):
             self._esapi.nv_undefine_space(self._esapi.tr_from_tpmpublic(index))
 
     def require_lockout(self) -> None:
         """KeyUnavailableError when the TPM does not count wrong passphrases."""
         if not self.property(_PT_LOCKOUT_INTERVAL):
             raise KeyUnavailableError(
-                "the TPM's dictionary-attack protection is off: set it, as in"
-                " `tpm2_dictionarylockout --setup-parameters --max-tries=10 --recovery-time=600`"
+                "the TPM's dictionary-attack protection is off",
+                hint="set it: `tpm2_dictionarylockout --setup-parameters --max-tries=10 --recovery-time=600`",
             )
 
     def property(self, number: int) -> int:
@@ -269,33 +289,50 @@ class Tpm:
         return int(answer.data.tpmProperties[0].value)
 
 
+def _silence() -> None:
+    """Keeps libtss2 from logging: at its level TRACE it writes keys, in hexadecimal, to stderr or $TSS2_LOGFILE.
+
+    Each of its modules asks the environment when it has its first message, which may be any later call, and keeps the
+    answer. So this stays set, for child processes too. A level that a module took up before, for another user of
+    libtss2 in this process, cannot be taken back: that is refused where it may show secrets.
+    """
+    before = os.environ.get("TSS2_LOG", "").lower()
+    if _QUIET.lower() != before and "tpm2_pytss" in sys.modules and re.search("debug|trace", before):
+        raise KeyUnavailableError(
+            "libtss2 may be logging what it computes, keys among it", hint="start this program without TSS2_LOG"
+        )
+    os.environ["TSS2_LOG"] = _QUIET
+    os.environ.pop("TSS2_LOGFILE", None)
+
+
 @contextmanager
 def opened(tcti: str | None) -> Iterator[Tpm]:
     """The TPM for one operation, and its errors in our words."""
-    # libtss2 writes every refusal to stderr, where a program's own messages belong; who wants them sets TSS2_LOG.
-    os.environ.setdefault("TSS2_LOG", "all+NONE")
+    _silence()
     try:
         import tpm2_pytss as tss
     except (ImportError, OSError) as error:
         raise KeyUnavailableError(
-            "a TPM key needs tpm2-pytss and libtss2: `apt install libtss2-dev`, then `pip install facesdk-unlock[tpm]`"
+            "a TPM key needs tpm2-pytss and libtss2",
+            hint="`apt install libtss2-dev`, then `pip install facesdk-unlock[tpm]`",
         ) from error
     try:
         with _ONE_AT_A_TIME, crypto.wiping_free(), ExitStack() as stack:  # libtss2 frees keys as they are
-            esapi = stack.enter_context(tss.ESAPI(tcti or os.environ.get("TPM2TOOLS_TCTI") or DEFAULT_TCTI))
+            esapi = stack.enter_context(tss.ESAPI(tcti or DEFAULT_TCTI))
             tpm = Tpm(tss, esapi, stack)
             try:
                 yield tpm
             except tss.TSS2_Exception as error:
                 if error.error == _RC_LOCKOUT:
-                    raise LockedOutError(tpm.property(_PT_LOCKOUT_INTERVAL)) from error
+                    wait = "the TPM itself refuses for that long, also the right passphrase: wait"
+                    raise LockedOutError(tpm.property(_PT_LOCKOUT_INTERVAL), hint=wait) from error
                 raise
     except tss.TSS2_Exception as error:
         first: BaseException = error
         # When the TPM went away, flushing fails after that; the first error says why.
         while isinstance(first.__context__, tss.TSS2_Exception):
             first = first.__context__
-        raise KeyUnavailableError(_explained(first)) from error
+        raise _explained(first) from error
 
 
 @contextmanager
@@ -311,18 +348,33 @@ def _meaning(code: int, ours: FaceSdkError) -> Iterator[None]:
         raise
 
 
-def _explained(error: Any) -> str:
-    """The message for an error of the TPM that no operation expects."""
+def _explained(error: Any) -> KeyUnavailableError:
+    """What an error of the TPM means that no operation expects."""
     if error.rc >> 16 == _LAYER_TCTI:
-        return (
-            f"the TPM cannot be reached ({error}): is there one, is it on in the firmware, is this user in the group"
-            " tss, does another program hold /dev/tpm0?"
+        return KeyUnavailableError(
+            f"the TPM cannot be reached ({error})",
+            hint="is there one, is it on in the firmware, is this user in the group tss, does another program hold"
+            " /dev/tpm0, is the transport (--tcti, tcti=) the right one?",
         )
     if error.error in _RC_BUSY:
-        return f"the TPM is busy ({error}): try again, and use /dev/tpmrm0 rather than /dev/tpm0"
+        return KeyUnavailableError(
+            f"the TPM is busy ({error})", hint="try again, and use /dev/tpmrm0 rather than /dev/tpm0"
+        )
     known = {
-        _RC_INITIALIZE: "the TPM was not started by the firmware: switch the machine off and on",
+        _RC_INITIALIZE: ("the TPM was not started by the firmware", "switch the machine off and on"),
         _RC_NV_SPACE: _FULL,
-        _RC_PCR_CHANGED: _PCRS.format("while they were read"),
     }
-    return known.get(error.error, f"the TPM refuses: {error}")
+    if error.error == _RC_PCR_CHANGED:
+        return _unavailable(_PCRS, "while they were read")
+    if error.error in known:
+        return _unavailable(known[error.error])
+    return KeyUnavailableError(f"the TPM refuses: {error}")
+
+
+def _unavailable(words: tuple[str, str], *details: str) -> KeyUnavailableError:
+    message, hint = words
+    return KeyUnavailableError(message.format(*details), hint=hint)
+
+
+def _damaged(what: str) -> StoreIntegrityError:
+    return StoreIntegrityError(f"the TPM section of the file is damaged: {what}", hint=_RESTORE)
