@@ -157,7 +157,7 @@ def _check_kept(status: os.stat_result, name: str) -> None:
     if status.st_nlink != 1:
         raise StoreIntegrityError(
             f"{name} has a second name (a hard link, as `cp -al` makes): who writes to that one writes here",
-            hint=f"copy backups without -l, and break the link: `cp -p {name} x && mv x {name}`, for each file of the vault",
+            hint=f"copy backups without -l, and break the link of each file: `cp -p {name} x && mv x {name}`",
         )
     if not is_ours(status):
         owner, me = name_of(status.st_uid), name_of(os.geteuid())

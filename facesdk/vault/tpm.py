@@ -43,7 +43,8 @@ from facesdk.errors import (
 )
 from facesdk.vault import crypto
 from facesdk.vault.keys import SALT_SIZE, Counter, Kdf, KeyKind, passphrase_bytes
-from facesdk.vault.tpm_device import NOT_ZERO, SIZE, Section, opened
+from facesdk.vault.tpm_device import opened
+from facesdk.vault.tpm_section import NOT_ZERO, SIZE, Section
 
 _INFO = b"facesdk tpm authorization 1"
 

@@ -1,4 +1,4 @@
-"""One conversation with a TPM 2.0 through tpm2-pytss, and the section that tpm.py describes, parsed."""
+"""One conversation with a TPM 2.0 through tpm2-pytss."""
 
 from __future__ import annotations
 
@@ -9,39 +9,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from facesdk._core import Secret, wipe
-from facesdk.errors import (
-    FaceSdkError,
-    InputError,
-    KeyUnavailableError,
-    LockedOutError,
-    StoreIntegrityError,
-)
+from facesdk.errors import FaceSdkError, KeyUnavailableError, LockedOutError
 from facesdk.vault import crypto
-from facesdk.vault.keys import SALT_SIZE, Kdf, KeyKind
+from facesdk.vault.tpm_errors import FULL, OWNER, PCRS, damaged, explained, unavailable
+from facesdk.vault.tpm_section import NOT_ZERO, NV_INDICES, SIZE, Section, item_public
 
 # The kernel's resource manager. libtss2's own default would end at a TCP socket on port 2321.
 DEFAULT_TCTI = "device:/dev/tpmrm0"
 _QUIET = "all+NONE"
-NV_INDICES = range(0x0180FA00, 0x0180FB00)
-
-SIZE = 32
-_HEAD = struct.Struct(f"<BIBB{SALT_SIZE}s3sI32s32s")
-_VERSION = 1
-_PRIVATE_SIZES = range(64, 513)
-# TPMs take trailing zeros of an authorization value away, and libraries differ in when.
-NOT_ZERO = 0x80
 
 # Source of the numbers: TCG TPM 2.0 Library, part 2, "Structures" (TPM_RC, TPMA_OBJECT, TPMA_NV, TPM_PT).
 _RC_AUTH_FAIL, _RC_BAD_AUTH, _RC_HANDLE = 0x8E, 0xA2, 0x8B
-_RC_LOCKOUT, _RC_NV_DEFINED, _RC_NV_SPACE, _RC_INITIALIZE, _RC_PCR_CHANGED = 0x921, 0x14C, 0x14B, 0x100, 0x128
-_LAYER_TCTI = 10
+_RC_LOCKOUT, _RC_NV_DEFINED = 0x921, 0x14C
 _PARAMETER = -1  # for _meaning: whatever the TPM has against a parameter
-_RC_BUSY = {0x902, 0x903, 0x905, 0x906, 0x908, 0x920, 0x922}
 _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL = 0x20F, 0x210
 # NT = counter, AUTHWRITE, AUTHREAD, NO_DA: its value is 32 random bytes, and a lockout must not stop an opened vault.
 _NV_ATTRIBUTES, _NV_WRITTEN = 0x10 | 0x4 | 0x40000 | 0x2000000, 0x20000000
@@ -49,75 +33,6 @@ _PRIMARY = struct.pack(">HHHIHHHHHHHH32sH32s", 90, 0x23, 0xB, 0x30472, 0, 6, 128
 
 # A TPM does one thing at a time anyway.
 _ONE_AT_A_TIME = threading.Lock()
-
-_OWNER = (
-    "the TPM's owner password is set, facesdk needs it empty",
-    "`tpm2_changeauth -c owner -p <password>` empties it",
-)
-_FULL = (
-    "the TPM has no room for another counter",
-    "destroy one that nothing uses (`tpm2_nvundefine`), or wrap without a counter",
-)
-_PCRS = (
-    "the TPM's PCRs ({}) changed: the machine was started with other firmware or settings than at enrollment",
-    "start it as it was then; after a wanted change, rekey from another way in, or remove the user and enroll again",
-)
-_RESTORE = "restore it from a backup; where there is none, remove the user and enroll again"
-
-
-def _item_public(policy: bytes, unique: bytes) -> bytes:
-    """TPM2B_PUBLIC of a sealed object: fixedTPM, fixedParent, and userWithAuth or (with a policy) adminWithPolicy."""
-    attributes = 0x92 if policy else 0x52
-    area = (
-        struct.pack(">HHIH", 8, 0xB, attributes, len(policy)) + policy + struct.pack(">HH", 0x10, len(unique)) + unique
-    )
-    return struct.pack(">H", len(area)) + area
-
-
-@dataclass(frozen=True, repr=False)
-class Section:
-    """What a section says; `parse` makes it from untrusted bytes, so each value is within its bounds."""
-
-    kdf: Kdf
-    pcrs: tuple[int, ...]
-    nv_index: int
-    nv_auth: bytes
-    parent: bytes
-    public: bytes = b""
-    private: bytes = b""
-
-    @property
-    def head(self) -> bytes:
-        """The first 94 bytes, which the authorization value depends on."""
-        k, mask = self.kdf, sum(1 << n for n in self.pcrs).to_bytes(3, "little")
-        return _HEAD.pack(
-            _VERSION, k.memory_kib, k.passes, k.lanes, k.salt, mask, self.nv_index, self.nv_auth, self.parent
-        )
-
-    @classmethod
-    def parse(cls, data: bytes) -> Section:
-        """The section in `data`, all of it. StoreIntegrityError."""
-        if len(data) < _HEAD.size:
-            raise _damaged(f"{len(data)} bytes are too few")
-        version, memory_kib, passes, lanes, salt, mask, index, auth, parent = _HEAD.unpack_from(data)
-        pcrs = tuple(n for n in range(24) if int.from_bytes(mask, "little") >> n & 1)
-        try:
-            kdf = Kdf(KeyKind.TPM, salt, memory_kib=memory_kib, passes=passes, lanes=lanes)
-        except InputError as error:
-            raise _damaged(str(error)) from None
-        policy_size = SIZE if pcrs else 0
-        end = _HEAD.size + len(_item_public(bytes(policy_size), bytes(SIZE)))
-        public, private = data[_HEAD.size : end], data[end + 2 :]
-        canonical = _item_public(public[12 : 12 + policy_size], public[-SIZE:])
-        for wrong, what in (
-            (version != _VERSION, "unknown version"),
-            (bool(index) != any(auth) or (index != 0 and index not in NV_INDICES), "NV index out of range"),
-            (public != canonical, "not the object that was sealed"),
-            (len(private) not in _PRIVATE_SIZES or data[end : end + 2] != struct.pack(">H", len(private)), "size"),
-        ):
-            if wrong:
-                raise _damaged(what)
-        return cls(kdf, pcrs, index, auth, parent, public, private)
 
 
 class Tpm:
@@ -130,7 +45,7 @@ class Tpm:
         """Handle and SHA-256 name of the storage key; it stays the same until the TPM is cleared."""
         tss = self._tss
         template, _ = tss.TPM2B_PUBLIC.unmarshal(_PRIMARY)
-        with _meaning(_RC_BAD_AUTH, _unavailable(_OWNER)):
+        with _meaning(_RC_BAD_AUTH, unavailable(OWNER)):
             handle, public, *_ = self._esapi.create_primary(tss.TPM2B_SENSITIVE_CREATE(), template)
         self._stack.callback(self._esapi.flush_context, handle)
         return handle, bytes(public.get_name())[2:]
@@ -163,7 +78,7 @@ class Tpm:
                 )
             with self._session(tss.ESYS_TR.NONE, tss.TPM2_SE.TRIAL) as trial:
                 policy = self._policy(trial, pcrs)
-        template, _ = tss.TPM2B_PUBLIC.unmarshal(_item_public(policy, b""))
+        template, _ = tss.TPM2B_PUBLIC.unmarshal(item_public(policy, b""))
         sensitive = tss.TPM2B_SENSITIVE_CREATE(tss.TPMS_SENSITIVE_CREATE(userAuth=zeros, data=zeros))
         inner = sensitive.sensitive
         with self._session(parent, tss.TPM2_SE.HMAC) as session:
@@ -181,7 +96,7 @@ class Tpm:
         tss = self._tss
         public, _ = tss.TPM2B_PUBLIC.unmarshal(section.public)
         private = tss.TPM2B_PRIVATE(buffer=section.private)
-        with _meaning(_PARAMETER, _damaged("the TPM refuses the sealed object")):
+        with _meaning(_PARAMETER, damaged("the TPM refuses the sealed object")):
             item: int = self._esapi.load(parent, private, public)
         self._stack.callback(self._esapi.flush_context, item)
         return item
@@ -192,7 +107,7 @@ class Tpm:
         kind = self._tss.TPM2_SE.POLICY if section.pcrs else self._tss.TPM2_SE.HMAC
         with self._session(parent, kind) as session:
             if section.pcrs and self._policy(session, section.pcrs) != section.public[12:44]:
-                raise _unavailable(_PCRS, ", ".join(map(str, section.pcrs)))
+                raise unavailable(PCRS, ", ".join(map(str, section.pcrs)))
             yield session
 
     def unseal(self, item: int, session: int, auth: Secret) -> Secret:
@@ -207,7 +122,7 @@ class Tpm:
                 data = self._esapi.unseal(item, session1=session)
             try:
                 if len(data) != SIZE:
-                    raise _damaged("it holds no key")
+                    raise damaged("it holds no key")
                 return Secret.of(data.buffer)
             finally:
                 wipe(data.buffer)
@@ -230,7 +145,7 @@ class Tpm:
                 nvIndex=index, nameAlg=tss.TPM2_ALG.SHA256, attributes=_NV_ATTRIBUTES, dataSize=8
             )
             try:
-                with _meaning(_RC_BAD_AUTH, _unavailable(_OWNER)):
+                with _meaning(_RC_BAD_AUTH, unavailable(OWNER)):
                     self._esapi.nv_define_space(bytes(auth), tss.TPM2B_NV_PUBLIC(public))
             except tss.TSS2_Exception as error:
                 # Another program was faster.
@@ -240,7 +155,7 @@ class Tpm:
             undo.callback(self.undefine, index)
             self.count(index, bytes(auth), increment=True)
             return index, bytes(auth)
-        raise _unavailable(_FULL)
+        raise unavailable(FULL)
 
     def nv_indices(self) -> list[int]:
         """The defined NV indices of our range."""
@@ -272,7 +187,7 @@ class Tpm:
 
     def undefine(self, index: int) -> None:
         """Removes an NV index by the owner's authority."""
-        with _meaning(_RC_BAD_AUTH, _unavailable(_OWNER)):
+        with _meaning(_RC_BAD_AUTH, unavailable(OWNER)):
             self._esapi.nv_undefine_space(self._esapi.tr_from_tpmpublic(index))
 
     def require_lockout(self) -> None:
@@ -332,7 +247,7 @@ def opened(tcti: str | None) -> Iterator[Tpm]:
         # When the TPM went away, flushing fails after that; the first error says why.
         while isinstance(first.__context__, tss.TSS2_Exception):
             first = first.__context__
-        raise _explained(first) from error
+        raise explained(first) from error
 
 
 @contextmanager
@@ -346,35 +261,3 @@ def _meaning(code: int, ours: FaceSdkError) -> Iterator[None]:
         if found == code or (code == _PARAMETER and getattr(error, "parameter", 0)):
             raise ours from error
         raise
-
-
-def _explained(error: Any) -> KeyUnavailableError:
-    """What an error of the TPM means that no operation expects."""
-    if error.rc >> 16 == _LAYER_TCTI:
-        return KeyUnavailableError(
-            f"the TPM cannot be reached ({error})",
-            hint="is there one, is it on in the firmware, is this user in the group tss, does another program hold"
-            " /dev/tpm0, is the transport (--tcti, tcti=) the right one?",
-        )
-    if error.error in _RC_BUSY:
-        return KeyUnavailableError(
-            f"the TPM is busy ({error})", hint="try again, and use /dev/tpmrm0 rather than /dev/tpm0"
-        )
-    known = {
-        _RC_INITIALIZE: ("the TPM was not started by the firmware", "switch the machine off and on"),
-        _RC_NV_SPACE: _FULL,
-    }
-    if error.error == _RC_PCR_CHANGED:
-        return _unavailable(_PCRS, "while they were read")
-    if error.error in known:
-        return _unavailable(known[error.error])
-    return KeyUnavailableError(f"the TPM refuses: {error}")
-
-
-def _unavailable(words: tuple[str, str], *details: str) -> KeyUnavailableError:
-    message, hint = words
-    return KeyUnavailableError(message.format(*details), hint=hint)
-
-
-def _damaged(what: str) -> StoreIntegrityError:
-    return StoreIntegrityError(f"the TPM section of the file is damaged: {what}", hint=_RESTORE)
