@@ -298,5 +298,5 @@ def test_a_full_disk(root: Path) -> None:
             place.attempt()
         assert place.failures() == charged + 1
         ballast.unlink()
-        assert not [name for name in os.listdir(place.path) if name.startswith(".tmp-")]
+        assert not [name for name in os.listdir(place.path) if name.startswith(".facesdk-tmp-")]
         assert place.is_well()

@@ -18,7 +18,7 @@ LOCK_NAME = ".lock"
 TEMP_NAME = re.compile(r"\.facesdk-tmp-[0-9a-f]{32}")
 _USER = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}"
 _FACE = re.compile(_USER + r"\.face")
-_OURS = re.compile(_USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+)?|head-[0-9a-f]{16})")
+_OURS = re.compile(_USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+)?|head-[0-9a-f]{16})|\.lock")
 _IDENTITY = ".vault"
 # What file systems answer that cannot make the change of a folder durable by itself: they write it with the files.
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.EOPNOTSUPP)
@@ -45,18 +45,36 @@ def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
         _make_folders(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        status = os.fstat(descriptor)
-        if not is_ours(status):
-            raise StoreError(f"the folder {path} belongs to user id {status.st_uid}", hint=as_owner(status.st_uid))
-        _check_is_vault(descriptor, path, create=create)
-        if stat.S_IMODE(status.st_mode) & 0o022:
-            mode = stat.S_IMODE(status.st_mode)
-            raise StoreError(f"others can write to the folder {path} (mode {mode:04o})", hint=close_folder(path))
-        if create and stat.S_IMODE(status.st_mode) & 0o077:
+        mode = _checked_mode(descriptor, path, create=create)
+        if create and mode & 0o077:
             os.fchmod(descriptor, 0o700)  # a folder made beforehand with the usual mode would show who is enrolled
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def check_usable(path: Path) -> None:
+    """The errors that making or using a vault at this path would raise, before anything is made or asked for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        check_owner(_missing(path)[0])
+        return
+    try:
+        _checked_mode(descriptor, path, create=True)
+    finally:
+        os.close(descriptor)
+
+
+def _checked_mode(descriptor: int, path: Path, *, create: bool) -> int:
+    status = os.fstat(descriptor)
+    if not is_ours(status):
+        raise StoreError(f"the folder {path} belongs to user id {status.st_uid}", hint=as_owner(status.st_uid))
+    _check_is_vault(descriptor, path, create=create)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        raise StoreError(f"others can write to the folder {path} (mode {mode:04o})", hint=close_folder(path))
+    return mode
 
 
 def _check_is_vault(descriptor: int, path: Path, *, create: bool) -> None:
@@ -89,13 +107,10 @@ def _is_marked(descriptor: int, names: list[str]) -> bool:
 
 def _make_folders(path: Path) -> None:
     """Creates the folder and the missing ones above it, mode 0700, each made durable in the one that holds it."""
-    missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
+    there, missing = _missing(path)
     if missing:
-        check_owner(path)
-    for folder in reversed(missing):
+        check_owner(there)
+    for folder in missing:
         with contextlib.suppress(FileExistsError):  # another process may have made it since; opening it checks it
             folder.mkdir(mode=0o700)
         descriptor = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -103,6 +118,15 @@ def _make_folders(path: Path) -> None:
             sync_folder(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _missing(path: Path) -> tuple[Path, list[Path]]:
+    """The nearest folder that is there, and those below it that are not, the uppermost first."""
+    missing: list[Path] = []
+    while not path.is_dir() and path != path.parent:
+        missing.insert(0, path)
+        path = path.parent
+    return path, missing
 
 
 def check_owner(path: Path) -> None:

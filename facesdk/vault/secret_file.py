@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -9,6 +10,7 @@ import select
 import stat
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from facesdk._core import wipe
@@ -42,19 +44,17 @@ def read_secret(path: Path, *, limit: int, ours: bool) -> bytes:
     """
     # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (os.O_NOFOLLOW if ours else 0)
-    descriptor = _opened(path, flags)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyUnavailableError(f"{path} is not a regular file", hint="give the path of the file itself")
-        if ours and not is_ours(status):
-            raise KeyUnavailableError(f"{path} belongs to {name_of(status.st_uid)}", hint=as_owner(status.st_uid))
-        _check_private(descriptor, status, str(path), _ALL if ours else _READ_WRITE)
-        return _within(read_at_most(descriptor, limit), limit, str(path))
+        with _opened(path, flags) as descriptor:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyUnavailableError(f"{path} is not a regular file", hint="give the path of the file itself")
+            if ours and not is_ours(status):
+                raise KeyUnavailableError(f"{path} belongs to user id {status.st_uid}", hint=as_owner(status.st_uid))
+            _check_private(descriptor, status, str(path), _ALL if ours else _READ_WRITE)
+            return _within(read_at_most(descriptor, limit), limit, str(path))
     except OSError as error:
-        raise _unreadable(str(path), error) from error
-    finally:
-        os.close(descriptor)
+        raise _unreadable(f"cannot read {path}", error) from error
 
 
 def read_handed_over(source: Path | int, *, limit: int) -> bytes:
@@ -65,22 +65,16 @@ def read_handed_over(source: Path | int, *, limit: int) -> bytes:
     """
     path = Path(source) if not isinstance(source, int) else Path(f"/dev/fd/{source}")
     number = descriptor_in(path)
-    if number is not None:
-        label = f"descriptor {number}"
-        try:
-            return _content(number, os.fstat(number), label, limit, given=True)
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                hint = "the shell opens one so: `facesdk unlock --passphrase-fd 3 3< file`"
-                raise InputError(f"{label} is not open for reading", hint=hint) from error
-            raise _unreadable(label, error) from error
-    descriptor = _opened(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        return _content(descriptor, os.fstat(descriptor), str(path), limit, given=False)
+        if number is not None:
+            return _content(number, os.fstat(number), f"descriptor {number}", limit, given=True)
+        with _opened(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY) as descriptor:
+            return _content(descriptor, os.fstat(descriptor), str(path), limit, given=False)
     except OSError as error:
-        raise _unreadable(str(path), error) from error
-    finally:
-        os.close(descriptor)
+        if number is not None and error.errno == errno.EBADF:
+            hint = "the shell opens one so: `facesdk unlock --passphrase-fd 3 3< file`"
+            raise InputError(f"descriptor {number} is not open for reading", hint=hint) from error
+        raise _unreadable(f"cannot read {path}", error) from error
 
 
 def _content(descriptor: int, status: os.stat_result, label: str, limit: int, *, given: bool) -> bytes:
@@ -174,16 +168,21 @@ def _rights_of_others(descriptor: int, status: os.stat_result) -> tuple[int, boo
     return others, True
 
 
-def _opened(path: Path, flags: int) -> int:
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
     try:
-        return os.open(path, flags)
+        descriptor = os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise KeyUnavailableError(f"{path} is a symlink", hint="give the path of the file itself") from error
-        raise _unreadable(str(path), error) from error
+        raise _unreadable(f"cannot open {path}", error) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-def _unreadable(label: str, error: OSError) -> KeyUnavailableError:
+def _unreadable(what: str, error: OSError) -> KeyUnavailableError:
     hints = {
         errno.ENOENT: "check the path: there is no such file",
         errno.EACCES: "give a file that this user can read",
@@ -191,4 +190,4 @@ def _unreadable(label: str, error: OSError) -> KeyUnavailableError:
         errno.ENXIO: "it is a socket or has no other end: give a file or a pipe",
     }
     hint = hints.get(error.errno or 0) or hint_for(error.errno)
-    return KeyUnavailableError(f"cannot read {label}: {error.strerror}", hint=hint)
+    return KeyUnavailableError(f"{what}: {error.strerror}", hint=hint)
