@@ -21,6 +21,8 @@ _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. argparse itself exits with 2 for words it does not know."""
+    for number in range(3):
+        _occupy(number)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A path may hold bytes that are no text in this locale: they are shown as \xfc, and never an error.
@@ -40,6 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         return _report(error, as_json=arguments.json)
+
+
+def _occupy(number: int) -> None:
+    """Opens /dev/null where a standard descriptor is closed: else a file of ours gets it, and libraries write there."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -48,8 +49,10 @@ def check_vault_usable(arguments: argparse.Namespace) -> None:
 
 
 def say(text: str) -> None:
-    """Prints what is no result."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints what is no result; where stderr is closed or full, nobody wanted to know."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def show(arguments: argparse.Namespace, result: dict[str, Any], lines: Sequence[str]) -> None:

@@ -151,7 +151,8 @@ def kind_of(data: bytes) -> KeyKind:
 
 
 def not_enrolled(user: str, path: Path) -> NotEnrolledError:
-    return NotEnrolledError(f"{user!r} is not enrolled in {path}: enroll first")
+    """The error for a user without a file there."""
+    return NotEnrolledError(f"{user!r} is not enrolled in {path}", hint="enroll first")
 
 
 def _file_name(user: str) -> str:

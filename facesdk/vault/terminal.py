@@ -64,9 +64,9 @@ def _settings(descriptor: int, screen: int, *, echo: bool) -> Iterator[None]:
     settings[3] |= termios.ICANON
     if not echo:
         settings[3] &= ~termios.ECHO
-    # Not TCSAFLUSH: what was typed ahead is an answer too.
-    termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
     try:
+        # Not TCSAFLUSH: what was typed ahead is an answer too.
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
