@@ -29,6 +29,7 @@ _KEYBOARD = (
 _ROWS = (*_KEYBOARD, "abcdefghijklmnopqrstuvwxyz", "01234567890")
 _LEET = str.maketrans("013457@$!", "oleastasi")
 # What leaked lists of passwords have most often, and what stands to reason here.
+_LOOKED_AT = 128  # characters: what is weak to there repeats itself, and what is not is strong
 _COMMON_WORDS = """
     password passwort passwd passphrase pass word secret geheim letmein welcome willkommen login admin administrator
     root user guest test master hello hallo bonjour hola monkey dragon football baseball basketball soccer hockey
@@ -50,6 +51,7 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 def estimated_guesses(passphrase: str, *, also: tuple[str, ...] = ()) -> float:
     """How many tries find the passphrase on average, at least; `also`: words the guesser knows, as the user."""
+    passphrase = passphrase[:_LOOKED_AT]
     known = _COMMON | {word.lower() for word in also if len(word) > 2}
     # best[i]: guesses for the first i characters; a cheaper piece that ends at i replaces one.
     best = [1.0] + [math.inf] * len(passphrase)
@@ -81,16 +83,19 @@ def _pieces(text: str, begin: int, known: frozenset[str]) -> Iterator[tuple[int,
         capitals = 1 if text[begin:end] == word else 4
         if word in known or word.translate(_LEET) in known or word[::-1] in known:
             yield end, len(known) * capitals * (1 if word in known else 4)
-        elif len(word) >= 3 and _can_be_spoken(word):
+        elif len(word) >= 3 and _can_be_spoken(text[begin:end]):
             yield end, _WORD_GUESSES * capitals
 
 
 def _can_be_spoken(word: str) -> bool:
     """Whether a run of letters may be a word of some language: vowels among its consonants, no long run of either."""
-    if not word.isalpha() or not word.isascii():
-        return word.isalpha()  # other scripts: not looked into, so taken for a word
+    if not word.isalpha() or len(word) > 14 or word not in (word.lower(), word.upper(), word.capitalize()):
+        return False
+    if not word.isascii():
+        return True  # other scripts: not looked into, so taken for a word
+    word = word.lower()
     vowels = len(re.findall("[aeiouy]", word))
-    return 0.2 <= vowels / len(word) <= 0.75 and not re.search("[^aeiouy]{4}|[aeiou]{4}", word) and len(word) <= 14
+    return 0.2 <= vowels / len(word) <= 0.75 and not re.search("[^aeiouy]{4}|[aeiou]{4}", word)
 
 
 def _alphabet(character: str) -> float:
@@ -103,13 +108,17 @@ def _alphabet(character: str) -> float:
 
 
 def weakness(passphrase: str | bytes, *, also: tuple[str, ...] = ()) -> str | None:
-    """A sentence for a person who set a passphrase that can be guessed; None where it would take far too long."""
+    """A sentence for a person who set a passphrase that can be guessed; None where it would take far too long.
+
+    None for an empty one too, which is refused and seals nothing.
+    """
     text = passphrase if isinstance(passphrase, str) else passphrase.decode("latin-1")
+    empty = not text
     try:
         seconds = estimated_guesses(text, also=also) / TRIES_PER_S
     finally:
         del text, passphrase  # what records a traceback's local variables finds none
-    if seconds >= _ENOUGH_S:
+    if empty or seconds >= _ENOUGH_S:
         return None
     return (
         f"this passphrase can be guessed: it would take {in_words(seconds)} for one computer that tries"
