@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from conftest import PORTRAITS
+from vault_tools import fork
 
 FACESDK = [sys.executable, "-m", "facesdk"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ def in_terminal(
     import termios
 
     primary, secondary = pty.openpty()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
             os.setsid()

@@ -234,7 +234,8 @@ def test_what_the_system_refuses_has_a_hint() -> None:
     """For each errno that opening, locking, writing and syncing are known to end with."""
     known = (
         "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM ENOENT EEXIST ENOTDIR EISDIR ELOOP ENAMETOOLONG EIO EMFILE ENFILE"
-        " ENOMEM EINTR EBUSY ENOLCK ESTALE ETIMEDOUT ENOTCONN ENODEV ENXIO EINVAL EOPNOTSUPP ENOSYS ENOTTY EUCLEAN ENOKEY"
+        " ENOMEM EINTR EBUSY ENOLCK ESTALE ETIMEDOUT ENOTCONN ENODEV ENXIO EINVAL EOPNOTSUPP ENOSYS ENOTTY"
+        " EUCLEAN ENOKEY"
     )
     found = {name: causes.hint_for(getattr(errno, name), Path("/proc/self")) for name in known.split()}
     assert not [name for name, hint in found.items() if not hint or "enroll" in hint]

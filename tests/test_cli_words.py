@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import sys
+import traceback
 from pathlib import Path
 
 import pytest
 from cli_tools import facesdk, in_terminal, lines_of, portrait_file, secret_file
 
-from facesdk.cli import main
+import facesdk as facesdk_package
+from facesdk.cli import common, main
+from facesdk.errors import UsageError
 
 UTF8 = {"LC_ALL": "C.UTF-8"}
 ASCII = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -36,7 +41,8 @@ def test_every_path_may_be_any_bytes(tmp_path: Path, locale: dict[str, str], nam
         done = facesdk(*command, "--json", env=locale)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
-    for wrong in ([b"verify", *with_words, below + b"/none"], [b"enroll", b"--yes", *with_words, below + b"/none"]):
+    with_key = [b"--vault", vault, b"--key-file", moved]
+    for wrong in ([b"verify", *with_key, below + b"/none"], [b"enroll", b"--yes", *with_key, below + b"/none"]):
         done = facesdk(*wrong, env=locale)
         assert (done.returncode, b"Error" in done.stderr) == (2, False), done.stderr
         assert b"none" in done.stderr
@@ -123,6 +129,51 @@ def test_only_a_terminal_on_stdin_is_asked(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert lines_of(done)[0] == "error: no terminal to ask for the passphrase"
     assert "--passphrase-fd" in lines_of(done)[1]
+
+
+@pytest.mark.parametrize("typed", [b"one of two\nsecond of two\n", b"one of two\n\x04", b"one of\x04\x04"])
+def test_no_local_variable_of_a_failure_holds_what_was_typed(typed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    primary, secondary = pty.openpty()
+    with os.fdopen(secondary, "rb", buffering=0) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        os.write(primary, typed)
+        with pytest.raises(UsageError) as caught:
+            common.ask_passphrase(new=True, options="--passphrase-file")
+    os.close(primary)
+    assert b"of two" not in str(caught.value).encode()
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    ours = [f for f in frames if f.f_code.co_filename.startswith(os.path.dirname(facesdk_package.__file__))]
+    assert len(ours) >= 1
+    assert not [value for frame in ours for value in frame.f_locals.values() if "one of" in repr(value)]
+
+
+def test_a_weak_passphrase_is_warned_about_and_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weak, strong = secret_file(tmp_path / "weak", b"qwertz77"), secret_file(tmp_path / "strong", b"five random words")
+    picture, vault = portrait_file("obama_2005"), ["--vault", str(tmp_path / "vault")]
+
+    def warned(*command: str) -> bool:
+        assert main([*command, *vault]) == 0
+        said = capsys.readouterr()
+        assert "qwertz" not in said.err + said.out
+        assert " 8 " not in said.err
+        lines = [line for line in said.err.splitlines() if line.startswith("warning: ")]
+        assert all("tries 10 a second" in line for line in lines)
+        return bool(lines)
+
+    assert not warned("enroll", "--yes", "--passphrase-file", strong, picture)
+    assert warned("rekey", "--passphrase-file", strong, "--new-passphrase-file", weak)
+    assert not warned("verify", "--passphrase-file", weak, picture)
+    assert warned("enroll", "--replace", "--yes", "--passphrase-file", weak, picture)
+    moved = [str(tmp_path / name) for name in ("a", "b")]
+    assert warned("export", "--passphrase-file", weak, "--recovery-passphrase-file", weak, moved[0])
+    assert not warned("export", "--passphrase-file", weak, "--recovery-passphrase-file", strong, moved[1])
+    assert not warned("rekey", "--passphrase-file", weak, "--new-passphrase-file", strong)
+    assert main(["remove", *vault]) == 0
+    capsys.readouterr()
+    assert warned("enroll", "--yes", "--passphrase-file", weak, picture)
+    assert main(["remove", *vault]) == 0
+    capsys.readouterr()
+    assert warned("import", "--passphrase-file", weak, "--recovery-passphrase-file", strong, moved[1])
 
 
 # --- words of single commands

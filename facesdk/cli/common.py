@@ -124,7 +124,7 @@ def passphrase_from(arguments: argparse.Namespace, name: str = "passphrase", *, 
     source = source_of(arguments, name)
     if source is not None and not (source == 0 and at_terminal()):
         return read_passphrase(source)
-    option, what = f"--{name.replace('_', '-')}", name.removeprefix("new_").replace("_", " ")
+    option, what = f"--{name.replace('_', '-')}", name.replace("_", " ")
     others = " or --key-file" if name == "passphrase" else ""
     return ask_passphrase(what, new=new, options=f"{option}-file, {option}-fd{others}")
 

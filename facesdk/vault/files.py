@@ -25,12 +25,14 @@ _GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 def read_at_most(descriptor: int, limit: int) -> bytes:
     """The bytes up to the end of the file, or limit + 1 of them when it is longer."""
     content = bytearray()
-    while len(content) <= limit:
-        piece = os.read(descriptor, limit + 1 - len(content))
-        if not piece:
-            break
-        content += piece
-    return bytes(content)
+    try:
+        while (size := len(content)) <= limit:
+            content += os.read(descriptor, limit + 1 - size)
+            if len(content) == size:
+                break
+        return bytes(content)
+    finally:
+        del content  # it may be a secret, and a traceback that records local variables goes further than we know
 
 
 def pread_exactly(descriptor: int, size: int, position: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 from pathlib import Path
 
@@ -99,14 +100,16 @@ class KeyFileKey:
 
 def _parse_key(content: bytes, path: Path) -> Secret:
     """The 32 bytes of a key file, whose one line must be exactly what `create` writes."""
+    secret = b""
     try:
-        secret = base64.b64decode(content[len(_KEY_PREFIX) :].removesuffix(b"\n"), validate=True)
-    except binascii.Error:
-        secret = b""
-    # Encoding it again refuses every other spelling of the same bytes, and another prefix or line end.
-    if len(secret) != KEY_SIZE or content != _KEY_PREFIX + base64.b64encode(secret) + b"\n":
+        with contextlib.suppress(binascii.Error):
+            secret = base64.b64decode(content[len(_KEY_PREFIX) :].removesuffix(b"\n"), validate=True)
+        # Encoding it again refuses every other spelling of the same bytes, and another prefix or line end.
+        if len(secret) == KEY_SIZE and content == _KEY_PREFIX + base64.b64encode(secret) + b"\n":
+            return Secret.of(secret)
         raise KeyUnavailableError(
             f"{path} is not a key file: expected one line `{_KEY_PREFIX.decode()}<44 characters>`",
             hint="give the file that `facesdk enroll --key-file` made, or put it back from a backup",
         )
-    return Secret.of(secret)
+    finally:
+        del content, secret  # what records a traceback's local variables finds none
