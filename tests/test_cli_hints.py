@@ -124,6 +124,13 @@ def test_no_keyring(vault: list[str], code: int, words: str) -> None:
         assert words in said.hint
         assert "--passphrase-file" in said.hint
     assert verify(vault, preexec_fn=lambda: refusing(code, *KEYRING)).returncode == 0
+    done = facesdk("status", *vault[:2], "--json", preexec_fn=lambda: refusing(code, *KEYRING))
+    assert words in json.loads(done.stdout)["keyring"]
+
+
+@pytest.mark.usefixtures("keyring")
+def test_status_is_silent_about_a_keyring_that_works(vault: list[str]) -> None:
+    assert json.loads(facesdk("status", *vault[:2], "--json").stdout)["keyring"] is None
 
 
 @needs_seccomp

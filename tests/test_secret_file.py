@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pty
 import shutil
@@ -21,6 +22,7 @@ from faults.places import as_nobody
 from facesdk.errors import FaceSdkError, InputError, KeyUnavailableError
 from facesdk.vault import KeyFileKey, secret_file, terminal
 from facesdk.vault.passphrase import PassphraseKey, read_passphrase
+from facesdk.vault.tpm import TpmKey
 
 root = places_tools.root
 WORDS = b"some words to open it"
@@ -252,10 +254,29 @@ def failures(tmp_path: Path, words: Path) -> dict[str, Callable[[], object]]:
         words.write_bytes(WORDS * 200)
         return read_passphrase(words)
 
-    return {"typed": typed, "streamed": streamed, "too long": too_long}
+    def of_a_tpm() -> object:
+        return TpmKey(WORDS.decode(), pcrs=(99,))
+
+    def of_a_key_file() -> object:
+        return KeyFileKey(words)
+
+    def broken_disk() -> object:
+        def half(descriptor: int, size: int, *, _read: Callable[[int, int], bytes] = os.read) -> bytes:
+            if found := _read(descriptor, 24):
+                return found
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "read", half)
+            return read_passphrase(words)
+
+    return {
+        "typed": typed, "streamed": streamed, "too long": too_long, "TPM": of_a_tpm, "key file": of_a_key_file,
+        "broken disk": broken_disk,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["typed", "streamed", "too long"])
+@pytest.mark.parametrize("how", ["typed", "streamed", "too long", "TPM", "key file", "broken disk"])
 def test_no_local_variable_of_a_failure_holds_any_of_it(tmp_path: Path, words: Path, how: str) -> None:
     with pytest.raises(FaceSdkError) as caught:
         failures(tmp_path, words)[how]()

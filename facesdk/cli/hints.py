@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 
 from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequiredError
@@ -42,14 +43,20 @@ def hint_of(error: FaceSdkError) -> str | None:
         return _OPTIONS[name]
     if error.hint is not None:
         return error.hint
-    if isinstance(error, PassphraseRequiredError) and (code := _keyring_refuses()):
-        return _BY_KEYRING.get(code)
+    if isinstance(error, PassphraseRequiredError) and (refusal := keyring_hint()):
+        return refusal
     if isinstance(error, KeyUnavailableError) and isinstance(error.__cause__, OSError):
         return _BY_KEYRING.get(error.__cause__.errno or 0)
     if "locked memory" in error.message:
         return _locked_memory()
     # The audit log's errors name the command that helps in their message.
     return None if "`facesdk" in error.message else _BY_CLASS.get(name)
+
+
+def keyring_hint() -> str | None:
+    """What to do where the kernel's keyring holds no keys at all; None where it does."""
+    code = _keyring_refuses()
+    return _BY_KEYRING.get(code, f"the kernel's keyring cannot be used: {os.strerror(code)}") if code else None
 
 
 def _locked_memory() -> str:

@@ -17,6 +17,7 @@ from facesdk.cli.common import (
     show,
     vault_of,
 )
+from facesdk.cli.hints import keyring_hint
 from facesdk.errors import FaceSdkError, UsageError
 from facesdk.policy import AttemptRules
 
@@ -112,9 +113,10 @@ def status(arguments: argparse.Namespace) -> int:
     for user, kind in keeper.vault.kinds().items():
         users[user], more = _user_status(keeper, user, kind, arguments.tcti)
         lines += more
+    refusal = keyring_hint()
     show(
-        arguments, {"vault": str(vault_of(arguments)), "users": users, "liveness": LIVENESS},
-        [*lines, f"liveness  {LIVENESS}"],
+        arguments, {"vault": str(vault_of(arguments)), "users": users, "keyring": refusal, "liveness": LIVENESS},
+        [*lines, *([f"keyring   {refusal}"] if refusal else []), f"liveness  {LIVENESS}"],
     )  # fmt: skip
     return 0
 

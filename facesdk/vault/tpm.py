@@ -80,11 +80,11 @@ class TpmKey:
         lanes: int = 1,
     ) -> None:
         try:
+            self._tcti, self._pcrs, self._counter = tcti, tuple(sorted(pcrs)), counter
             if sorted(set(pcrs)) != sorted(pcrs) or any(n not in range(24) for n in pcrs):
                 raise InputError(f"PCRs must be different numbers from 0 to 23, not {pcrs}")
             self._cost = {"memory_kib": memory_kib, "passes": passes, "lanes": lanes}
             Kdf(self.kind, bytes(SALT_SIZE), **self._cost)
-            self._tcti, self._pcrs, self._counter = tcti, tuple(sorted(pcrs)), counter
             self._secret = None if passphrase is None else Secret.of(passphrase_bytes(passphrase))
         finally:
             del passphrase  # what records a traceback's local variables finds none
