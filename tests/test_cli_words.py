@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ from cli_tools import facesdk, in_terminal, lines_of, portrait_file, secret_file
 
 import facesdk as facesdk_package
 from facesdk.cli import common, main
+from facesdk.cli.parser import make_parser
 from facesdk.errors import UsageError
 
 UTF8 = {"LC_ALL": "C.UTF-8"}
@@ -119,6 +121,26 @@ def test_the_prompt_is_seen_where_stderr_goes_to_a_file(tmp_path: Path) -> None:
     answer = Path(words).read_bytes() + b"\n"
     code, shown, _ = in_terminal(["renew", *vault], [answer], stderr=tmp_path / "log")
     assert (code, b"passphrase: " in shown) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "option", [["--passphrase-file", "-"], ["--passphrase-fd", "0"], ["--passphrase-file", "/dev/tty"]]
+)
+def test_a_terminal_that_is_named_is_asked_without_echo(tmp_path: Path, option: list[str]) -> None:
+    vault, words = ["--vault", str(tmp_path / "vault")], secret_file(tmp_path / "words")
+    assert facesdk("enroll", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")).returncode == 0
+    for typed, expected in ((Path(words).read_bytes(), 0), (b"other words to open it", 4)):
+        code, shown, echoes = in_terminal(["renew", *vault, *option], [typed + b"\n"])
+        assert (code, echoes, b"to open it" in shown) == (expected, True, False), shown
+
+
+def test_each_passphrase_may_come_from_a_file_or_a_descriptor() -> None:
+    (commands,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    options = {name: set(parser._option_string_actions) for name, parser in commands.choices.items()}
+    assert len([1 for found in options.values() if "--passphrase-file" in found]) == 8
+    for name, found in options.items():
+        for option in [o for o in found if o.endswith("passphrase-file")]:
+            assert option.replace("-file", "-fd") in found, name
 
 
 def test_only_a_terminal_on_stdin_is_asked(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def test_a_folder_with_other_things_stays_as_it_is(bench: Bench, name: str) -> N
         with pytest.raises(InputError, match="is no vault"):
             call()
         assert listing(bench.folder) == before, what
+    (bench.folder / ".vault").mkdir()  # a folder of that name is another program's
+    with pytest.raises(InputError, match="is no vault"):
+        bench.enroll()
+    (bench.folder / ".vault").rmdir()
     (bench.folder / name).unlink()  # one thing changed: an empty folder becomes a vault, and private
     bench.enroll()
     assert mode_of(bench.folder) == 0o700

@@ -95,13 +95,13 @@ def _check_is_vault(descriptor: int, path: Path, *, create: bool) -> None:
 
 def _is_marked(descriptor: int, names: list[str]) -> bool:
     """Whether a file is there that only a vault has."""
-    if _IDENTITY in names or any(map(TEMP_NAME.fullmatch, names)):
+    if any(map(TEMP_NAME.fullmatch, names)):
         return True
-    if LOCK_NAME not in names:
-        return False
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(LOCK_NAME, dir_fd=descriptor, follow_symlinks=False)
-        return stat.S_ISREG(status.st_mode) and status.st_size == 0
+    for name in {LOCK_NAME, _IDENTITY}.intersection(names):
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and (name == _IDENTITY or status.st_size == 0):
+                return True
     return False
 
 
