@@ -209,6 +209,12 @@ def test_a_folder_that_is_no_vault(tmp_path: Path, vault: list[str], command: st
     assert (tmp_path / "letters").stat().st_mode & 0o777 == 0o755
 
 
+def test_a_mistyped_folder_is_seen(tmp_path: Path, vault: list[str]) -> None:
+    assert b"sealed by" in facesdk("status", *vault[:2]).stdout
+    assert b"no one is enrolled here" in facesdk("status", "--vault", str(tmp_path / "typo")).stdout
+    assert not (tmp_path / "typo").exists()
+
+
 # --- every class, and JSON
 
 

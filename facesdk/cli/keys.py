@@ -113,6 +113,8 @@ def status(arguments: argparse.Namespace) -> int:
     for user, kind in keeper.vault.kinds().items():
         users[user], more = _user_status(keeper, user, kind, arguments.tcti)
         lines += more
+    if not users:
+        lines.append("user      no one is enrolled here")
     refusal = keyring_hint()
     show(
         arguments, {"vault": str(vault_of(arguments)), "users": users, "keyring": refusal, "liveness": LIVENESS},
