@@ -29,10 +29,26 @@ class Reason(str, Enum):
 
 
 class FaceSdkError(Exception):
-    """Base of every error raised on purpose. The message says what was expected, what came and what to do.
+    """Base of every error raised on purpose: `message` says what was expected and what came, `hint` what to do.
 
-    Can be pickled with all its fields, so that it arrives whole from a worker process.
+    str() has both. hint is None where the message says it all, or nobody knows better. Can be pickled with all its
+    fields, so that it arrives whole from a worker process.
     """
+
+    hint: str | None = None
+
+    def __init__(self, *arguments: Any, hint: str | None = None) -> None:
+        super().__init__(*arguments)
+        if hint is not None:
+            self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """What went wrong, without what to do about it."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.args, dict(self.__dict__), getattr(self, "errno", None))
@@ -71,8 +87,8 @@ class ModelIntegrityError(FaceSdkError):
 class EnrollmentError(InputError):
     """The samples given cannot make a template; `reasons` has one line for each refused sample."""
 
-    def __init__(self, message: str, reasons: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, reasons: tuple[str, ...] = (), *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.reasons = reasons
 
 
@@ -103,8 +119,8 @@ class KeyUnavailableError(FaceSdkError):
 class PassphraseRequiredError(KeyUnavailableError):
     """The passphrase is needed before a face can be compared; `reason`, a Reason and its words in one, says why."""
 
-    def __init__(self, reason: Reason | str) -> None:
-        super().__init__(f"the passphrase is required: {reason}")
+    def __init__(self, reason: Reason | str, *, hint: str | None = None) -> None:
+        super().__init__(f"the passphrase is required: {reason}", hint=hint)
         self.reason = reason if isinstance(reason, Reason) or reason not in _WORDS else Reason(reason)
 
 
@@ -114,8 +130,8 @@ _WORDS = {reason.value for reason in Reason}
 class LockedOutError(FaceSdkError):
     """Too many failures; the next attempt is accepted after `retry_after_s` seconds."""
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"locked out after too many attempts: try again in {retry_after_s:.0f} s")
+    def __init__(self, retry_after_s: float, *, hint: str | None = None) -> None:
+        super().__init__(f"locked out after too many attempts: try again in {retry_after_s:.0f} s", hint=hint)
         self.retry_after_s = retry_after_s
 
 

@@ -59,7 +59,8 @@ def test_verify_json_has_no_score(enrolled, capsys) -> None:
     for name, decision, code in (("obama_2012", "match", 0), ("sunak", "non_match", 1)):
         assert main(["verify", *enrolled, "--json", portrait_file(name)]) == code
         result = json.loads(capsys.readouterr().out)
-        assert set(result) == {"decision", "reason", "elapsed_ms"}
+        assert set(result) == {"decision", "reason", "guidance", "elapsed_ms"}
+        assert result["guidance"] is None
         assert result["decision"] == decision
         assert not any(character.isdigit() for character in result["reason"])
 

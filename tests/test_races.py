@@ -113,7 +113,7 @@ def test_everything_at_once(root: Path) -> None:
         assert (report.problem, report.unsealed, sealed) == (None, refused, True)
         _, held = keeper.state(USER)
         check_log(said, entries, failures=held.state.failures if held else None)
-        assert not [name for name in os.listdir(root / "vault") if name.startswith(".tmp-")]
+        assert not [name for name in os.listdir(root / "vault") if name.startswith(".facesdk-tmp-")]
         assert len([name for name in os.listdir(root / "vault") if ".head-" in name]) == 1
         keeper.unlock(USER, key, rules=FREE, reference_of=lambda samples: samples[0])
         held = keeper.state(USER)[1]

@@ -22,7 +22,7 @@ from facesdk import _core
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
 from facesdk.policy import PRESETS, AttemptRules
-from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, files, identity, session
+from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, folder, identity, session
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.session import Held
@@ -53,8 +53,8 @@ def assert_same(found: Held | Required, held: Held) -> None:
 
 def make_vault(path: Path) -> Path:
     path.mkdir(mode=0o700)
-    with files.open_folder(path) as folder:
-        identity.ensure(folder)
+    with folder.open_folder(path) as descriptor:
+        identity.ensure(descriptor)
     return path
 
 

@@ -26,7 +26,8 @@ from facesdk.errors import InputError, KeyUnavailableError, LockedOutError, Pass
 from facesdk.vault import crypto
 from facesdk.vault.keys import MAX_SECTION_SIZE, KeyKind, KeyProvider
 from facesdk.vault.tpm import TpmKey
-from facesdk.vault.tpm_device import Section, opened
+from facesdk.vault.tpm_device import opened
+from facesdk.vault.tpm_section import Section
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another

@@ -59,12 +59,6 @@ def test_no_tpm(tcti: str) -> None:
         wrapped(TpmKey("p", tcti=tcti, **CHEAP))
 
 
-def test_tcti_of_the_environment(tpm: SoftwareTpm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TPM2TOOLS_TCTI", tpm.tcti)
-    key = TpmKey("p", **CHEAP)
-    assert opens(key, wrapped(key))
-
-
 def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tpm2_pytss", None)
     with pytest.raises(KeyUnavailableError, match="pip install"):

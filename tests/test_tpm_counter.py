@@ -14,7 +14,7 @@ from tpm_tools import SoftwareTpm
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
 from facesdk.vault import crypto
-from facesdk.vault.tpm_device import NV_INDICES
+from facesdk.vault.tpm_section import NV_INDICES
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another

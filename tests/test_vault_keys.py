@@ -286,8 +286,7 @@ def test_passphrase_files_that_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 4097)
     with pytest.raises(KeyUnavailableError, match="longer than"):
         PassphraseKey.from_file(path)
-    os.mkfifo(tmp_path / "fifo", 0o600)
-    for name, message in (("missing", "cannot open"), ("fifo", "regular"), (".", "regular")):
+    for name, message in (("missing", "cannot open"), (".", "neither a file nor a pipe")):
         with pytest.raises(KeyUnavailableError, match=message):
             PassphraseKey.from_file(tmp_path / name)
 

@@ -53,7 +53,7 @@ def test_a_writer_killed_at_any_point_leaves_the_old_or_the_new(
         assert after.attempt()
         assert after.events()[-2:] == ["unlocked", "verified"]
         after.enroll(make_record(seed=2), replace=True)
-        assert not [name for name in os.listdir(tmp_path / "vault") if name.startswith(".tmp-")]
+        assert not [name for name in os.listdir(tmp_path / "vault") if name.startswith(".facesdk-tmp-")]
         assert seed_of(after) == 2
         if not killed:
             break
@@ -116,7 +116,7 @@ def test_four_writers_at_once_and_a_reader(bench: Bench, tmp_path: Path) -> None
     printed = [worker.communicate()[0].split() for worker in workers]
     assert [len(lines) for lines in printed] == [10] * 4
     assert str(created(bench)) in {lines[-1] for lines in printed}
-    assert not [name for name in os.listdir(tmp_path / "vault") if name.startswith(".tmp-")]
+    assert not [name for name in os.listdir(tmp_path / "vault") if name.startswith(".facesdk-tmp-")]
     assert bench.events().count("replaced") == 40
 
 

@@ -303,5 +303,5 @@ def test_a_full_disk(root: Path) -> None:
             place.unlock()
         assert place.held() is None  # an unlock that is not in the log does not hold
         ballast.unlink()
-        assert not [name for name in os.listdir(place.path) if name.startswith(".tmp-")]
+        assert not [name for name in os.listdir(place.path) if name.startswith(".facesdk-tmp-")]
         assert place.is_well()

@@ -26,7 +26,7 @@ from vault_tools import (
 )  # fmt: skip
 
 from facesdk.errors import AlreadyEnrolledError, InputError, NotEnrolledError, StoreError, StoreIntegrityError
-from facesdk.vault import KeyFileKey, KeyKind, files
+from facesdk.vault import KeyFileKey, KeyKind, causes, files, folder
 
 
 @pytest.fixture
@@ -180,9 +180,9 @@ def test_a_failing_write_leaves_the_old_record(
             with pytest.raises(StoreError) as caught:
                 change()
             assert caught.value.errno == code
-            assert files._HINTS[code] in str(caught.value)
+            assert causes.hint_for(code) == caught.value.hint
         assert bench.path().read_bytes() == before
-        assert not [name for name in os.listdir(tmp_path / "vault") if name.startswith(".tmp-")]
+        assert not [name for name in os.listdir(tmp_path / "vault") if name.startswith(".facesdk-tmp-")]
         assert bench.attempt() is True  # the key that was open stays open
         assert seed_of(bench) == 0
 
@@ -261,7 +261,7 @@ def test_short_writes_are_completed(bench: Bench, monkeypatch: pytest.MonkeyPatc
 def test_the_lock_times_out(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.enroll()
     monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
-    with files.open_folder(tmp_path / "vault") as folder, files.locked(folder):
+    with folder.open_folder(tmp_path / "vault") as descriptor, files.locked(descriptor):
         for call in (lambda: bench.enroll(replace=True), bench.unlock, bench.generation):
             with pytest.raises(StoreError, match="lock"):
                 call()

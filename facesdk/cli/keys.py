@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from facesdk.cli.common import ask_passphrase, has_key, opening_key, say, sealing_key, show, vault_of
+from facesdk.cli.common import (
+    enrolling_key,
+    has_key,
+    is_there,
+    new_passphrase,
+    opening_key,
+    passphrase_from,
+    say,
+    sealing_key,
+    show,
+    vault_of,
+)
+from facesdk.cli.hints import keyring_hint
 from facesdk.errors import FaceSdkError, UsageError
 from facesdk.policy import AttemptRules
 
@@ -28,9 +40,8 @@ def unlock(arguments: argparse.Namespace) -> int:
     from facesdk import matching
 
     rules = AttemptRules.preset(arguments.rules)
-    keeper_of(arguments).unlock(
-        arguments.user, opening_key(arguments), rules=rules, reference_of=matching.make_reference, label=arguments.rules
-    )
+    key = opening_key(arguments)
+    keeper_of(arguments).unlock(arguments.user, key, rules=rules, reference_of=matching.make_reference)
     hours = rules.passphrase_every_s // 3600
     show(
         arguments, {"unlocked": arguments.user, "for_s": rules.passphrase_every_s},
@@ -57,7 +68,7 @@ def panic(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _user_status(keeper: Keeper, user: str, kind: Any) -> tuple[dict[str, Any], list[str]]:
+def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tuple[dict[str, Any], list[str]]:
     from facesdk.vault import KeyKind
     from facesdk.vault.attempts import NS, Required
     from facesdk.vault.keeper import boot_ns
@@ -65,7 +76,7 @@ def _user_status(keeper: Keeper, user: str, kind: Any) -> tuple[dict[str, Any], 
 
     if not isinstance(kind, KeyKind):
         return {"unusable": kind}, [f"user      {user}: unusable: {kind}"]
-    about = protection(kind)
+    about = protection(kind, tcti=tcti)
     try:
         state, _ = keeper.state(user)
         if isinstance(state, Required):
@@ -84,11 +95,12 @@ def _user_status(keeper: Keeper, user: str, kind: Any) -> tuple[dict[str, Any], 
         now, why = "unknown", str(error)
     result = {
         "sealed_by": about.label, "stops": about.stops, "does_not_stop": about.does_not_stop, "state": now, "why": why,
-        "rollback": about.rollback,
+        "rollback": about.rollback, "transport": about.transport,
     }  # fmt: skip
     lines = [
         f"user      {user}: sealed by {about.label}", f"state     {now}: {why}", f"stops     {about.stops}",
         f"not       {about.does_not_stop}", f"rollback  {about.rollback}",
+        *([f"transport {about.transport}"] if about.transport else []),
     ]  # fmt: skip
     return result, lines
 
@@ -99,11 +111,14 @@ def status(arguments: argparse.Namespace) -> int:
     users: dict[str, Any] = {}
     lines = [f"vault     {vault_of(arguments)}"]
     for user, kind in keeper.vault.kinds().items():
-        users[user], more = _user_status(keeper, user, kind)
+        users[user], more = _user_status(keeper, user, kind, arguments.tcti)
         lines += more
+    if not users:
+        lines.append("user      no one is enrolled here")
+    refusal = keyring_hint()
     show(
-        arguments, {"vault": str(vault_of(arguments)), "users": users, "liveness": LIVENESS},
-        [*lines, f"liveness  {LIVENESS}"],
+        arguments, {"vault": str(vault_of(arguments)), "users": users, "keyring": refusal, "liveness": LIVENESS},
+        [*lines, *([f"keyring   {refusal}"] if refusal else []), f"liveness  {LIVENESS}"],
     )  # fmt: skip
     return 0
 
@@ -116,7 +131,7 @@ def rekey(arguments: argparse.Namespace) -> int:
     kind = KeyKind[arguments.to.upper().replace("-", "_")]
     if kind is KeyKind.KEY_FILE and arguments.new_key_file is None:
         raise UsageError("--to key-file needs --new-key-file F")
-    new = sealing_key(kind, passphrase_file=arguments.new_passphrase_file, key_file=arguments.new_key_file)
+    new = sealing_key(arguments, kind, user=arguments.user, name="new_passphrase", key_file=arguments.new_key_file)
     keeper_of(arguments, once=True).rekey(arguments.user, old, new, rules=AttemptRules.preset("phone"))
     show(
         arguments, {"rekeyed": arguments.user, "sealed_by": kind.label},
@@ -138,26 +153,26 @@ def renew(arguments: argparse.Namespace) -> int:
 
 def _recovery(arguments: argparse.Namespace, *, new: bool) -> PassphraseKey:
     from facesdk.vault import KeyKind, PassphraseKey
-    from facesdk.vault.passphrase import read_passphrase
 
-    path = arguments.recovery_passphrase_file
-    option = "--recovery-passphrase-file"
-    words = read_passphrase(path) if path else ask_passphrase("recovery passphrase", new=new, option=option)
-    return PassphraseKey(words, kind=KeyKind.RECOVERY)
+    name = "recovery_passphrase"
+    if new:
+        return PassphraseKey(new_passphrase(arguments, name, user=arguments.user), kind=KeyKind.RECOVERY)
+    return PassphraseKey(passphrase_from(arguments, name), kind=KeyKind.RECOVERY)
 
 
 def export(arguments: argparse.Namespace) -> int:
     """Writes a sealed file for another device."""
     from facesdk.vault import files
+    from facesdk.vault.causes import reporting
 
-    if arguments.file.exists():
-        raise UsageError(f"{arguments.file} exists already: choose another path")
+    if is_there(arguments.file):
+        raise UsageError(f"{arguments.file} exists already", hint="choose another path")
     sealed = keeper_of(arguments).export(arguments.user, opening_key(arguments), _recovery(arguments, new=True))
-    with files.reporting(arguments.file, "write the exported file"):
+    with reporting(arguments.file, "write the exported file"):
         try:
             files.create_file(arguments.file.name, sealed, folder=arguments.file.parent)
         except FileExistsError:
-            raise UsageError(f"{arguments.file} exists already: choose another path") from None
+            raise UsageError(f"{arguments.file} exists already", hint="choose another path") from None
     show(
         arguments, {"exported": arguments.user, "file": str(arguments.file)},
         [f"exported {arguments.user} to {arguments.file}: only the recovery passphrase opens it"],
@@ -167,17 +182,16 @@ def export(arguments: argparse.Namespace) -> int:
 
 def import_(arguments: argparse.Namespace) -> int:
     """Enrolls an exported file here."""
-    from facesdk.vault import KeyKind
-    from facesdk.vault.format import MAX_FILE_SIZE
-    from facesdk.vault.key_file import read_secret
+    from facesdk.vault.format import MAX_FILE_SIZE, parse_header
+    from facesdk.vault.secret_file import read_secret
 
     sealed = read_secret(arguments.file, limit=MAX_FILE_SIZE, ours=False)
-    kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
+    named = parse_header(sealed).user
     recovery = _recovery(arguments, new=False)
-    key = sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
+    key = enrolling_key(arguments, named)
     keeper = keeper_of(arguments, once=True)
     user = keeper.import_(sealed, recovery, key, replace=arguments.replace, rules=AttemptRules.preset("phone"))
-    show(arguments, {"imported": user}, [f"imported {user}: sealed by {kind.label}; next: facesdk unlock"])
+    show(arguments, {"imported": user}, [f"imported {user}: sealed by {key.kind.label}; next: facesdk unlock"])
     return 0
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from facesdk.cli.common import at_terminal, has_key, opening_key, say, sealing_key, show, vault_of
+from facesdk.cli.common import at_terminal, enrolling_key, has_key, is_there, opening_key, say, show, vault_of
 from facesdk.errors import UsageError
-from facesdk.policy import AttemptRules
-
-if TYPE_CHECKING:
-    from facesdk.vault import KeyProvider
 
 CONSENT_NOTICE = (
     "An encrypted template of the face in these pictures will be kept on this device, and nothing else.\n"
@@ -26,11 +23,11 @@ def _consent(arguments: argparse.Namespace) -> str:
         return "confirmed with --yes"
     if not at_terminal():
         return "taken as given: enrolled without a terminal after the notice was printed"
-    try:
-        if input("Does the person agree? Type yes: ").strip().lower() == "yes":
-            return "typed yes at the prompt"
-    except EOFError:
-        say("")
+    from facesdk.vault.terminal import read_line
+
+    answer = read_line(sys.stdin.fileno(), "Does the person agree? Type yes: ", echo=True)
+    if answer.strip().lower() == b"yes":
+        return "typed yes at the prompt"
     raise UsageError("not enrolled: the person must agree")
 
 
@@ -42,33 +39,15 @@ def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"engine": make(arguments.embedder)} if arguments.embedder else {"make_engine": make}
 
 
-def _enrolling_key(arguments: argparse.Namespace) -> KeyProvider:
-    """The key of a new template; of one that is replaced, its own: who cannot open it may only remove it."""
-    from facesdk.matching import make_reference
-    from facesdk.vault import Keeper, KeyKind, ProcessSessions, Vault
-    from facesdk.vault.keeper import already_enrolled
-
-    vault = Vault(vault_of(arguments))
-    if not vault.exists(arguments.user):
-        kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
-        return sealing_key(kind, passphrase_file=arguments.passphrase_file, key_file=arguments.key_file)
-    if not arguments.replace:
-        raise already_enrolled(arguments.user)
-    key = opening_key(arguments)
-    rules = AttemptRules.preset("phone")
-    Keeper(vault, ProcessSessions()).unlock(arguments.user, key, rules=rules, reference_of=make_reference)
-    return key
-
-
 def enroll(arguments: argparse.Namespace) -> int:
     """Seals a template."""
     from facesdk.verifier import FaceVerifier
 
     consent = _consent(arguments)
     for path in arguments.pictures:
-        if not path.exists():
+        if not is_there(path):
             raise UsageError(f"{path}: no such file")
-    key = _enrolling_key(arguments)
+    key = enrolling_key(arguments, arguments.user)
     verifier = FaceVerifier(vault_of(arguments), key=key, **_engines(arguments))
     verifier.enroll(arguments.user, arguments.pictures, replace=arguments.replace, consent=consent)
     result = {"enrolled": arguments.user, "pictures": len(arguments.pictures)}
@@ -87,7 +66,8 @@ def verify(arguments: argparse.Namespace) -> int:
     verifier = FaceVerifier(vault_of(arguments), key=key, keyring=key is None, **_engines(arguments))
     outcome = verifier.verify(arguments.user, arguments.pictures)
     result = {
-        "decision": outcome.decision.value, "reason": outcome.reason, "elapsed_ms": round(outcome.elapsed_ms, 1),
+        "decision": outcome.decision.value, "reason": outcome.reason, "guidance": outcome.guidance.value or None,
+        "elapsed_ms": round(outcome.elapsed_ms, 1),
     }  # fmt: skip
     lines = [f"{outcome.decision.value}: {outcome.reason} ({outcome.elapsed_ms:.0f} ms)"]
     show(arguments, result, [*lines, outcome.guidance.value] if outcome.guidance.value else lines)
@@ -109,7 +89,7 @@ def remove(arguments: argparse.Namespace) -> int:
     from facesdk.vault.providers import make_remover
 
     keeper = keeper_of(arguments)
-    keeper.remove(arguments.user, make_remover(keeper.vault.kinds().get(arguments.user, "")))
+    keeper.remove(arguments.user, make_remover(keeper.vault.kinds().get(arguments.user, ""), tcti=arguments.tcti))
     show(
         arguments, {"removed": arguments.user}, [f"removed {arguments.user}: its key is overwritten, its file deleted"]
     )

@@ -1,4 +1,4 @@
-"""File operations a vault rests on: checked folder, lock, whole-file writes, guarded reads, destruction. POSIX only."""
+"""File operations a vault rests on: lock, whole-file writes, guarded reads, destruction. POSIX only."""
 
 from __future__ import annotations
 
@@ -11,60 +11,28 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from facesdk.errors import FaceSdkError, StoreError, StoreIntegrityError
+from facesdk.errors import StoreError, StoreIntegrityError
+from facesdk.vault.causes import name_of, store_error
+from facesdk.vault.folder import LOCK_NAME, TEMP_NAME, sync_folder, temporary_name
+from facesdk.vault.folder import is_ours as is_ours
 
-LOCK_NAME = ".lock"
 LOCK_TIMEOUT_S = 10.0
 _LOCK_POLL_S = 0.005
-_TEMP_PREFIX = ".tmp-"
 # O_NONBLOCK: opening a pipe somebody put there must not wait for its other end.
 _GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
-_HINTS = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EDQUOT: "the quota is used up: free some space",
-    errno.EROFS: "the file system is mounted read-only: remount it or choose another folder",
-    errno.EACCES: "run as the user who owns it, or choose another folder",
-    errno.EPERM: "run as the user who owns it, or choose another folder",
-    errno.ENOTDIR: "a file is where a folder was expected: choose another path",
-    errno.EISDIR: "a folder is where a file was expected: move it away",
-    errno.ELOOP: "a symlink is where a file was expected: remove it",
-    errno.EIO: "the disk reports errors: check it and restore from a backup",
-}
-
-
-@contextlib.contextmanager
-def reporting(path: Path, doing: str) -> Iterator[None]:
-    """Nothing; an OSError within becomes a StoreError with the same errno and a hint. Our own errors pass."""
-    try:
-        yield
-    except FaceSdkError:
-        raise
-    except OSError as error:
-        raise _store_error(f"cannot {doing} at {path}", error) from error
-
-
-def _store_error(what: str, error: OSError) -> StoreError:
-    hint = _HINTS.get(error.errno or 0, "check the folder and its permissions")
-    failure = StoreError(f"{what}: {error.strerror or error}; {hint}")
-    failure.errno = error.errno
-    return failure
-
-
-def is_ours(status: os.stat_result) -> bool:
-    """Whether a file belongs to the user of this process or to root."""
-    return status.st_uid in (os.geteuid(), 0)
 
 
 def read_at_most(descriptor: int, limit: int) -> bytes:
     """The bytes up to the end of the file, or limit + 1 of them when it is longer."""
     content = bytearray()
-    while len(content) <= limit:
-        piece = os.read(descriptor, limit + 1 - len(content))
-        if not piece:
-            break
-        content += piece
-    return bytes(content)
+    try:
+        while (size := len(content)) <= limit:
+            content += os.read(descriptor, limit + 1 - size)
+            if len(content) == size:
+                break
+        return bytes(content)
+    finally:
+        del content  # it may be a secret, and a traceback that records local variables goes further than we know
 
 
 def pread_exactly(descriptor: int, size: int, position: int) -> bytes:
@@ -76,47 +44,6 @@ def pread_exactly(descriptor: int, size: int, position: int) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         content += piece
     return bytes(content)
-
-
-@contextlib.contextmanager
-def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
-    """A descriptor of the folder; checks and uses through it are of the same folder, whatever happens to the path.
-
-    FileNotFoundError when missing. StoreError when it belongs to another user or others can write to it.
-    """
-    if create:
-        _make_folders(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if not is_ours(status):
-            raise StoreError(f"the folder {path} belongs to user id {status.st_uid}: chown it or choose another one")
-        if stat.S_IMODE(status.st_mode) & 0o022:
-            mode = stat.S_IMODE(status.st_mode)
-            raise StoreError(f"others can write to the folder {path} (mode {mode:04o}): run `chmod 700 {path}`")
-        if create and stat.S_IMODE(status.st_mode) & 0o077:
-            os.fchmod(descriptor, 0o700)  # a folder made beforehand with the usual mode would show who is enrolled
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _make_folders(path: Path) -> None:
-    """Creates the folder and the missing ones above it, mode 0700, each made durable in the one that holds it."""
-    if path.is_dir():
-        return
-    _make_folders(path.parent)
-    with contextlib.suppress(FileExistsError):  # another process may have made it since; opening it checks it
-        path.mkdir(mode=0o700)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -144,7 +71,8 @@ def _acquire(descriptor: int, operation: int) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise StoreError(
-                    f"another process has held the vault's lock for {LOCK_TIMEOUT_S:.0f} s: end it and try again"
+                    f"another process has held the vault's lock for {LOCK_TIMEOUT_S:.0f} s",
+                    hint=f"end it and try again: `fuser {LOCK_NAME}` in the vault's folder names it",
                 ) from None
         time.sleep(_LOCK_POLL_S)
 
@@ -156,7 +84,7 @@ def create_file(name: str, content: bytes, *, folder: int | Path) -> None:
             folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, folder)
         _write_new(name, content, folder)
-        os.fsync(folder)
+        sync_folder(folder)
 
 
 def _write_new(name: str, content: bytes, folder: int) -> None:
@@ -184,7 +112,7 @@ def replace_file(folder: int, name: str, content: bytes, *, durable_name: bool =
     An OSError leaves the old file and no temporary one, except from the last step, the fsync of the folder: then the
     new file is in place, and may not be after a power cut. Call it under the lock.
     """
-    temporary = _TEMP_PREFIX + os.urandom(16).hex()
+    temporary = temporary_name()
     _write_new(temporary, content, folder)
     try:
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -193,13 +121,13 @@ def replace_file(folder: int, name: str, content: bytes, *, durable_name: bool =
             os.unlink(temporary, dir_fd=folder)
         raise
     if durable_name:
-        os.fsync(folder)
+        sync_folder(folder)
 
 
 def sweep(folder: int) -> None:
-    """Removes what a killed writer left. Call it under the lock: no other writer has one then."""
+    """Removes what a killed writer of ours left. Call it under the lock: no other writer has one then."""
     with os.scandir(folder) as entries:
-        left = [e.name for e in entries if e.name.startswith(_TEMP_PREFIX) and e.is_file(follow_symlinks=False)]
+        left = [e.name for e in entries if TEMP_NAME.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
     for name in left:
         os.unlink(name, dir_fd=folder)
 
@@ -214,23 +142,45 @@ def read_guarded(folder: int, name: str, *, limit: int) -> bytes:
         descriptor = os.open(name, os.O_RDONLY | _GUARDED, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink; a socket
-            raise StoreIntegrityError(f"{name} is not a regular file: remove it and enroll again") from error
+            raise _not_a_file(name) from error
         raise
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_ours(status):
-            raise StoreIntegrityError(
-                f"{name} is not a regular file of this user with one name: remove it and enroll again"
-            )
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise StoreError(f"others can use {name} (mode {mode:04o}): run `chmod 600 {name}` in the vault's folder")
+        _check_kept(status, name)
         content = read_at_most(descriptor, limit) if status.st_size <= limit else b""
         if status.st_size > limit or len(content) > limit:
             raise StoreIntegrityError(f"{name} has {status.st_size} bytes, at most {limit} were expected")
         return content
     finally:
         os.close(descriptor)
+
+
+def _check_kept(status: os.stat_result, name: str) -> None:
+    """The errors of read_guarded for what is not a file as we keep it."""
+    if not stat.S_ISREG(status.st_mode):
+        raise _not_a_file(name)
+    if status.st_nlink != 1:
+        raise StoreIntegrityError(
+            f"{name} has a second name (a hard link, as `cp -al` makes): who writes to that one writes here",
+            hint=f"copy backups without -l, and break the link of each file: `cp -p {name} x && mv x {name}`",
+        )
+    if not is_ours(status):
+        owner, me = name_of(status.st_uid), name_of(os.geteuid())
+        raise StoreIntegrityError(
+            f"{name} belongs to {owner}, the vault's folder does not",
+            hint=f"where a backup was put back under the wrong name, run `sudo chown {me} {name}` in the folder",
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise StoreError(
+            f"others can use {name} (mode {mode:04o})", hint=f"run `chmod 600 {name}` in the vault's folder"
+        )
+
+
+def _not_a_file(name: str) -> StoreIntegrityError:
+    return StoreIntegrityError(
+        f"{name} is not a regular file", hint="move it away, and put the file back from a backup of the vault"
+    )
 
 
 def destroy(folder: int, name: str, *, magic: bytes, region: range) -> None:
@@ -250,9 +200,9 @@ def destroy(folder: int, name: str, *, magic: bytes, region: range) -> None:
         except OSError as error:
             failure = error
     os.unlink(name, dir_fd=folder)
-    os.fsync(folder)
+    sync_folder(folder)
     if failure is not None:
-        raise _store_error(f"{name} was removed, but its key could not be overwritten", failure) from failure
+        raise store_error(f"{name} was removed, but its key could not be overwritten", failure) from failure
 
 
 def _overwrite(folder: int, name: str, *, magic: bytes, region: range) -> None:

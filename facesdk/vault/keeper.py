@@ -23,11 +23,13 @@ from facesdk.errors import (
 )  # fmt: skip
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
-from facesdk.vault import files, format_v1, identity
+from facesdk.vault import format_v1, identity
 from facesdk.vault.attempts import Charged, Required, State, charge, step
 from facesdk.vault.attempts import Event as Happens
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
+from facesdk.vault.causes import reporting
+from facesdk.vault.folder import open_folder
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.record import Record, Template, check_user, pack
@@ -277,7 +279,7 @@ class Keeper:
     def _mark_panic(self) -> None:
         path = self.vault.path
         missing = contextlib.suppress(FileNotFoundError)
-        with _not_logged(), files.reporting(path, "mark the panic"), missing, files.open_folder(path) as folder:
+        with _not_logged(), reporting(path, "mark the panic"), missing, open_folder(path) as folder:
             identity.renew_panic_mark(folder)
 
     def _panic_users(self) -> None:
@@ -412,7 +414,7 @@ class Keeper:
         return 0
 
     def _settle_match(self, file: UserFile, held: Held, paid: Paid) -> bool:
-        """True once the match is in the log and the state saved; what a lock or panic overtook is logged as undecided."""
+        """True once the match is logged and the state saved; what a lock or panic overtook is logged as undecided."""
         found = self.sessions.load(file.user)
         with contextlib.ExitStack() as stack:
             saved: State = found if isinstance(found, Required) else stack.enter_context(found).state
@@ -544,7 +546,10 @@ def _not_logged() -> Iterator[None]:
     except (NotEnrolledError, InputError):
         raise
     except FaceSdkError as error:
-        failure = NotLoggedError(f"locked, the key is forgotten; but it could not be written to the audit log: {error}")
+        failure = NotLoggedError(
+            f"locked, the key is forgotten; but it could not be written to the audit log: {error.message}",
+            hint=error.hint,
+        )
         failure.errno = getattr(error, "errno", None)
         raise failure from error
 
@@ -571,7 +576,7 @@ def _check_free(file: UserFile, *, replace: bool) -> bool:
 
 
 def already_enrolled(user: str) -> AlreadyEnrolledError:
-    return AlreadyEnrolledError(f"{user!r} is enrolled already: give replace=True to enroll again")
+    return AlreadyEnrolledError(f"{user!r} is enrolled already", hint="give replace=True to enroll again")
 
 
 def _check_recovery(recovery: KeyProvider) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
+import contextlib
 import os
-import stat
 from pathlib import Path
 
 from facesdk._core import Secret
 from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
 from facesdk.vault import crypto, files
+from facesdk.vault.causes import reporting
 from facesdk.vault.keys import (
     DERIVED_SIZE,
     ENVELOPE_SIZE,
@@ -26,6 +26,7 @@ from facesdk.vault.keys import (
     private_copy,
     seal_envelope,
 )  # fmt: skip
+from facesdk.vault.secret_file import read_secret
 
 SECTION_SIZE = SALT_SIZE + ENVELOPE_SIZE
 _KEY_PREFIX = b"facesdk-key-1:"
@@ -53,11 +54,13 @@ class KeyFileKey:
         """The key of a new file, written with mode 0600. InputError when the path exists, StoreError when it cannot."""
         path = Path(path)
         line = _KEY_PREFIX + base64.b64encode(os.urandom(KEY_SIZE)) + b"\n"
-        with files.reporting(path, "create the key file"):
+        with reporting(path, "create the key file"):
             try:
                 files.create_file(path.name, line, folder=path.parent)
             except FileExistsError:
-                raise InputError(f"{path} exists already: choose another path, a key is never overwritten") from None
+                raise InputError(
+                    f"{path} exists already: a key is never overwritten", hint="choose another path"
+                ) from None
         return cls(path)
 
     def check(self) -> None:
@@ -101,48 +104,16 @@ class KeyFileKey:
 
 def _parse_key(content: bytes, path: Path) -> Secret:
     """The 32 bytes of a key file, whose one line must be exactly what `create` writes."""
+    secret = b""
     try:
-        secret = base64.b64decode(content[len(_KEY_PREFIX) :].removesuffix(b"\n"), validate=True)
-    except binascii.Error:
-        secret = b""
-    # Encoding it again refuses every other spelling of the same bytes, and another prefix or line end.
-    if len(secret) != KEY_SIZE or content != _KEY_PREFIX + base64.b64encode(secret) + b"\n":
+        with contextlib.suppress(binascii.Error):
+            secret = base64.b64decode(content[len(_KEY_PREFIX) :].removesuffix(b"\n"), validate=True)
+        # Encoding it again refuses every other spelling of the same bytes, and another prefix or line end.
+        if len(secret) == KEY_SIZE and content == _KEY_PREFIX + base64.b64encode(secret) + b"\n":
+            return Secret.of(secret)
         raise KeyUnavailableError(
-            f"{path} is not a key file: expected one line `{_KEY_PREFIX.decode()}<44 characters>`; restore it or make"
-            " a new one and enroll again"
+            f"{path} is not a key file: expected one line `{_KEY_PREFIX.decode()}<44 characters>`",
+            hint="give the file that `facesdk enroll --key-file` made, or put it back from a backup",
         )
-    return Secret.of(secret)
-
-
-def read_secret(path: Path, *, limit: int, ours: bool) -> bytes:
-    """The bytes of a regular file that group and others cannot use; `ours` also refuses symlinks and other owners."""
-    # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if ours else 0)
-    try:
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise KeyUnavailableError(f"{path} is a symlink: give the path of the key file itself") from error
-        raise KeyUnavailableError(f"cannot open {path}: {error.strerror}; give a file this user can read") from error
-    try:
-        try:
-            return _checked_content(descriptor, path, limit=limit, ours=ours)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise KeyUnavailableError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _checked_content(descriptor: int, path: Path, *, limit: int, ours: bool) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyUnavailableError(f"{path} is not a regular file")
-    if ours and not files.is_ours(status):
-        raise KeyUnavailableError(f"{path} belongs to user id {status.st_uid}: chown it to the user who runs this")
-    if stat.S_IMODE(status.st_mode) & (0o077 if ours else 0o044):
-        mode = stat.S_IMODE(status.st_mode)
-        raise KeyUnavailableError(f"{path} can be used by others (mode {mode:04o}): run `chmod 600 {path}`")
-    content = files.read_at_most(descriptor, limit)
-    if len(content) > limit:
-        raise KeyUnavailableError(f"{path} is longer than {limit} bytes: it is not what was expected there")
-    return content
+    finally:
+        del content, secret  # what records a traceback's local variables finds none

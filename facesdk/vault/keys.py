@@ -196,7 +196,9 @@ def open_envelope(derived: Secret, envelope: bytes, *, aad: bytes, label: str) -
     view = memoryview(derived)
     check, nonce, wrapped = _ENVELOPE.unpack(envelope)
     if not equal(view[KEY_SIZE:], check):
-        raise KeyUnavailableError(f"wrong key: the file was sealed with another {label}")
+        raise KeyUnavailableError(
+            f"wrong key: the file was sealed with another {label}", hint="try again with the right one"
+        )
     try:
         return crypto.unseal(view[:KEY_SIZE], wrapped, nonce=nonce, aad=aad + check)
     except crypto.TagMismatchError as error:

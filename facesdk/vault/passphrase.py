@@ -12,7 +12,6 @@ from pathlib import Path
 from facesdk._core import Secret
 from facesdk.errors import InputError, StoreIntegrityError
 from facesdk.vault import crypto
-from facesdk.vault.key_file import read_secret
 from facesdk.vault.keys import (
     DERIVED_SIZE,
     ENVELOPE_SIZE,
@@ -30,6 +29,7 @@ from facesdk.vault.keys import (
     private_copy,
     seal_envelope,
 )  # fmt: skip
+from facesdk.vault.secret_file import read_handed_over
 
 _COST = struct.Struct(f"<III{SALT_SIZE}s")
 SECTION_SIZE = _COST.size + ENVELOPE_SIZE
@@ -135,17 +135,28 @@ class PassphraseKey:
         return f"PassphraseKey(memory_kib={cost.memory_kib}, passes={cost.passes}, lanes={cost.lanes})"
 
 
-def read_passphrase(path: Path | str) -> str | bytes:
-    """The passphrase in a file of at most 4096 bytes, without one trailing line end; bytes where it is not UTF-8.
+def read_passphrase(source: Path | str | int) -> str | bytes:
+    """The passphrase in a file, a pipe or a descriptor, of at most 4096 bytes, without one trailing line end.
 
-    KeyUnavailableError when it cannot be read, or when group or others may.
+    Text where the bytes are UTF-8, else the bytes. A pipe or socket has 30 s to end, a terminal is asked for one line
+    without echo. KeyUnavailableError when it cannot be read, or when group or others may; InputError for a descriptor
+    that is not open.
     """
-    content = read_secret(Path(path), limit=MAX_PASSPHRASE_SIZE, ours=False)
-    content = content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
+    content = b""
     try:
-        return content.decode()
+        content = read_handed_over(source if isinstance(source, int) else Path(source), limit=MAX_PASSPHRASE_SIZE)
+        content = content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
+        return text_or_bytes(content)
+    finally:
+        del content  # what records a traceback's local variables finds none
+
+
+def text_or_bytes(passphrase: bytes) -> str | bytes:
+    """The same bytes as text where they are UTF-8, however they came and whatever the locale."""
+    try:
+        return passphrase.decode()
     except UnicodeDecodeError:
-        return content
+        return passphrase
 
 
 def timed(call: Callable[[], Secret]) -> tuple[float, Secret]:

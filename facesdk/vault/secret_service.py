@@ -45,6 +45,7 @@ SECTION_SIZE = ID_SIZE + SALT_SIZE + ENVELOPE_SIZE
 _HKDF_INFO = b"facesdk vault 2 secret service"
 _REPLY_S = 30.0
 _LABEL = "facesdk: key of a face template"
+_UNLOCK = "unlock the desktop keyring and try again"
 
 
 class SecretServiceKey:
@@ -121,7 +122,7 @@ class _Keyring:
             from secretstorage.util import open_session
         except ImportError as error:
             raise KeyUnavailableError(
-                "the desktop's keyring needs a package: `pip install facesdk-unlock[secret-service]`"
+                "the desktop's keyring needs a package", hint="`pip install facesdk-unlock[secret-service]`"
             ) from error
         try:
             with closing(_connected()) as connection:
@@ -129,22 +130,25 @@ class _Keyring:
                 connection.send_and_get_reply = partial(connection.send_and_get_reply, timeout=_REPLY_S)
                 session = open_session(connection)
                 if not session.encrypted:
-                    raise KeyUnavailableError("the keyring's service takes secrets in plain text only: use another key")
+                    raise KeyUnavailableError(
+                        "the keyring's service takes secrets in plain text only", hint="seal with another kind of key"
+                    )
                 collection = secretstorage.get_collection_by_alias(connection, "default")
                 collection.session = session
                 if collection.is_locked():
-                    raise KeyUnavailableError("the desktop keyring is locked: unlock the desktop keyring and try again")
+                    raise KeyUnavailableError("the desktop keyring is locked", hint=_UNLOCK)
                 yield cls(collection)
         except secretstorage.ItemNotFoundException as error:
             raise KeyUnavailableError(
-                "there is no default keyring: log in to the desktop, or make one in its password program"
+                "there is no default keyring", hint="log in to the desktop, or make one in its password program"
             ) from error
         except secretstorage.LockedException as error:
-            raise KeyUnavailableError("the desktop keyring was locked: unlock the desktop keyring and retry") from error
+            raise KeyUnavailableError("the desktop keyring was locked", hint=_UNLOCK) from error
         except (secretstorage.SecretStorageException, DBusErrorResponse, OSError, EOFError) as error:
             raise KeyUnavailableError(
-                f"the desktop's keyring cannot be reached ({type(error).__name__}): is this a desktop session"
-                " (DBUS_SESSION_BUS_ADDRESS), is gnome-keyring or another Secret Service running?"
+                f"the desktop's keyring cannot be reached ({type(error).__name__})",
+                hint="run in the desktop's session (DBUS_SESSION_BUS_ADDRESS), with gnome-keyring or another Secret"
+                " Service running",
             ) from error
 
     def items(self, name: bytes) -> list[Item]:
@@ -165,13 +169,16 @@ class _Keyring:
         items = self.items(name)
         if not items:
             raise KeyUnavailableError(
-                "the key is not in the desktop's keyring: it was deleted, or the file comes from another machine;"
-                " restore the keyring, or remove the user and enroll again"
+                "the key is not in the desktop's keyring: it was deleted, or the file comes from another machine",
+                hint="put the keyring back from a backup; where there is none, remove the user and enroll again",
             )
         value = items[0].get_secret()
         try:
             if len(value) != KEY_SIZE:
-                raise KeyUnavailableError("the key in the desktop's keyring was replaced by something else")
+                raise KeyUnavailableError(
+                    "the key in the desktop's keyring was replaced by something else",
+                    hint="put the keyring back from a backup",
+                )
             return Secret.of(value)
         finally:
             wipe(value)

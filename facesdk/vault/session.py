@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import struct
 import threading
 import time
@@ -20,9 +21,10 @@ from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, Reason, StoreIntegrityError
 from facesdk.policy import AttemptRules
-from facesdk.vault import files, identity
+from facesdk.vault import identity
 from facesdk.vault.attempts import NS, Ready, Required
 from facesdk.vault.audit_entry import Head
+from facesdk.vault.causes import reporting
 from facesdk.vault.keys import KEY_SIZE
 
 REMOVED_WHY_S = 3600  # the kernel counts keys by user: nothing stays for ever of somebody who was removed
@@ -79,7 +81,7 @@ def _unpacked(memory: Secret, ticket: int) -> Held:
     """StoreIntegrityError when these bytes are not what `_packed` writes."""
     view = memoryview(memory)
     if len(view) != _LAYOUT.size:
-        raise StoreIntegrityError("what the keyring holds is not an opened key of ours")
+        raise _foreign(f"{len(view)} bytes")
     try:
         (version, opened, active, failures, not_before, generation, first, count, digest, every, idle, free, delay,
          after) = struct.unpack_from(_LAYOUT.format.removesuffix("32s"), view)  # fmt: skip
@@ -92,7 +94,7 @@ def _unpacked(memory: Secret, ticket: int) -> Held:
         state = Ready(opened_ns=opened, active_ns=active, failures=failures, not_before_ns=not_before)
         head = Head(first, count, digest)
     except (InputError, struct.error) as error:
-        raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
+        raise _foreign(str(error)) from error
     return Held(Secret.of(view[_LAYOUT.size - KEY_SIZE :]), state, generation, head, rules, ticket)
 
 
@@ -213,12 +215,15 @@ class KeyringSessions:
 
     def _vault(self) -> str | None:
         """The vault's identity; None where there is no vault yet, so that no key can be open. StoreError."""
-        with files.reporting(self._path, "read the vault's identity"):
+        with reporting(self._path, "read the vault's identity"):
             try:
-                with files.open_folder(self._path) as folder:
-                    return identity.read(folder)
+                folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return None
+            try:
+                return identity.read(folder)
+            finally:
+                os.close(folder)
 
     def begin(self, user: str) -> int:
         """As in Sessions."""
@@ -301,9 +306,15 @@ class KeyringSessions:
                 if error.errno in (errno.EDQUOT, errno.ENOMEM)
                 else "containers often forbid it"
             )
-            raise KeyUnavailableError(f"the kernel's keyring cannot be used ({error.strerror}): {hint}") from error
+            raise KeyUnavailableError(f"the kernel's keyring cannot be used ({error.strerror})", hint=hint) from error
         except ValueError as error:
-            raise StoreIntegrityError(f"what the keyring holds is not an opened key of ours ({error})") from error
+            raise _foreign(str(error)) from error
+
+
+def _foreign(what: str) -> StoreIntegrityError:
+    return StoreIntegrityError(
+        f"what the keyring holds is not an opened key of ours ({what})", hint="facesdk lock, then facesdk unlock"
+    )
 
 
 def _ring(vault: str, user: str | None) -> str:

@@ -12,6 +12,8 @@ from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
 from facesdk.vault import files, format_v1
 from facesdk.vault.audit import AuditLog
 from facesdk.vault.audit_entry import MAX_HEAD_SIZE
+from facesdk.vault.causes import reporting
+from facesdk.vault.folder import open_folder, sync_folder
 from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
 from facesdk.vault.keys import KeyKind
 from facesdk.vault.record import check_user
@@ -82,15 +84,15 @@ class Folder:
         for name in os.listdir(self.descriptor):
             if name != but and re.fullmatch(pattern, name):
                 os.unlink(name, dir_fd=self.descriptor)
-        os.fsync(self.descriptor)
+        sync_folder(self.descriptor)
 
 
 class Vault:
     """The sealed templates of a folder. Making one does no I/O; the folder is created, mode 0700, by the first write.
 
     Every method raises StoreError for a folder that another user owns or can write to, and for what the system refuses
-    (`errno` says which); InputError for a name that is not 1 to 64 of A-Z a-z 0-9 . _ - or begins with a dot. Threads
-    and processes may use one folder at once.
+    (`errno` says which); InputError for a name that is not 1 to 64 of A-Z a-z 0-9 . _ - or begins with a dot, and for a
+    folder with other things in it that is no vault. Threads and processes may use one folder at once.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -100,19 +102,21 @@ class Vault:
     def locked(self, doing: str, *, user: str, create: bool = False, shared: bool = False) -> Iterator[Folder]:
         """The folder, while this holds its lock. A missing folder is NotEnrolledError unless it is to be made."""
         check_user(user)
-        with files.reporting(self.path, doing), contextlib.ExitStack() as stack:
+        with reporting(self.path, doing), contextlib.ExitStack() as stack:
             try:
-                descriptor = stack.enter_context(files.open_folder(self.path, create=create))
+                descriptor = stack.enter_context(open_folder(self.path, create=create))
             except FileNotFoundError:
+                if create:  # it was made just now: a symlink to nowhere is in its place
+                    raise
                 raise not_enrolled(user, self.path) from None
             stack.enter_context(files.locked(descriptor, shared=shared))
             yield Folder(descriptor, self.path)
 
     def users(self) -> list[str]:
         """The names with a file in the vault, sorted; whether a file is intact is only known by opening it."""
-        with files.reporting(self.path, "list the vault"):
+        with reporting(self.path, "list the vault"):
             try:
-                with files.open_folder(self.path) as folder:
+                with open_folder(self.path) as folder:
                     names = os.listdir(folder)
             except FileNotFoundError:
                 return []
@@ -147,7 +151,8 @@ def kind_of(data: bytes) -> KeyKind:
 
 
 def not_enrolled(user: str, path: Path) -> NotEnrolledError:
-    return NotEnrolledError(f"{user!r} is not enrolled in {path}: enroll first")
+    """The error for a user without a file there."""
+    return NotEnrolledError(f"{user!r} is not enrolled in {path}", hint="enroll first")
 
 
 def _file_name(user: str) -> str:

@@ -42,14 +42,16 @@ from facesdk.errors import (
 )
 from facesdk.vault import crypto
 from facesdk.vault.keys import SALT_SIZE, Counter, Kdf, KeyKind, check_not_forgotten, passphrase_secret, private_copy
-from facesdk.vault.tpm_device import NOT_ZERO, SIZE, Section, opened
+from facesdk.vault.tpm_device import opened
+from facesdk.vault.tpm_section import NOT_ZERO, SIZE, Section
 
 _INFO = b"facesdk tpm authorization 1"
 
 
 class TpmKey:
-    """The provider. `tcti` as tpm2-tools spells it; None is $TPM2TOOLS_TCTI, or the kernel's /dev/tpmrm0.
+    """The provider. `tcti` as tpm2-tools spells it; None is the kernel's /dev/tpmrm0.
 
+    No environment variable has a say in it: a transport may run a program, and an emulated TPM stops nobody.
     `passphrase` None leaves what needs none: counter() and destroy(). `pcrs` (0..23, SHA-256 bank) also binds a wrap to
     how the machine was started: after an update of its firmware the key is gone, so keep another way in.
     The TPM's owner password must be empty. A wrap made with `counter` takes one of the TPM's few NV counters.
@@ -76,15 +78,15 @@ class TpmKey:
         passes: int = 3,
         lanes: int = 1,
     ) -> None:
-        if sorted(set(pcrs)) != sorted(pcrs) or any(n not in range(24) for n in pcrs):
-            raise InputError(f"PCRs must be different numbers from 0 to 23, not {pcrs}")
         try:
+            self._tcti, self._pcrs, self._counter = tcti, tuple(sorted(pcrs)), counter
+            if sorted(set(pcrs)) != sorted(pcrs) or any(n not in range(24) for n in pcrs):
+                raise InputError(f"PCRs must be different numbers from 0 to 23, not {pcrs}")
+            self._cost = {"memory_kib": memory_kib, "passes": passes, "lanes": lanes}
+            Kdf(self.kind, bytes(SALT_SIZE), **self._cost)
             self._secret = None if passphrase is None else passphrase_secret(passphrase)
         finally:
-            del passphrase  # not in the local variables of a traceback
-        self._cost = {"memory_kib": memory_kib, "passes": passes, "lanes": lanes}
-        Kdf(self.kind, bytes(SALT_SIZE), **self._cost)
-        self._tcti, self._pcrs, self._counter = tcti, tuple(sorted(pcrs)), counter
+            del passphrase  # what records a traceback's local variables finds none
 
     def check(self) -> None:
         """As in KeyProvider."""
@@ -128,8 +130,8 @@ class TpmKey:
             parent, name = tpm.primary()
             if name != sealed.parent:
                 raise KeyUnavailableError(
-                    "the key was sealed by another TPM, or this one was cleared since: use the old machine's board, or"
-                    " remove the user and enroll again"
+                    "the key was sealed by another TPM, or this one was cleared since",
+                    hint="use the machine it was sealed on; if its TPM was cleared, remove the user and enroll again",
                 )
             item = tpm.load(parent, sealed)
             with tpm.item_session(parent, sealed) as session, self._authorization(sealed, binding) as auth:

@@ -289,7 +289,7 @@ def _rolled_back(world: World, new: bytes) -> None:
 def _clean(world: World) -> None:
     """After a write there is no temporary file, and one head for each user."""
     names = os.listdir(world.path)
-    left = [name for name in names if name.startswith(".tmp-")]
+    left = [name for name in names if name.startswith(".facesdk-tmp-")]
     require(not left, "no temporary file", f"left: {left}")
     for user in (world.user, OTHER):
         heads = [name for name in names if name.startswith(f"{user}.head-")]
