@@ -1,5 +1,6 @@
 """python -m facesdk, and the command facesdk."""
 
+import contextlib
 import sys
 
 
@@ -10,6 +11,10 @@ def run() -> int:
     clean()
     from facesdk.cli import main
 
+    with contextlib.suppress(ImportError):  # where it is not built, the commands say so
+        from facesdk.vault.memory import protect_process
+
+        protect_process()
     return main()
 
 

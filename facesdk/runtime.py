@@ -71,12 +71,15 @@ def _describe(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interpreter_session(interpreter_class: Any, model: mmap.mmap, threads: int) -> _core.Session:
+    said = _core.KeptStderr()
     try:
         interpreter = interpreter_class(model_content=model[:], num_threads=threads)
         interpreter.allocate_tensors()
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     except (RuntimeError, SystemError, ValueError) as error:
         raise _core.RuntimeFailure(f"the interpreter does not take the model: {error}") from error
+    finally:
+        del said  # shows what more than informs
     if len(inputs) != 1:
         raise _core.RuntimeFailure(f"a model with one input was expected, this has {len(inputs)}")
     source, targets = inputs[0]["index"], [output["index"] for output in outputs]

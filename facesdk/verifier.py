@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from facesdk import _core, matching
 from facesdk._core import process_token
@@ -32,6 +32,9 @@ from facesdk.vault.attempts import Required
 from facesdk.vault.audit_entry import check_labels
 from facesdk.vault.keeper import already_enrolled
 
+if TYPE_CHECKING:
+    from facesdk.types import Picture, Pictures
+
 MAX_SAMPLES, MAX_FRAMES = 10, 32
 DEFAULT_EMBEDDER = "joint"
 CONSENT = "given to the program that called enroll()"
@@ -44,9 +47,9 @@ class FaceVerifier:
     key (a provider from facesdk.vault). The opened key stays in locked memory of this object, and is opened when first
     needed; keyring=True keeps it in the kernel's keyring instead, for all programs of this user, and then a key is
     needed only to enroll and to unlock. engine is used for all; without one, make_engine makes one of each embedder
-    that is needed. There is no way to search for a face among several users. Pictures are paths, or arrays as Engine
-    takes them. Raises InputError for arguments that do not fit, KeyUnavailableError for a key file
-    that cannot be used.
+    that is needed. There is no way to search for a face among several users. Pictures are paths, the bytes of JPEG or
+    PNG files, Pillow's, or arrays as Engine takes them; colors="bgr" is for arrays of OpenCV. Raises InputError for
+    arguments that do not fit, KeyUnavailableError for a key file that cannot be used.
 
     The face works only while the key is open. policy.attempts says when it is forgotten: then verify raises
     PassphraseRequiredError until unlock() is given the passphrase again.
@@ -112,7 +115,9 @@ class FaceVerifier:
             self._made[embedder] = self._make_engine(embedder)
         return self._made[embedder]
 
-    def enroll(self, user: str, images: Any, *, replace: bool = False, consent: str = CONSENT) -> None:
+    def enroll(
+        self, user: str, images: Pictures, *, replace: bool = False, consent: str = CONSENT, colors: str = "rgb"
+    ) -> None:
         """Seals a template of this user from one to ten pictures of one face; the pictures themselves are not kept.
 
         The caller must have the person's consent; `consent` says in a few words how it was given and is sealed too, as
@@ -120,13 +125,13 @@ class FaceVerifier:
         EnrollmentError (a reason for each refused picture; nothing is stored), AlreadyEnrolledError without
         replace=True, and the vault's errors.
         """
-        frames = pictures(images, at_most=MAX_SAMPLES)
+        frames = pictures(images, at_most=MAX_SAMPLES, colors=colors)
         key = self._needed_key()
         key.check()
         if not replace and self._keeper.vault.exists(user):
             raise already_enrolled(user)
         opening = self._keeper.begin(user)
-        vectors = matching.vectors_of(enrollment_features(frames, self.engine, self.policy))
+        vectors = matching.vectors_of(enrollment_features(frames, self.engine, self.policy, colors=colors))
         import numpy as np
 
         arrays = list(vectors)
@@ -150,7 +155,9 @@ class FaceVerifier:
             for array in arrays:
                 _core.wipe(array)
 
-    def verify(self, user: str, images: Any, *, camera: str = "files", consecutive: bool = False) -> Outcome:
+    def verify(
+        self, user: str, images: Pictures, *, camera: str = "files", consecutive: bool = False, colors: str = "rgb"
+    ) -> Outcome:
         """Whether the face in one picture, or in several of one moment, is this user's.
 
         camera: a short name for the audit log. consecutive: the pictures follow each other in one camera's stream; the
@@ -161,15 +168,15 @@ class FaceVerifier:
         What the person in front of the camera can cause is an Outcome.
         """
         check_labels(camera, "")
-        frames = pictures(images, at_most=MAX_FRAMES)
+        frames = pictures(images, at_most=MAX_FRAMES, colors=colors)
         try:
-            return self._verify(user, frames, camera=camera, consecutive=consecutive)
+            return self._verify(user, frames, camera=camera, consecutive=consecutive, colors=colors)
         except PassphraseRequiredError:
             if self._key is not None:
                 self._key.forget()
             raise
 
-    def _verify(self, user: str, frames: list[Any], *, camera: str, consecutive: bool) -> Outcome:
+    def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         self._open_first(user)
         with self._keeper.opened(user) as template:
             generation = template.generation
@@ -177,7 +184,7 @@ class FaceVerifier:
             engine = self._matching_engine(template)
         threshold = policy.operating_point(engine.embedder).threshold
         start = time.perf_counter()
-        samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive)
+        samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
             elapsed_ms = (time.perf_counter() - start) * 1e3
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)

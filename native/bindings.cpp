@@ -12,6 +12,7 @@
 
 #include "bindings_secret.h"
 #include "core/kernels.h"
+#include "core/kept_stderr.h"
 #include "core/litert.h"
 #include "core/pipeline.h"
 
@@ -277,6 +278,10 @@ void bind_sessions(py::module_& m) {
       .def(py::init<std::shared_ptr<LiteRtLibrary>, const py::buffer&, int>(), py::arg("library"), py::arg("model"),
            py::arg("threads"))
       .def("release", &KeptSession::release);
+  // A context manager: what this thread's libraries say on stderr, kept; see core/kept_stderr.h.
+  py::class_<KeptStderr>(m, "KeptStderr")
+      .def(py::init<>())
+      .def("take", [](KeptStderr& said) { return said.take("; "); });
   py::class_<PythonSession, Session, std::shared_ptr<PythonSession>>(m, "PythonSession")
       .def(py::init<const py::dict&, const std::vector<py::dict>&, py::function>());
 }

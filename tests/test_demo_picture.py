@@ -65,7 +65,7 @@ def test_the_demo_keeps_what_is_there_and_says_where_it_draws(here: Path, capsys
 def test_a_named_file_that_is_there_ends_the_command_before_its_work(
     words: list[str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine = here / "mine"
+    mine = here / "facesdk-demo.png"
     mine.write_text("mine\n")
     assert main([*words, str(mine)]) == 2
     out, err = capsys.readouterr()

@@ -42,6 +42,10 @@ Engine("sface")
 assert "OPENSSL_CONF" in os.environ
 crypto.hkdf_sha256(b"k" * 32, b"s" * 16, info=b"", size=32)
 """
+VAULT_ALONE = """
+from facesdk.vault import crypto
+crypto.hkdf_sha256(b"k" * 32, b"s" * 16, info=b"", size=32)
+"""
 CLIP = """
 import sys
 {first}
@@ -95,7 +99,8 @@ def test_openssl_loads_what_its_configuration_names_where_nothing_hinders(foreig
 
 
 @pytest.mark.parametrize(
-    "words", [["-m", "facesdk", "models"], ["-m", "facesdk", "demo", "--no-picture"], ["-c", ENGINE]]
+    "words",
+    [["-m", "facesdk", "models"], ["-m", "facesdk", "demo", "--no-picture"], ["-c", ENGINE], ["-c", VAULT_ALONE]],
 )
 def test_openssl_loads_no_library_that_the_environment_names(
     words: list[str], foreign: Foreign, configuration: str

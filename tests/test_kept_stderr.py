@@ -17,7 +17,7 @@ OWNER = str(PORTRAITS / "obama_2012.jpg")
 DETECT = """
 from facesdk import Engine
 from facesdk.images import load_rgb
-engine = Engine({embedder!r})
+engine = Engine({embedder!r}, runtime={runtime!r})
 assert len(engine.detect(load_rgb({picture!r}), landmarks=True)) == 1
 assert engine.features(load_rgb({picture!r})) is not None
 """
@@ -48,13 +48,19 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("embedder", ["joint", "sface", "mobilefacenet"])
 def test_an_engine_prints_nothing(embedder: str) -> None:
-    done = run(DETECT.format(embedder=embedder, picture=OWNER))
+    done = run(DETECT.format(runtime="auto", embedder=embedder, picture=OWNER))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_an_engine_beside_the_interpreter_prints_nothing() -> None:
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra litert) is not installed")
-    done = run("import ai_edge_litert.interpreter\n" + DETECT.format(embedder="sface", picture=OWNER))
+    done = run("import ai_edge_litert.interpreter\n" + DETECT.format(runtime="auto", embedder="sface", picture=OWNER))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_python_interpreter_prints_nothing_either() -> None:
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra litert) is not installed")
+    done = run(DETECT.format(embedder="sface", picture=OWNER, runtime="litert"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -18,12 +18,13 @@ from facesdk.cli.common import (
     vault_of,
 )
 from facesdk.cli.hints import keyring_hint
-from facesdk.errors import FaceSdkError, UsageError
+from facesdk.errors import FaceSdkError, NotEnrolledError, UsageError
 from facesdk.policy import AttemptRules
 
 if TYPE_CHECKING:
     from facesdk.vault import Keeper, PassphraseKey
 
+_OTHERS = "a program that opened one for itself needs the passphrase at its next use"
 LIVENESS = "not checked: a good photograph of the owner can pass"
 
 
@@ -52,19 +53,23 @@ def unlock(arguments: argparse.Namespace) -> int:
 
 def lock(arguments: argparse.Namespace) -> int:
     """Forgets the key."""
-    keeper_of(arguments).lock(arguments.user)
-    show(arguments, {"locked": arguments.user}, [f"locked {arguments.user}: the passphrase is needed"])
+    was_open = keeper_of(arguments).lock(arguments.user)
+    text = f"locked {arguments.user}: the passphrase is needed"
+    if not was_open:
+        text = f"no key of {arguments.user} was open in the kernel's keyring: {_OTHERS}"
+    show(arguments, {"locked": arguments.user, "was_open": was_open}, [text])
     return 0
 
 
 def panic(arguments: argparse.Namespace) -> int:
     """Forgets every key of the vault."""
-    keeper_of(arguments).panic()
-    show(
-        arguments,
-        {"panic": True},
-        ["every key of this vault in the kernel's keyring is forgotten (not what a running program opened for itself)"],
-    )
+    keeper = keeper_of(arguments)
+    forgotten = keeper.panic()
+    if not keeper.vault.path.is_dir():
+        raise NotEnrolledError(f"there is no vault at {keeper.vault.path}: nothing was forgotten")
+    said = f"{forgotten} keys" if forgotten > 1 else "one key" if forgotten else "no key"
+    text = f"{said} of this vault forgotten" if forgotten else "no key of this vault was open"
+    show(arguments, {"panic": True, "forgotten": forgotten}, [f"{text} in the kernel's keyring: {_OTHERS}"])
     return 0
 
 
@@ -107,6 +112,8 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
 
 def status(arguments: argparse.Namespace) -> int:
     """Says which state holds and why, and what protects each template."""
+    from facesdk.vault.memory import unencrypted_swap
+
     keeper = keeper_of(arguments)
     users: dict[str, Any] = {}
     lines = [f"vault     {vault_of(arguments)}"]
@@ -116,10 +123,17 @@ def status(arguments: argparse.Namespace) -> int:
     if not users:
         lines.append("user      no one is enrolled here")
     refusal = keyring_hint()
+    lines += [f"keyring   {refusal}"] if refusal else []
+    swap = unencrypted_swap()
+    if swap:
+        lines.append(
+            f"swap      {', '.join(swap)} is not known to be encrypted: keys stay out of it, but not in hibernation"
+        )
     show(
-        arguments, {"vault": str(vault_of(arguments)), "users": users, "keyring": refusal, "liveness": LIVENESS},
-        [*lines, *([f"keyring   {refusal}"] if refusal else []), f"liveness  {LIVENESS}"],
-    )  # fmt: skip
+        arguments,
+        {"vault": str(vault_of(arguments)), "users": users, "keyring": refusal, "swap": swap, "liveness": LIVENESS},
+        [*lines, f"liveness  {LIVENESS}"],
+    )
     return 0
 
 

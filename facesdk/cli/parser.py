@@ -121,7 +121,9 @@ def _add_system(commands: Any) -> None:
     bench.add_argument("--emulated", action="store_true", help="with --board: no times, they say nothing here")
     bench.add_argument("--big-cores", action="store_true", help="use the fastest cores only, where they differ")
     demo = _add(commands, "demo", system.demo, "Enroll, verify, refuse and attack with the bundled portraits.")
-    demo.add_argument("--picture", type=Path, default=Path("facesdk-demo.png"), help="default: %(default)s")
+    demo.add_argument(
+        "--picture", type=Path, help="default: facesdk-demo.png, or the first free facesdk-demo-2.png ..."
+    )
     demo.add_argument("--no-picture", action="store_true", help="write no picture")
     models = _add(commands, "models", system.models, "List the models and check their hashes.")
     actions = models.add_subparsers(dest="action", metavar="ACTION")

@@ -143,7 +143,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _demo_picture(named: Path | None) -> Path:
     """Where the demo's drawing goes; says so where that is not the usual place."""
-    picture = new_path(None if named == DEMO_PICTURE else named, DEMO_PICTURE, option="--picture")
-    if named in (None, DEMO_PICTURE) and picture != DEMO_PICTURE:
+    picture = new_path(named, DEMO_PICTURE, option="--picture")
+    if named is None and picture != DEMO_PICTURE:
         say(f"{DEMO_PICTURE} exists already and stays: the drawing goes to {picture}")
     return picture

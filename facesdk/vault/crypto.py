@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from facesdk import _core
 from facesdk._core import Secret
+from facesdk.digest import load_openssl
 from facesdk.errors import KeyUnavailableError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _filled(size: int) -> Iterator[Secret]:
 
 def seal(key: Buffer, plaintext: Buffer, *, nonce: bytes, aad: bytes) -> bytes:
     """Ciphertext and 16-byte tag of AES-256-GCM. The same nonce must never be used twice under one key."""
+    load_openssl()
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(memoryview(key)).encrypt(nonce, memoryview(plaintext), aad)
@@ -57,6 +59,7 @@ def seal(key: Buffer, plaintext: Buffer, *, nonce: bytes, aad: bytes) -> bytes:
 
 def unseal(key: Buffer, sealed: bytes, *, nonce: bytes, aad: bytes) -> Secret:
     """Plaintext of `seal`; TagMismatchError when any of the four inputs differs, or nothing was sealed."""
+    load_openssl()
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -72,6 +75,7 @@ def unseal(key: Buffer, sealed: bytes, *, nonce: bytes, aad: bytes) -> Secret:
 
 def argon2id(secret: Buffer, salt: bytes, *, memory_kib: int, passes: int, lanes: int, size: int) -> Secret:
     """`size` bytes of Argon2id version 1.3 (RFC 9106). KeyUnavailableError when the machine cannot run it."""
+    load_openssl()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -94,6 +98,7 @@ def argon2id(secret: Buffer, salt: bytes, *, memory_kib: int, passes: int, lanes
 
 def hkdf_sha256(secret: Buffer, salt: bytes, *, info: bytes, size: int) -> Secret:
     """`size` bytes of HKDF-SHA256 (RFC 5869). `secret` must already be uniformly random: it adds no work factor."""
+    load_openssl()
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -104,6 +109,7 @@ def hkdf_sha256(secret: Buffer, salt: bytes, *, info: bytes, size: int) -> Secre
 
 def chacha20_stream(key: Buffer, size: int) -> Secret:
     """`size` bytes of the ChaCha20 key stream (RFC 8439), nonce and counter 0, of a key used for nothing else."""
+    load_openssl()
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
     with _filled(size) as stream:

@@ -21,8 +21,6 @@ _FACE = re.compile(_USER + r"\.face")
 _OURS = re.compile(
     _USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?|head-[0-9a-f]{16})|\.(lock|vault|panic)"
 )
-    _USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?|head-[0-9a-f]{16})|\.(lock|vault|panic)"
-)
 _IDENTITY = ".vault"
 # What file systems answer that cannot make the change of a folder durable by itself: they write it with the files.
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.EOPNOTSUPP)

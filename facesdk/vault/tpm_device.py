@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from facesdk._core import Secret, wipe
+from facesdk.environment import OPENSSL, without
 from facesdk.errors import FaceSdkError, KeyUnavailableError, LockedOutError
 from facesdk.vault import crypto
 from facesdk.vault.tpm_errors import FULL, OWNER, PCRS, damaged, explained, unavailable
@@ -33,6 +34,8 @@ _PRIMARY = struct.pack(">HHHIHHHHHHHH32sH32s", 90, 0x23, 0xB, 0x30472, 0, 6, 128
 
 # A TPM does one thing at a time anyway.
 _ONE_AT_A_TIME = threading.Lock()
+# A child must not wait for a thread that is not there.
+os.register_at_fork(after_in_child=_ONE_AT_A_TIME._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class Tpm:
@@ -225,14 +228,16 @@ def opened(tcti: str | None) -> Iterator[Tpm]:
     """The TPM for one operation, and its errors in our words."""
     _silence()
     try:
-        import tpm2_pytss as tss
+        with without(OPENSSL):
+            import tpm2_pytss as tss
     except (ImportError, OSError) as error:
         raise KeyUnavailableError(
             "a TPM key needs tpm2-pytss and libtss2",
             hint="`apt install libtss2-dev`, then `pip install facesdk-unlock[tpm]`",
         ) from error
     try:
-        with _ONE_AT_A_TIME, crypto.wiping_free(), ExitStack() as stack:  # libtss2 frees keys as they are
+        # libtss2 frees keys as they are.
+        with _ONE_AT_A_TIME, without(OPENSSL), crypto.wiping_free(), ExitStack() as stack:
             esapi = stack.enter_context(tss.ESAPI(tcti or DEFAULT_TCTI))
             tpm = Tpm(tss, esapi, stack)
             try:

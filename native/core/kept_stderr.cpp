@@ -4,6 +4,8 @@
 // late.
 #include "kept_stderr.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -27,7 +29,11 @@ struct Streams {
 
 // Never destroyed: a thread may still write while the program ends.
 Streams& streams() {
-  static auto* const all = new Streams;
+  static auto* const all = [] {
+    // A child must not wait for a thread that is not there.
+    pthread_atfork([] { streams().mutex.lock(); }, [] { streams().mutex.unlock(); }, [] { streams().mutex.unlock(); });
+    return new Streams;
+  }();
   return *all;
 }
 
