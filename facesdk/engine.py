@@ -109,7 +109,7 @@ class Engine:
 
     def networks(self) -> dict[str, Callable[[], None]]:
         """For each network, in the order of the pipeline, a function that runs it alone on what it ran on last."""
-        return {name: partial(self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
+        return {name: partial(_run, self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
 
     @property
     def runtime(self) -> Runtime:

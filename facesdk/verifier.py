@@ -55,6 +55,8 @@ class FaceVerifier:
     PassphraseRequiredError until unlock() is given the passphrase again.
     """
 
+    _chosen: Policy | None = None  # so that a traceback can show one whose making failed
+
     def __init__(
         self,
         vault: Path | str,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from facesdk._core import process_token
 from facesdk.errors import StoreError, StoreIntegrityError
 from facesdk.vault.causes import name_of, store_error
 from facesdk.vault.folder import LOCK_NAME, TEMP_NAME, sync_folder, temporary_name
@@ -57,9 +58,19 @@ def locked(folder: int, *, shared: bool = False) -> Iterator[None]:
         may_be_missing = (FileNotFoundError,) if shared else ()
         with contextlib.suppress(*may_be_missing):
             descriptor = os.open(LOCK_NAME, flags | _GUARDED, 0o600, dir_fd=folder)
-            stack.callback(os.close, descriptor)
+            stack.callback(_release, descriptor, process_token())
             _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
+
+
+def _release(descriptor: int, process: int) -> None:
+    """Gives the lock back; closing alone would leave it to a child that another thread has forked meanwhile. Such a
+    child only closes its descriptor: the lock is its parent's."""
+    try:
+        if process == process_token():
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def _acquire(descriptor: int, operation: int) -> None:

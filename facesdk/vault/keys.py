@@ -158,12 +158,10 @@ def passphrase_secret(passphrase: str | bytes) -> Secret:
 
 
 def _encoded(passphrase: str) -> bytes:
-    try:
+    with contextlib.suppress(UnicodeEncodeError):  # not even as a context: it quotes what it could not encode
         return unicodedata.normalize("NFC", passphrase).encode()
-    except UnicodeEncodeError:  # it quotes what it could not encode
-        raise InputError("the passphrase has characters that are not text: type it again") from None
-    finally:
-        del passphrase
+    del passphrase
+    raise InputError("the passphrase has characters that are not text: type it again")
 
 
 def private_copy(secret: Secret | None) -> Secret:

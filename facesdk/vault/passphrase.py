@@ -57,16 +57,16 @@ class PassphraseKey:
         self, passphrase: str | bytes, *, memory_kib: int | None = None, passes: int | None = None, lanes: int = 1,
         kind: KeyKind = KeyKind.PASSPHRASE,
     ) -> None:  # fmt: skip
-        if kind not in (KeyKind.PASSPHRASE, KeyKind.RECOVERY):
-            raise InputError(f"a passphrase seals passphrase and recovery files, not those of a {kind.label}")
-        self.kind = kind
-        self._calibrate = passes is None
-        # A salt of zeros stands in for the fresh one of each file; this checks the cost.
-        self._template = Kdf(
-            kind, bytes(SALT_SIZE), memory_kib=_default_memory_kib() if memory_kib is None else memory_kib,
-            passes=DEFAULT_PASSES if passes is None else passes, lanes=lanes,
-        )  # fmt: skip
         try:
+            if kind not in (KeyKind.PASSPHRASE, KeyKind.RECOVERY):
+                raise InputError(f"a passphrase seals passphrase and recovery files, not those of a {kind.label}")
+            self.kind = kind
+            self._calibrate = passes is None
+            # A salt of zeros stands in for the fresh one of each file; this checks the cost.
+            self._template = Kdf(
+                kind, bytes(SALT_SIZE), memory_kib=_default_memory_kib() if memory_kib is None else memory_kib,
+                passes=DEFAULT_PASSES if passes is None else passes, lanes=lanes,
+            )  # fmt: skip
             self._secret = passphrase_secret(passphrase)
         finally:
             del passphrase  # not in the local variables of a traceback
@@ -131,8 +131,8 @@ class PassphraseKey:
         return kdf, self.derive(kdf)
 
     def __repr__(self) -> str:
-        cost = self._template
-        return f"PassphraseKey(memory_kib={cost.memory_kib}, passes={cost.passes}, lanes={cost.lanes})"
+        cost = getattr(self, "_template", None)  # none where making it failed
+        return f"PassphraseKey({cost and f'memory_kib={cost.memory_kib}, passes={cost.passes}, lanes={cost.lanes}'})"
 
 
 def read_passphrase(source: Path | str | int) -> str | bytes:
