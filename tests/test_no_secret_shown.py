@@ -1,4 +1,4 @@
-"""No exception, traceback, local variable, log record or repr shows a passphrase or keeps a key alive after it is closed."""
+"""No exception, traceback, local variable or repr shows a passphrase, or keeps a key alive that was closed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def enrolled(tmp_path: Path) -> Path:
 
 
 CALLS: dict[str, Callable[[Path], object]] = {
-    "unlock, nobody enrolled": lambda v: FaceVerifier(v / "none", passphrase="x").unlock("owner", passphrase=PASSPHRASE),
+    "unlock, nobody enrolled": lambda v: FaceVerifier(v / "no", passphrase="x").unlock("owner", passphrase=PASSPHRASE),
     "unlock, wrong": lambda v: FaceVerifier(v, passphrase="x").unlock("owner", passphrase=PASSPHRASE),
     "unlock, wrong user": lambda v: FaceVerifier(v, passphrase="x").unlock("../x", passphrase=PASSPHRASE),
     "unlock, too much": lambda v: FaceVerifier(v, passphrase="x").unlock(
@@ -93,7 +93,7 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "verifier, two keys": lambda v: FaceVerifier(v, passphrase=PASSPHRASE, key_file="k"),
     "verifier, too long": lambda v: FaceVerifier(v, passphrase=PASSPHRASE * 500),
     "verifier, no text": lambda v: FaceVerifier(v, passphrase=PASSPHRASE + "\udc80"),
-    "verifier, own passphrase wrong": lambda v: FaceVerifier(v, passphrase=PASSPHRASE).verify("owner", portrait("biden")),
+    "verifier, own one wrong": lambda v: FaceVerifier(v, passphrase=PASSPHRASE).verify("owner", portrait("biden")),
     "key, wrong cost": lambda v: PassphraseKey(PASSPHRASE, memory_kib=1),
     "key, wrong kind": lambda v: PassphraseKey(PASSPHRASE, kind=KeyKind.TPM),
     "key, list": lambda v: PassphraseKey([PASSPHRASE]),  # type: ignore[arg-type]

@@ -1,0 +1,392 @@
+"""The log says what happened: charges before comparisons, matches of a presence in one entry, failures kept longest."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit_tools import KEY
+from vault_tools import RULES, Bench, make_record
+
+from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, Reason, StoreError, StoreIntegrityError
+from facesdk.types import Decision
+from facesdk.vault import KeyFileKey
+from facesdk.vault.attempts import Ready
+from facesdk.vault.audit import AuditLog
+from facesdk.vault.audit_entry import PRESENCE_GAP_NS, PRESENCE_NS, Entry, Event, Head, open_head, seal_head
+from facesdk.vault.audit_verify import ProblemKind
+from facesdk.vault.store import Folder
+
+SECOND_NS = 10**9
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
+    bench.enroll()
+    return bench
+
+
+def entries(bench: Bench, *, key: bool = True) -> list[Entry]:
+    report, found, sealed = bench.keeper.audit("alice", bench.key if key else None)
+    assert report.problem is None
+    assert sealed or not key
+    return found
+
+
+def told(bench: Bench, *, key: bool = True) -> list[tuple[str, str, int]]:
+    return [(e.event.value, e.outcome.value if e.outcome else "", e.count) for e in entries(bench, key=key)[1:]]
+
+
+# --- matches of one presence
+
+
+def test_matches_of_one_presence_are_one_entry(bench: Bench) -> None:
+    for _ in range(50):
+        assert bench.attempt(True)
+        bench.clock.turn(1)
+    (entry,) = entries(bench)[1:]
+    assert (entry.event, entry.outcome, entry.count) == (Event.VERIFIED, Decision.MATCH, 50)
+    assert entry.until_boot_ns - entry.boot_ns == 49 * SECOND_NS
+    assert "50 times within 49 s" in entry.as_text()
+    assert (bench.folder / "alice.audit").read_bytes().count(b"\n") == 1  # only the enrollment so far
+
+
+@pytest.mark.parametrize(
+    ("gap_ns", "one"), [(0, True), (PRESENCE_GAP_NS, True), (PRESENCE_GAP_NS + 1, False), (-SECOND_NS, False)]
+)
+def test_a_presence_ends(bench: Bench, gap_ns: int, one: bool) -> None:
+    entry = entries(bench)[0]
+    match = replace(entry, event=Event.VERIFIED, outcome=Decision.MATCH, boot_ns=100 * SECOND_NS)
+    joined = match.also(replace(match, boot_ns=match.boot_ns + gap_ns))
+    assert (joined is not None) is one
+
+
+def test_a_presence_is_no_longer_than_its_bound(bench: Bench) -> None:
+    for _ in range(2 * PRESENCE_NS // (50 * SECOND_NS)):
+        assert bench.attempt(True)
+        bench.clock.turn(50)
+    found = entries(bench)[1:]
+    assert len(found) == 2
+    assert all(entry.until_boot_ns - entry.boot_ns <= PRESENCE_NS for entry in found)
+
+
+def test_another_camera_or_event_ends_it(bench: Bench) -> None:
+    for camera in ("door", "door", "desk"):
+        assert bench.keeper.attempt("alice", lambda _: True, generation=1, camera=camera, label="")
+    assert not bench.attempt(False)
+    assert bench.attempt(True)
+    bench.keeper.lock("alice")
+    assert told(bench) == [
+        ("verified", "match", 2), ("verified", "match", 1), ("verified", "non_match", 1), ("verified", "match", 1),
+        ("locked", "", 1),
+    ]  # fmt: skip
+    assert [e.camera for e in entries(bench)[1:3]] == ["door", "desk"]
+
+
+def test_an_entry_without_the_key_stands_behind_what_waits(bench: Bench, tmp_path: Path) -> None:
+    assert bench.attempt(True)
+    bench.clock.turn(1)
+    with pytest.raises(Exception, match="wrong key"):
+        bench.unlock(key=KeyFileKey.create(tmp_path / "other"))
+    assert told(bench) == [("verified", "match", 1), ("passphrase_refused", "", 1)]
+    bench.clock.turn(1)
+    assert bench.attempt(True)  # counted on its own: the first is in the log already
+    assert told(bench) == [("verified", "match", 1), ("passphrase_refused", "", 1), ("verified", "match", 1)]
+    bench.unlock()
+    assert [word for word, _, _ in told(bench)] == ["verified", "passphrase_refused", "verified", "unlocked"]
+
+
+def test_what_waits_is_shown_without_the_key_too(bench: Bench) -> None:
+    assert bench.attempt(True)
+    other = Bench(bench.folder, bench.key)  # whose sessions have no key
+    assert told(other, key=False) == [("verified", "match", 1)]
+
+
+# --- paid and logged before it is compared
+
+
+def test_a_charge_is_logged_before_the_comparison(bench: Bench) -> None:
+    seen: list[Any] = []
+
+    def compare(_: Any) -> bool:
+        head = next(bench.folder.glob("alice.head-*")).read_bytes()
+        seen.append(b'"event":"attempted"' in head)
+        return True
+
+    assert bench.keeper.attempt("alice", compare, generation=1, camera="c", label="")
+    assert seen == [True]
+    assert told(bench) == [("verified", "match", 1)]
+
+
+def test_a_comparison_that_was_killed_stays_in_the_log(bench: Bench, tmp_path: Path) -> None:
+    from fork_tools import in_child
+
+    def die(_: Any) -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    def child() -> bool:
+        own = Bench(bench.folder, KeyFileKey(tmp_path / "key"))  # the parent's is not in a child
+        own.unlock()
+        own.keeper.attempt("alice", die, generation=1, camera="c", label="")
+        return False
+
+    assert in_child(child) == -signal.SIGKILL
+    bench.unlock()
+    assert [word for word, _, _ in told(bench)] == ["unlocked", "attempted", "unlocked"]
+
+
+def test_an_error_in_the_comparison_stays_in_the_log(bench: Bench) -> None:
+    with pytest.raises(ZeroDivisionError):
+        bench.keeper.attempt("alice", lambda _: 1 // 0, generation=1, camera="c", label="")  # type: ignore[arg-type,return-value]
+    assert told(bench) == [("attempted", "", 1)]
+    assert not bench.attempt(False)
+    assert told(bench) == [("attempted", "", 1), ("verified", "non_match", 1)]
+    assert bench.failures() == 2
+
+
+@pytest.mark.parametrize("closes", ["lock", "panic"])
+def test_a_match_that_was_overtaken_is_not_logged_as_one(bench: Bench, closes: str) -> None:
+    def compare(_: Any) -> bool:
+        if closes == "lock":
+            bench.sessions.forget("alice", Reason.LOCKED)
+        else:
+            bench.sessions.forget_all(Reason.PANIC)
+        return True
+
+    with pytest.raises(PassphraseRequiredError):
+        bench.keeper.attempt("alice", compare, generation=1, camera="c", label="")
+    assert told(bench) == [("attempted", "", 1)]
+
+
+@pytest.mark.parametrize("overtaken_at", [1, 2])
+def test_a_match_that_is_overtaken_at_the_last_moment(bench: Bench, monkeypatch: Any, overtaken_at: int) -> None:
+    assert bench.attempt(True)  # a presence that would go on
+    save, calls = bench.sessions.save, []
+
+    def saving(user: str, held: Any, **options: Any) -> bool:
+        calls.append(held)
+        if len(calls) == overtaken_at:
+            bench.sessions.forget(user, Reason.LOCKED)
+        return bool(save(user, held, **options))
+
+    monkeypatch.setattr(bench.sessions, "save", saving)
+    with pytest.raises(PassphraseRequiredError, match="on request"):
+        bench.attempt(True)
+    expected = [("verified", "match", 1)] + [("attempted", "", 1)] * (overtaken_at == 2)
+    assert told(bench) == expected
+
+
+@pytest.mark.parametrize("camera", ["cam\u00e9ra", "", "x" * 65, 'a"b', "a\nb", None, 3])
+def test_a_camera_that_no_entry_can_have_costs_nothing(bench: Bench, camera: Any) -> None:
+    assert not bench.keeper.attempt("alice", lambda _: False, generation=1, camera="door", label="")
+    with pytest.raises(InputError, match="camera"):
+        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label="")
+    assert bench.failures() == 1
+
+
+def test_an_unlock_is_logged_once_it_holds(bench: Bench, monkeypatch: Any) -> None:
+    bench.keeper.lock("alice")
+    monkeypatch.setattr(bench.sessions, "save", lambda *_, **__: False)
+    with pytest.raises(PassphraseRequiredError):
+        bench.unlock()
+    assert told(bench) == [("locked", "", 1)]
+
+
+def test_an_unlock_that_cannot_be_logged_does_not_hold(bench: Bench, monkeypatch: Any) -> None:
+    bench.keeper.lock("alice")
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditLog, "append", lambda *_, **__: (_ for _ in ()).throw(StoreError("the disk is full")))
+        with pytest.raises(StoreError):
+            bench.unlock()
+    assert not isinstance(bench.keeper.state("alice")[0], Ready)
+
+
+# --- failures are kept longest
+
+
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(
+        Folder, "log", lambda self, user, *, boot_ns: AuditLog(
+            self.descriptor, user, boot_ns=boot_ns, max_segment=2000, keep=1
+        ),
+    )  # fmt: skip
+    yield
+
+
+def flood(bench: Bench, presences: int) -> None:
+    """Matches, each of its own presence, by two cameras in turn."""
+    for number in range(presences):
+        bench.clock.turn(61)
+        assert bench.keeper.attempt("alice", lambda _: True, generation=1, camera="ab"[number % 2], label="")
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_the_owners_matches_do_not_push_failures_out(bench: Bench) -> None:
+    for _ in range(4):
+        assert not bench.attempt(False)
+    flood(bench, 100)
+    found = entries(bench)
+    assert [e.n for e in found[:4]] == [1, 2, 3, 4]
+    assert {e.outcome for e in found[:4]} == {Decision.NON_MATCH}
+    assert found[4].n > 20, "the matches between them are gone"
+    assert len([p for p in os.listdir(bench.folder) if ".kept-" in p]) == 1
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("how", ["edited", "removed", "foreign"])
+def test_kept_failures_are_vouched_for(bench: Bench, how: str) -> None:
+    for _ in range(4):
+        assert not bench.attempt(False)
+    flood(bench, 100)
+    assert entries(bench)
+    (kept,) = bench.folder.glob("*.kept-*")
+    if how == "edited":
+        kept.write_bytes(kept.read_bytes().replace(b"non_match", b"match"))
+    elif how == "removed":
+        kept.unlink()
+    else:
+        kept.unlink()
+        kept.symlink_to("/etc/hostname")
+    problem = bench.keeper.audit("alice", bench.key)[0].problem
+    assert problem is not None
+    assert problem.sealed
+    kinds = {"edited": ProblemKind.EDITED, "removed": ProblemKind.MISSING_SEGMENT, "foreign": ProblemKind.FOREIGN_FILE}
+    assert problem.kind is kinds[how]
+    with pytest.raises(StoreIntegrityError, match="kept"):
+        bench.unlock()
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_kept_failures_have_a_bound_and_the_newest_stay(bench: Bench) -> None:
+    for _ in range(12):
+        assert not bench.attempt(False)
+        flood(bench, 20)
+    failures = [e.n for e in entries(bench) if e.is_failure]
+    assert failures == sorted(failures)
+    (kept,) = bench.folder.glob("*.kept-*")
+    assert kept.stat().st_size <= 2000
+    assert len(failures) >= 5
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_removing_takes_the_kept_failures_along(bench: Bench) -> None:
+    assert not bench.attempt(False)
+    flood(bench, 100)
+    bench.keeper.remove("alice")
+    assert sorted(os.listdir(bench.folder)) == [".lock", ".vault"]
+
+
+# --- the sealed head
+
+
+def waiting(**changes: Any) -> Entry:
+    fields = {"n": 0, "time_unix_s": 1, "boot_ns": 2, "event": Event.VERIFIED, "outcome": Decision.MATCH,
+              "camera": "c", "policy": "p", "prev": "0" * 64}  # fmt: skip
+    return Entry(**{**fields, **changes})
+
+
+def test_a_head_vouches_for_what_waits() -> None:
+    head = Head(3, 9, bytes(range(32)), b"k" * 32, (waiting(), waiting(event=Event.ATTEMPTED, outcome=None)))
+    sealed = seal_head(KEY, head, user="alice")
+    assert open_head(KEY, sealed, user="alice") == head
+    for position in range(len(sealed)):
+        altered = bytearray(sealed)
+        altered[position] ^= 1
+        with pytest.raises(StoreIntegrityError):
+            open_head(KEY, bytes(altered), user="alice")
+    for cut in (sealed[: sealed.index(b"{")], sealed[: sealed.rindex(b"{")], sealed + waiting().line() + b"\n"):
+        with pytest.raises(StoreIntegrityError):
+            open_head(KEY, cut, user="alice")
+
+
+def test_an_older_head_put_back_is_noticed_while_the_key_is_open(bench: Bench) -> None:
+    assert not bench.attempt(False)
+    (head,) = bench.folder.glob("alice.head-*")
+    older = head.read_bytes()
+    assert not bench.attempt(False)
+    head.write_bytes(older)
+    with pytest.raises(StoreIntegrityError, match="older head"):
+        bench.attempt(True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": 0}, {"count": 2}, {"until_boot_ns": 5}, {"count": 2, "until_boot_ns": 1}, {"count": True}]
+)
+def test_counts_are_checked(change: dict[str, Any]) -> None:
+    assert waiting(count=2, until_boot_ns=2).line()
+    with pytest.raises(InputError):
+        waiting(**change)
+
+
+# --- a wrong passphrase costs growing time
+
+
+def test_wrong_keys_cost_growing_time(bench: Bench, tmp_path: Path) -> None:
+    wrong = KeyFileKey.create(tmp_path / "wrong")
+    waits = []
+    for _ in range(12):
+        try:
+            bench.unlock(key=wrong)
+        except LockedOutError as error:
+            waits.append(error.retry_after_s)
+            with pytest.raises(LockedOutError):  # the right key waits too
+                bench.unlock()
+            bench.clock.turn(error.retry_after_s)
+            with pytest.raises(Exception, match="wrong key"):
+                bench.unlock(key=wrong)
+        except Exception as error:
+            assert "wrong key" in str(error)
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    bench.clock.turn(300)
+    bench.unlock()
+    with pytest.raises(Exception, match="wrong key"):  # the right key ends it
+        bench.unlock(key=wrong)
+    bench.unlock()
+
+
+def test_the_wait_holds_for_other_processes_and_is_not_ended_by_locking(bench: Bench, tmp_path: Path) -> None:
+    wrong = KeyFileKey.create(tmp_path / "wrong")
+    for _ in range(3):
+        with pytest.raises(Exception, match="wrong key"):
+            bench.unlock(key=wrong)
+        bench.keeper.lock("alice")
+    other = Bench(bench.folder, bench.key)
+    other.clock = bench.clock
+    other.keeper._now_ns = bench.clock
+    for call in (
+        other.unlock,
+        lambda: other.keeper.renew("alice", other.key, rules=RULES),
+        lambda: other.keeper.rekey("alice", other.key, other.key, rules=RULES),
+        lambda: other.keeper.restart_log("alice", other.key),
+        lambda: other.keeper.audit("alice", other.key),
+    ):
+        with pytest.raises(LockedOutError):
+            call()
+    bench.clock.turn(1)
+    other.unlock()
+
+
+def test_a_restart_does_not_shorten_the_wait_below_the_time_since(bench: Bench, tmp_path: Path) -> None:
+    wrong = KeyFileKey.create(tmp_path / "wrong")
+    for _ in range(3):
+        with pytest.raises(Exception, match="wrong key"):
+            bench.unlock(key=wrong)
+    bench.clock.now_ns = SECOND_NS // 2  # the machine was started half a second ago
+    with pytest.raises(LockedOutError):
+        bench.unlock()
+    bench.clock.turn(1)
+    bench.unlock()
+
+
+def test_a_first_enrollment_waits_for_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "new", KeyFileKey.create(tmp_path / "k"))
+    bench.enroll(make_record())
+    assert bench.attempt(True)
