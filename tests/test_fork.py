@@ -241,7 +241,7 @@ def test_multiprocessing_that_pickles_is_refused_in_words(opened: FaceVerifier, 
 
 
 def test_nothing_with_a_key_can_be_pickled(opened: FaceVerifier) -> None:
-    with opened.keeper._locked("look", "owner") as file, opened.keeper._held(file) as held:
+    with opened.keeper._locked("look", "owner") as file, opened.keeper._openings.held(file) as held:
         for what in (opened, opened._key, opened._key._secret, held, opened.keeper):  # type: ignore[union-attr]
             with pytest.raises(TypeError):
                 pickle.dumps(what)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from facesdk.errors import (
@@ -18,20 +17,19 @@ from facesdk.errors import (
     NotLoggedError,
     PassphraseRequiredError,
     Reason,
-    RollbackError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
-from facesdk.types import Decision
 from facesdk.vault import format_v1, identity
-from facesdk.vault.attempts import Charged, Required, State, charge, step
-from facesdk.vault.attempts import Event as Happens
+from facesdk.vault.attempt import PaidAttempt
+from facesdk.vault.attempts import Required, State, charge
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
+from facesdk.vault.opening import Opening, Openings, loaded
 from facesdk.vault.record import Record, Template, check_user, pack
 from facesdk.vault.session import Held, Sessions
 from facesdk.vault.store import Vault, not_enrolled
@@ -51,18 +49,6 @@ def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-@dataclass(frozen=True)
-class Opening:
-    """An opening that has begun. What locks or panics from then on keeps its key from being opened.
-
-    mark: of the session; panic: the vault's panic mark; entries: how many the user's log had.
-    """
-
-    mark: int
-    panic: bytes
-    entries: int
-
-
 class Keeper:
     """Opens, closes and changes the templates of a vault, one user at a time. now_ns: CLOCK_BOOTTIME, for tests.
 
@@ -75,12 +61,13 @@ class Keeper:
         self.vault = vault
         self.sessions = sessions
         self._now_ns = now_ns
+        self._openings = Openings(sessions, now_ns)
 
     def begin(self, user: str) -> Opening | None:
         """The mark of an opening that begins here, for work that takes long before the key is opened. None where there
         is no vault yet whose processes could be told of a panic."""
         with contextlib.suppress(NotEnrolledError), self._locked("open the vault", user) as file:
-            return self._opening(file)
+            return self._openings.begin(file)
         return None
 
     # --- with the provider's secret
@@ -92,14 +79,14 @@ class Keeper:
         """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
         opening = opening or self.begin(record.user)
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
-            opening = opening or self._opening(file)
+            opening = opening or self._openings.begin(file)
             there = _check_free(file, replace=replace)
             with _replacing(file, provider):
                 held = file.put(
                     kek, provider, lambda g: pack(record, kek, generation=g), rules=rules,
                     label=f"{rules.name} {label}".rstrip(), event=Event.REPLACED if there else Event.ENROLLED,
                 )  # fmt: skip
-            self._save_new(file, held, opening)
+            self._openings.save(file, held, opening)
 
     def unlock(
         self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = "",
@@ -121,8 +108,8 @@ class Keeper:
                 self._check_log(file, head)
                 file.folder.drop_heads(user, but=header.key_id)
                 held = file.held(kek, template.generation, file.log.at_end(head), rules)
-                if not self._save_new(file, held, opening):
-                    raise PassphraseRequiredError(self._why(user))
+                if not self._openings.save(file, held, opening):
+                    raise PassphraseRequiredError(self._openings.why_closed(user))
                 try:
                     file.record(Event.UNLOCKED, kek, head, label=f"{rules.name} {label}".rstrip())
                 except BaseException:  # what is not in the log does not hold
@@ -143,7 +130,7 @@ class Keeper:
             )  # fmt: skip
             if not same:
                 old.destroy(header.section)
-            self._save_new(file, held, opening)
+            self._openings.save(file, held, opening)
 
     def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
         """Turns the features anew under a new key: what leaked of the old template is of no use any more."""
@@ -158,7 +145,7 @@ class Keeper:
                 fresh, provider, lambda g: template.repacked(fresh, generation=g), event=Event.RENEWED, rules=rules,
                 keep=header.section, old=(header, kek), after=template.generation,
             )  # fmt: skip
-            self._save_new(file, held, opening)
+            self._openings.save(file, held, opening)
 
     def export(self, user: str, provider: KeyProvider, recovery: KeyProvider) -> bytes:
         """The sealed template for another device, under a key of its own from the recovery passphrase; never plain."""
@@ -188,13 +175,13 @@ class Keeper:
             Template(unseal(data, exported, user=header.user), exported, user=header.user) as template,
             random_secret(KEY_SIZE) as kek,
         ):
-            opening = opening or self._opening(file)
+            opening = opening or self._openings.begin(file)
             _check_free(file, replace=replace)
             with _replacing(file, provider):
                 held = file.put(
                     kek, provider, lambda g: template.repacked(kek, generation=g), event=Event.IMPORTED, rules=rules
                 )
-            self._save_new(file, held, opening)
+            self._openings.save(file, held, opening)
         return header.user
 
     def restart_log(self, user: str, provider: KeyProvider) -> None:
@@ -211,7 +198,7 @@ class Keeper:
             if not file.exists():
                 return Required(Reason.NOT_UNLOCKED), None
             try:
-                with self._held(file) as held:
+                with self._openings.held(file) as held:
                     return held.state, held  # closed when it arrives
             except PassphraseRequiredError as error:
                 return Required(Reason(error.reason)), None
@@ -222,9 +209,9 @@ class Keeper:
         with self._locked("read the vault", user, shared=True) as file:
             if not file.exists():
                 raise not_enrolled(user, self.vault.path)
-            with self._held(file) as held:
+            with self._openings.held(file) as held:
                 charge(held.state, now_ns=self._now_ns(), rules=held.rules)  # raises where no attempt may be made
-                template = self._template(file, held)
+                template = self._openings.template(file, held)
         with template:
             yield template
 
@@ -239,22 +226,15 @@ class Keeper:
         """
         with (
             self._locked("verify against the vault", user) as file,
-            self._held(file) as held,
-            self._template(file, held) as template,
+            self._openings.held(file) as held,
+            self._openings.template(file, held) as template,
         ):
             label = f"{held.rules.name} {label}".rstrip()
             check_labels(camera, label)
             if template.generation != generation:
                 raise PassphraseRequiredError(Reason.CHANGED)
-            head = file.newest_head(held.kek, held.head)
-            charged = charge(held.state, now_ns=self._now_ns(), rules=held.rules)
-            mark = self._pay(user, held, charged.after)
-            head = file.log.attempted(head, camera=camera, policy=label)
-            file.write_head(held.kek, head, durable_name=False)
-            paid = Paid(charged, head, mark)
-            if compare(template) is True:
-                return self._settle_match(file, held, paid)
-            return self._settle_mismatch(file, held, paid)
+            paid = PaidAttempt(file, held, self._openings, now_ns=self._now_ns, camera=camera, label=label)
+            return paid.matched() if compare(template) is True else paid.mismatched()
 
     def lock(self, user: str) -> bool:
         """Forget the user's key, before anything that could wait or fail; then log it. Whether a key was open here.
@@ -333,7 +313,7 @@ class Keeper:
         if provider is not None:
             with file.unwrapped(provider) as (header, kek):
                 return file.read_head(header, kek)
-        with _loaded(self.sessions, file.user) as held:
+        with loaded(self.sessions, file.user) as held:
             return None if held is None else file.newest_head(held.kek, held.head)
 
     # --- inside the lock
@@ -351,123 +331,15 @@ class Keeper:
         with self.vault.locked(doing, user=user, create=create, shared=shared) as folder:
             yield UserFile(folder, user, self._now_ns)
 
-    def _opening(self, file: UserFile) -> Opening:
-        """An opening that begins now, under the exclusive lock."""
-        folder = file.folder.descriptor
-        identity.ensure(folder)
-        newest = next(file.log.recent(), None)
-        return Opening(self.sessions.begin(file.user), identity.panic_mark(folder), newest.n + 1 if newest else 0)
-
-    def _save_new(self, file: UserFile, held: Held, opening: Opening | None) -> bool:
-        """Whether the key is open now: not where anybody locked it since the opening began."""
-        opening = opening or self._opening(file)  # the vault was made in between
-        overtaken = Reason.PANIC if identity.panic_mark(file.folder.descriptor) != opening.panic else None
-        for entry in itertools.takewhile(lambda entry: entry.n >= opening.entries, file.log.recent()):
-            overtaken = overtaken or _CLOSES.get(entry.event)
-        if overtaken is not None:
-            self.sessions.forget(file.user, overtaken)
-            return False
-        return self.sessions.save(file.user, held, mark=opening.mark)
-
-    def _held(self, file: UserFile) -> Held:
-        """The opened key, to be used as a context. PassphraseRequiredError where there is none that still holds."""
-        found = self.sessions.load(file.user)
-        if isinstance(found, Required):
-            # Whoever was removed and is enrolled again was not removed since.
-            raise PassphraseRequiredError(Reason.NOT_UNLOCKED if found.reason is Reason.REMOVED else found.reason)
-        try:
-            state = step(found.state, Happens.TIME, now_ns=self._now_ns(), rules=found.rules)
-            reason = state.reason if isinstance(state, Required) else None
-            for event in file.log.events_since(found.head):
-                reason = reason or _CLOSES.get(event)  # by a process that has no way to this key
-            if reason is not None:
-                self.sessions.forget(file.user, reason)
-                raise PassphraseRequiredError(reason)
-        except BaseException:
-            found.close()
-            raise
-        return found
-
-    def _template(self, file: UserFile, held: Held) -> Template:
-        """The template that the held key was opened for; anything else needs the passphrase."""
-        data = file.read()
-        try:
-            template = Template(unseal(data, held.kek, user=file.user), held.kek, user=file.user)
-        except KeyUnavailableError:
-            self.sessions.forget(file.user, Reason.CHANGED)
-            raise PassphraseRequiredError(Reason.CHANGED) from None
-        if template.generation == held.generation:
-            return template
-        template.close()
-        self.sessions.forget(file.user, Reason.CHANGED)
-        if template.generation < held.generation:
-            raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
-        raise PassphraseRequiredError(Reason.CHANGED)
-
-    def _pay(self, user: str, held: Held, after: State) -> int:
-        """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
-        if isinstance(after, Required):
-            self.sessions.forget(user, after.reason)
-            return self.sessions.begin(user)
-        if not self.sessions.save(user, replace(held, state=after)):
-            raise PassphraseRequiredError(self._why(user))
-        return 0
-
-    def _settle_match(self, file: UserFile, held: Held, paid: Paid) -> bool:
-        """True once the match is logged and the state saved; what a lock or panic overtook is logged as undecided."""
-        found = self.sessions.load(file.user)
-        with contextlib.ExitStack() as stack:
-            saved: State = found if isinstance(found, Required) else stack.enter_context(found).state
-        state = paid.charged.match(saved, now_ns=self._now_ns(), rules=held.rules)
-        if isinstance(state, Required):
-            self.sessions.forget(file.user, state.reason)
-            raise PassphraseRequiredError(state.reason)
-        file.log.check(paid.head)
-        head = file.log.matched(paid.head)
-        file.write_head(held.kek, head)
-        # The last attempt's key was forgotten by its charge: it comes back as a new opening.
-        ticket = 0 if isinstance(saved, Required) else held.ticket
-        if self.sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=paid.mark):
-            return True
-        undecided = paid.head.open if head.count == paid.head.count else paid.head.open[-1:]
-        file.write_head(held.kek, replace(head, open=undecided))
-        raise PassphraseRequiredError(self._why(file.user))
-
-    def _settle_mismatch(self, file: UserFile, held: Held, paid: Paid) -> bool:
-        """False, logged, and the state saved that is left after it."""
-        attempt = paid.head.open[-1]
-        head = file.record(
-            Event.VERIFIED, held.kek, file.log.undone(paid.head), outcome=Decision.NON_MATCH, camera=attempt.camera,
-            label=attempt.policy,
-        )  # fmt: skip
-        found = self.sessions.load(file.user)
-        with contextlib.ExitStack() as stack:
-            saved: State = found if isinstance(found, Required) else stack.enter_context(found).state
-        state = paid.charged.mismatch(saved, now_ns=self._now_ns(), rules=held.rules)
-        if isinstance(state, Required):
-            self.sessions.forget(file.user, state.reason)
-            if state.reason is Reason.FAILURES:
-                file.record(Event.LOCKED_OUT, held.kek, head)
-        elif not self.sessions.save(file.user, replace(held, state=state, head=head)):
-            raise PassphraseRequiredError(self._why(file.user))
-        return False
-
-    def _why(self, user: str) -> Reason:
-        found = self.sessions.load(user)
-        if isinstance(found, Required):
-            return found.reason
-        found.close()
-        return Reason.OVERTAKEN
-
     def _close(self, user: str, reason: Reason, event: Event) -> bool:
         """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
         check_user(user)
         with contextlib.ExitStack() as keys:
-            held = keys.enter_context(_loaded(self.sessions, user))
+            held = keys.enter_context(loaded(self.sessions, user))
             was_open = self.sessions.forget(user, reason)
             with _not_logged(), self._locked("lock the vault", user) as file:
                 # An unlock or an attempt under way may have opened it in between.
-                held = keys.enter_context(_loaded(self.sessions, user)) or held
+                held = keys.enter_context(loaded(self.sessions, user)) or held
                 was_open = self.sessions.forget(user, reason) or was_open
                 if not file.exists():
                     raise not_enrolled(user, self.vault.path)
@@ -506,36 +378,11 @@ class Keeper:
             )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Paid:
-    """An attempt that was paid for and logged. mark: to open the key again after the last one, which forgot it."""
-
-    charged: Charged
-    head: Head
-    mark: int
-
-
-_CLOSES = {Event.LOCKED: Reason.LOCKED, Event.PANIC: Reason.PANIC}
-
-
 def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) -> None:
     """Puts what waits to be written behind the rest, unless an entry made without the key has put it there already."""
     for entry in waiting:
         if not any(replace(entry, n=there.n, prev=there.prev) == there for there in entries if there.n >= since):
             entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
-
-
-@contextlib.contextmanager
-def _loaded(sessions: Sessions, user: str) -> Iterator[Held | None]:
-    """The opened key, or None where there is none or it cannot be read: who locks forgets it all the same."""
-    found: Held | Required = Required(Reason.NOT_UNLOCKED)
-    with contextlib.suppress(FaceSdkError):
-        found = sessions.load(user)
-    if isinstance(found, Required):
-        yield None
-    else:
-        with found:
-            yield found
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from world import RULES, USER, World, record
 from facesdk.errors import FaceSdkError, NotEnrolledError, Reason
 from facesdk.vault import Keeper, KeyringSessions, ProcessSessions, Vault
 from facesdk.vault.attempts import Required
-from facesdk.vault.keeper import Opening
+from facesdk.vault.opening import Opening
 from facesdk.vault.session import Held
 
 STOP = 14  # of shim.c

@@ -1,0 +1,89 @@
+"""The paid comparison: charged, logged, compared, and then given back by a match that nothing overtook."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from facesdk.errors import PassphraseRequiredError, Reason
+from facesdk.types import Decision
+from facesdk.vault.attempts import Charged, Required, State, charge
+from facesdk.vault.audit_entry import Event, Head
+from facesdk.vault.opening import Openings
+from facesdk.vault.session import Held
+from facesdk.vault.userfile import UserFile
+
+
+class PaidAttempt:
+    """One attempt with an opened key, under the vault's exclusive lock. Making it charges and logs it.
+
+    A kill from then on leaves the attempt spent and in the log, as one that was never decided. Raises
+    PassphraseRequiredError and LockedOutError where none may be made, and StoreIntegrityError.
+    """
+
+    def __init__(
+        self, file: UserFile, held: Held, openings: Openings, *, now_ns: Callable[[], int], camera: str, label: str
+    ) -> None:
+        self._file, self._held, self._openings, self._now_ns = file, held, openings, now_ns
+        self._sessions = openings.sessions
+        head = file.newest_head(held.kek, held.head)
+        self._charged: Charged = charge(held.state, now_ns=now_ns(), rules=held.rules)
+        self._mark = self._pay(self._charged.after)
+        self._head: Head = file.log.attempted(head, camera=camera, policy=label)
+        # Where a power cut brings the older head back, the attempt was not compared either: its process is gone.
+        file.write_head(held.kek, self._head, durable_name=False)
+
+    def _pay(self, after: State) -> int:
+        """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
+        user = self._file.user
+        if isinstance(after, Required):
+            self._sessions.forget(user, after.reason)
+            return self._sessions.begin(user)
+        if not self._sessions.save(user, replace(self._held, state=after)):
+            raise PassphraseRequiredError(self._openings.why_closed(user))
+        return 0
+
+    def matched(self) -> bool:
+        """True once the match is logged and the state saved; what a lock or panic overtook is logged as undecided."""
+        file, held = self._file, self._held
+        saved = self._saved()
+        state = self._charged.match(saved, now_ns=self._now_ns(), rules=held.rules)
+        if isinstance(state, Required):
+            self._sessions.forget(file.user, state.reason)
+            raise PassphraseRequiredError(state.reason)
+        file.log.check(self._head)
+        head = file.log.matched(self._head)
+        file.write_head(held.kek, head)
+        # The last attempt's key was forgotten by its charge: it comes back as a new opening.
+        ticket = 0 if isinstance(saved, Required) else held.ticket
+        if self._sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=self._mark):
+            return True
+        undecided = self._head.open if head.count == self._head.count else self._head.open[-1:]
+        file.write_head(held.kek, replace(head, open=undecided))
+        raise PassphraseRequiredError(self._openings.why_closed(file.user))
+
+    def mismatched(self) -> bool:
+        """False, once it is logged, and the state saved that is left after it."""
+        file, held = self._file, self._held
+        attempt = self._head.open[-1]
+        head = file.record(
+            Event.VERIFIED, held.kek, file.log.undone(self._head), outcome=Decision.NON_MATCH, camera=attempt.camera,
+            label=attempt.policy,
+        )  # fmt: skip
+        state = self._charged.mismatch(self._saved(), now_ns=self._now_ns(), rules=held.rules)
+        if isinstance(state, Required):
+            self._sessions.forget(file.user, state.reason)
+            if state.reason is Reason.FAILURES:
+                file.record(Event.LOCKED_OUT, held.kek, head)
+        elif not self._sessions.save(file.user, replace(held, state=state, head=head)):
+            raise PassphraseRequiredError(self._openings.why_closed(file.user))
+        return False
+
+    def _saved(self) -> State:
+        """The state as it is saved now."""
+        found = self._sessions.load(self._file.user)
+        if isinstance(found, Required):
+            return found
+        with contextlib.closing(found):
+            return found.state

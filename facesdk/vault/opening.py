@@ -1,0 +1,113 @@
+"""An opening of a user's key: it begins, is saved unless a lock overtook it, and is found again as long as it holds."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequiredError, Reason, RollbackError
+from facesdk.vault import identity
+from facesdk.vault.attempts import Event as Happens
+from facesdk.vault.attempts import Required, step
+from facesdk.vault.audit_entry import Event
+from facesdk.vault.format import unseal
+from facesdk.vault.record import Template
+from facesdk.vault.session import Held, Sessions
+from facesdk.vault.userfile import UserFile
+
+_CLOSES = {Event.LOCKED: Reason.LOCKED, Event.PANIC: Reason.PANIC}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """An opening that has begun. What locks or panics from then on keeps its key from being opened.
+
+    mark: of the session; panic: the vault's panic mark; entries: how many the user's log had.
+    """
+
+    mark: int
+    panic: bytes
+    entries: int
+
+
+class Openings:
+    """The openings of a vault's users, in sessions. now_ns: CLOCK_BOOTTIME. Call it under the vault's lock."""
+
+    def __init__(self, sessions: Sessions, now_ns: Callable[[], int]) -> None:
+        self.sessions, self._now_ns = sessions, now_ns
+
+    def begin(self, file: UserFile) -> Opening:
+        """An opening that begins now, under the exclusive lock."""
+        folder = file.folder.descriptor
+        identity.ensure(folder)
+        newest = next(file.log.recent(), None)
+        return Opening(self.sessions.begin(file.user), identity.panic_mark(folder), newest.n + 1 if newest else 0)
+
+    def save(self, file: UserFile, held: Held, opening: Opening | None) -> bool:
+        """Whether the key is open now: not where anybody locked it since the opening began."""
+        opening = opening or self.begin(file)  # the vault was made in between
+        overtaken = Reason.PANIC if identity.panic_mark(file.folder.descriptor) != opening.panic else None
+        for entry in itertools.takewhile(lambda entry: entry.n >= opening.entries, file.log.recent()):
+            overtaken = overtaken or _CLOSES.get(entry.event)
+        if overtaken is not None:
+            self.sessions.forget(file.user, overtaken)
+            return False
+        return self.sessions.save(file.user, held, mark=opening.mark)
+
+    def held(self, file: UserFile) -> Held:
+        """The opened key, to be used as a context. PassphraseRequiredError where there is none that still holds."""
+        found = self.sessions.load(file.user)
+        if isinstance(found, Required):
+            # Whoever was removed and is enrolled again was not removed since.
+            raise PassphraseRequiredError(Reason.NOT_UNLOCKED if found.reason is Reason.REMOVED else found.reason)
+        try:
+            state = step(found.state, Happens.TIME, now_ns=self._now_ns(), rules=found.rules)
+            reason = state.reason if isinstance(state, Required) else None
+            for event in file.log.events_since(found.head):
+                reason = reason or _CLOSES.get(event)  # by a process that has no way to this key
+            if reason is not None:
+                self.sessions.forget(file.user, reason)
+                raise PassphraseRequiredError(reason)
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def template(self, file: UserFile, held: Held) -> Template:
+        """The template that the held key was opened for; anything else needs the passphrase."""
+        data = file.read()
+        try:
+            template = Template(unseal(data, held.kek, user=file.user), held.kek, user=file.user)
+        except KeyUnavailableError:
+            self.sessions.forget(file.user, Reason.CHANGED)
+            raise PassphraseRequiredError(Reason.CHANGED) from None
+        if template.generation == held.generation:
+            return template
+        template.close()
+        self.sessions.forget(file.user, Reason.CHANGED)
+        if template.generation < held.generation:
+            raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
+        raise PassphraseRequiredError(Reason.CHANGED)
+
+    def why_closed(self, user: str) -> Reason:
+        """Why an opening that was loaded before is not there any more."""
+        found = self.sessions.load(user)
+        if isinstance(found, Required):
+            return found.reason
+        found.close()
+        return Reason.OVERTAKEN
+
+
+@contextlib.contextmanager
+def loaded(sessions: Sessions, user: str) -> Iterator[Held | None]:
+    """The opened key, or None where there is none or it cannot be read: who locks forgets it all the same."""
+    found: Held | Required = Required(Reason.NOT_UNLOCKED)
+    with contextlib.suppress(FaceSdkError):
+        found = sessions.load(user)
+    if isinstance(found, Required):
+        yield None
+    else:
+        with found:
+            yield found
