@@ -132,7 +132,7 @@ class FaceVerifier:
         key.check()
         if not replace and self._keeper.vault.exists(user):
             raise already_enrolled(user)
-        opening = self._keeper.begin(user)
+        opening = self._keeper.begin(user, enrolling=True)
         vectors = matching.vectors_of(enrollment_features(frames, self.engine, self.policy, colors=colors))
         import numpy as np
 

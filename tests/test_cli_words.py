@@ -51,7 +51,6 @@ def test_every_path_may_be_any_bytes(tmp_path: Path, locale: dict[str, str], nam
 
 
 @pytest.mark.usefixtures("keyring")
-@pytest.mark.xfail(strict=True, reason="the keyring's name for a vault is still made from its path as text")
 def test_every_path_may_be_any_bytes_in_the_keyring(tmp_path: Path) -> None:
     vault = os.fsencode(tmp_path) + b"/b\xfcro"
     words = secret_file(tmp_path / "words")

@@ -68,15 +68,21 @@ def test_a_vault_with_other_things_stays_a_vault(bench: Bench) -> None:
     assert bench.attempt()
 
 
+def unhidden(bench: Bench) -> None:
+    """What a copy by `cp vault/* elsewhere` lacks."""
+    for name in (".lock", ".vault"):
+        (bench.folder / name).unlink()
+
+
 def test_a_copy_without_hidden_files_is_a_vault(bench: Bench) -> None:
     bench.enroll()
-    (bench.folder / ".lock").unlink()
+    unhidden(bench)
     bench.unlock()
     bench.enroll(make_record("bob"))
-    (bench.folder / ".lock").unlink()
+    unhidden(bench)
     (bench.folder / "letters.txt").write_bytes(b"precious")
     bench.unlock()  # it may be read, and what is there opened; but nobody new is put beside somebody's letters
-    (bench.folder / ".lock").unlink()
+    unhidden(bench)
     with pytest.raises(InputError, match="is no vault"):
         bench.enroll(make_record("carol"))
 
@@ -137,14 +143,13 @@ def test_a_user_makes_no_vault_in_anothers_folder(root: Path) -> None:
     root.chmod(0o777)
     (root / "open").mkdir()
     (root / "open").chmod(0o777)
-    key = KeyFileKey.create(root / "vault.key")
-    bench = Bench(root / "open" / "vault", key)
+    KeyFileKey.create(root / "vault.key")
+    os.chown(root / "vault.key", 65534, 65534)
     os.chown(root / "open", 65534, 65534)
-    said = as_nobody(lambda: bench.enroll())
+    said = as_nobody(lambda: Bench(root / "open" / "vault", KeyFileKey(root / "vault.key")).enroll())
     assert said.get("result", "missing") is None
     os.chown(root / "open", 1234, 1234)
-    bench = Bench(root / "open" / "second", key)
-    said = as_nobody(lambda: bench.enroll())
+    said = as_nobody(lambda: Bench(root / "open" / "second", KeyFileKey(root / "vault.key")).enroll())
     assert said["error"] == "StoreError"
     assert not (root / "open" / "second").exists()
 

@@ -41,12 +41,12 @@ def hint_of(error: FaceSdkError) -> str | None:
     name = type(error).__name__
     if name in _OPTIONS:
         return _OPTIONS[name]
+    if isinstance(error, KeyUnavailableError) and isinstance(error.__cause__, OSError):
+        return _BY_KEYRING.get(error.__cause__.errno or 0, error.hint)
     if error.hint is not None:
         return error.hint
     if isinstance(error, PassphraseRequiredError) and (refusal := keyring_hint()):
         return refusal
-    if isinstance(error, KeyUnavailableError) and isinstance(error.__cause__, OSError):
-        return _BY_KEYRING.get(error.__cause__.errno or 0)
     if "locked memory" in error.message:
         return _locked_memory()
     # The audit log's errors name the command that helps in their message.

@@ -26,7 +26,7 @@ from facesdk.vault.attempts import Required, State, charge
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.causes import reporting
-from facesdk.vault.folder import open_folder
+from facesdk.vault.folder import check_usable, open_folder
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.opening import Opening, Openings, loaded
@@ -63,9 +63,12 @@ class Keeper:
         self._now_ns = now_ns
         self._openings = Openings(sessions, now_ns)
 
-    def begin(self, user: str) -> Opening | None:
+    def begin(self, user: str, *, enrolling: bool = False) -> Opening | None:
         """The mark of an opening that begins here, for work that takes long before the key is opened. None where there
-        is no vault yet whose processes could be told of a panic."""
+        is no vault yet whose processes could be told of a panic. enrolling: the folder must be one to enroll in."""
+        if enrolling:
+            with reporting(self.vault.path, "write the vault"):
+                check_usable(self.vault.path)
         with contextlib.suppress(NotEnrolledError), self._locked("open the vault", user) as file:
             return self._openings.begin(file)
         return None
@@ -77,7 +80,7 @@ class Keeper:
         opening: Opening | None = None,
     ) -> None:  # fmt: skip
         """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
-        opening = opening or self.begin(record.user)
+        opening = opening or self.begin(record.user, enrolling=True)
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
             opening = opening or self._openings.begin(file)
             there = _check_free(file, replace=replace)
@@ -168,7 +171,7 @@ class Keeper:
         _check_recovery(recovery)
         header = parse_header(data)
         check_kind(header, recovery)
-        opening = opening or self.begin(header.user)
+        opening = opening or self.begin(header.user, enrolling=True)
         with (
             self._locked("write the vault", header.user, create=True) as file,
             recovery.unwrap(header.section, binding=header.binding) as exported,

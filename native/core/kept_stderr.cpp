@@ -4,14 +4,14 @@
 // late.
 #include "kept_stderr.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <mutex>
 #include <new>
 #include <string_view>
+
+#include "process.h"
 
 namespace facesdk {
 
@@ -31,7 +31,7 @@ struct Streams {
 Streams& streams() {
   static auto* const all = [] {
     // A child must not wait for a thread that is not there.
-    pthread_atfork([] { streams().mutex.lock(); }, [] { streams().mutex.unlock(); }, [] { streams().mutex.unlock(); });
+    at_fork([] { streams().mutex.lock(); }, [] { streams().mutex.unlock(); }, [] { streams().mutex.unlock(); });
     return new Streams;
   }();
   return *all;

@@ -1,11 +1,19 @@
 #include "process.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <new>
+
+#ifdef __GLIBC__
+extern "C" {
+extern void* __dso_handle __attribute__((visibility("hidden")));
+int __register_atfork(void (*prepare)(), void (*parent)(), void (*child)(), void* library) noexcept;
+}
+#endif
 
 namespace facesdk {
 namespace {
@@ -32,6 +40,16 @@ uint64_t process_token() noexcept {
   if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof fresh)) fresh = id << 32;
   fresh |= uint64_t{1} << 63;  // never zero
   return (token->compare_exchange_strong(found, fresh) ? fresh : found) ^ id;
+}
+
+int at_fork(void (*prepare)(), void (*parent)(), void (*child)()) noexcept {
+#ifdef __GLIBC__
+  // What pthread_atfork calls. That one is linked into each library from an object without the marks of branch protection,
+  // which would take them from the whole.
+  return __register_atfork(prepare, parent, child, &__dso_handle);
+#else
+  return pthread_atfork(prepare, parent, child);
+#endif
 }
 
 }  // namespace facesdk

@@ -9,6 +9,9 @@ namespace facesdk {
 // A number of this process that no child of it has; also true where a process id comes again or fork was called in C.
 uint64_t process_token() noexcept;
 
+// As pthread_atfork(3).
+int at_fork(void (*prepare)(), void (*parent)(), void (*child)()) noexcept;
+
 // Used in a child of the process that made it: its threads and whoever held its lock are not there.
 class MadeBeforeFork : public std::runtime_error {
  public:

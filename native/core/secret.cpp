@@ -1,7 +1,6 @@
 #include "secret.h"
 
 #include <malloc.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -59,12 +58,12 @@ void set_perturb([[maybe_unused]] int byte) noexcept {
 
 // A thread that forks while another is inside must not leave the lock taken in the child, nor the count that the other
 // thread would have taken back.
-[[maybe_unused]] const int wiping_at_fork = pthread_atfork([] { wiping_mutex.lock(); }, [] { wiping_mutex.unlock(); },
-                                          [] {
-                                            wiping_count = 0;
-                                            set_perturb(0);
-                                            wiping_mutex.unlock();
-                                          });
+[[maybe_unused]] const int wiping_at_fork = at_fork([] { wiping_mutex.lock(); }, [] { wiping_mutex.unlock(); },
+                                                [] {
+                                                  wiping_count = 0;
+                                                  set_perturb(0);
+                                                  wiping_mutex.unlock();
+                                                });
 
 WipingFree::WipingFree() noexcept {
   const std::lock_guard lock(wiping_mutex);
