@@ -105,4 +105,6 @@ def test_there_are_enough_points(found: dict[str, Any]) -> None:
 
 
 def test_every_point_is_survived(found: dict[str, Any]) -> None:
+    if found["findings"]:
+        print(json.dumps(found["findings"], indent=1))
     assert not found["findings"], _told(found["findings"])

@@ -253,11 +253,12 @@ class Keeper:
         Returns how many were open here. An enrollment or unlock that is under way, in any process, opens nothing. What
         fails for one user is raised after all others were done; NotLoggedError as in lock.
         """
-        count = self.sessions.forget_all(Reason.PANIC)
+        closed: list[int] = []
         with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
-            rest.callback(self._panic_users)
+            rest.callback(self._panic_users, closed)
             rest.callback(self._mark_panic)
-        return count
+            rest.callback(lambda: closed.append(self.sessions.forget_all(Reason.PANIC)))
+        return sum(closed)
 
     def _mark_panic(self) -> None:
         path = self.vault.path
@@ -265,12 +266,15 @@ class Keeper:
         with _not_logged(), reporting(path, "mark the panic"), missing, open_folder(path) as folder:
             identity.renew_panic_mark(folder)
 
-    def _panic_users(self) -> None:
+    def _panic_users(self, closed: list[int]) -> None:
+        def close(user: str) -> None:
+            closed.append(self._close(user, Reason.PANIC, Event.PANIC))
+
         with contextlib.ExitStack() as rest:
             barrier = self._locked("lock the vault", "panic", shared=True)
             with contextlib.suppress(NotEnrolledError), _not_logged(), barrier:
                 for user in self.vault.users():  # under the lock: who was being enrolled has a file now
-                    rest.callback(self._close, user, Reason.PANIC, Event.PANIC)
+                    rest.callback(close, user)
 
     def remove(self, user: str, provider: KeyProvider | None = None) -> None:
         """Destroys key, template, heads and audit log of the user; what the provider keeps outside them too, if given.

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from facesdk import _core
 from facesdk._core import Secret
 from facesdk.digest import sha256
-from facesdk.errors import InputError, KeyUnavailableError, Reason, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, Reason, StoreError, StoreIntegrityError
 from facesdk.policy import AttemptRules
 from facesdk.vault import identity
 from facesdk.vault.attempts import NS, Ready, Required
@@ -29,6 +29,7 @@ from facesdk.vault.keys import KEY_SIZE
 
 REMOVED_WHY_S = 3600  # the kernel counts keys by user: nothing stays for ever of somebody who was removed
 
+_RINGS, _WHYS = "facesdk:", "facesdk-why:"  # what the names in the keyring begin with
 _VERSION = 1
 # version; opened, active, failures, not before; generation of the file; head of the audit log; attempt rules (idle: 0
 # is none); then the KEK
@@ -261,7 +262,10 @@ class KeyringSessions:
 
     def forget(self, user: str, reason: Reason) -> bool:
         """As in Sessions."""
-        vault = self._vault()
+        try:
+            vault = self._vault()
+        except (StoreError, StoreIntegrityError):  # nobody can tell which are this vault's: all of this user's go
+            return self._forget_rings(_RINGS, reason) > 0
         if vault is None:
             return False
         ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
@@ -273,14 +277,18 @@ class KeyringSessions:
 
     def forget_all(self, reason: Reason) -> int:
         """As in Sessions."""
-        vault = self._vault()
-        if vault is None:
-            return 0
+        try:
+            vault = self._vault()
+        except (StoreError, StoreIntegrityError):  # as in forget
+            return self._forget_rings(_RINGS, reason)
+        return 0 if vault is None else self._forget_rings(_ring(vault, None), reason)
+
+    def _forget_rings(self, beginning: str, reason: Reason) -> int:
         count, failure = 0, None
-        for name, ring in self._call(_core.keyring_rings, _ring(vault, None), else_none=True) or []:
+        for name, ring in self._call(_core.keyring_rings, beginning, else_none=True) or []:
             try:
                 count += bool(self._call(_core.keyring_forget_ring, ring))
-                self._say_why(name.replace("facesdk:", "facesdk-why:", 1), reason)
+                self._say_why(name.replace(_RINGS, _WHYS, 1), reason)
             except KeyUnavailableError as error:  # the others first
                 failure = error
         if failure is not None:
@@ -319,11 +327,11 @@ def _foreign(what: str) -> StoreIntegrityError:
 
 def _ring(vault: str, user: str | None) -> str:
     """The ring's name, or with no user what all of the vault begin with. Digests: others can read the list of keys."""
-    return f"facesdk:{vault}:" + (_digest(user) if user is not None else "")
+    return f"{_RINGS}{vault}:" + (_digest(user) if user is not None else "")
 
 
 def _why(vault: str, user: str) -> str:
-    return f"facesdk-why:{vault}:{_digest(user)}"
+    return f"{_WHYS}{vault}:{_digest(user)}"
 
 
 def _left_s(held: Held) -> int:

@@ -142,8 +142,14 @@ bool forget_ring(Serial ring) {
   possess();
   bool open = false;
   int failure = 0;
+  std::vector<Serial> keys;
+  try {
+    keys = listed(ring);
+  } catch (const std::system_error&) {
+    open = true;  // for all that is known; the keys go with the ring
+  }
   // The keys first, as it is by the ring that this process possesses one whose permissions are not set yet.
-  for (const Serial key : listed(ring)) {
+  for (const Serial key : keys) {
     const bool revoked = syscall(SYS_keyctl, KEYCTL_REVOKE, key) == 0;
     if (!revoked && !gone(errno)) failure = errno;
     open = open || revoked;

@@ -111,11 +111,11 @@ class World:
 
     def clear(self) -> None:
         """No vault, no counters, no keys in the keyring."""
+        for user in (USER, OTHER, MIGRATED):  # first, as it is the folder that tells which keys are its own
+            forget(self.keyring, user)
         for folder in (self.path, self.counters):
             shutil.rmtree(folder, ignore_errors=True)
         self.counters.mkdir()
-        for user in (USER, OTHER, MIGRATED):
-            forget(self.keyring, user)
 
     def keep(self, sessions: Sessions) -> None:
         """Remembers what is there now."""
