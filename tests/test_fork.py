@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import tpm_key_tools
 from conftest import portrait
-from faults.forgetting import OPERATIONS, PROVIDERS, Trial, in_a_child, record
+from faults.forgetting import OPERATIONS, PROVIDERS, Trial, in_a_child, record, under_a_forgetting_thread
 from fork_tools import in_child
 
 from facesdk import Engine, FaceVerifier
@@ -77,6 +78,18 @@ def test_a_child_can_seal_under_a_key_of_its_own(tmp_path: Path) -> None:
         return keeper.attempt("owner", lambda _: True, generation=1, camera="c", label="")
 
     assert in_child(child) == 0
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_thread_that_forgets_the_key_meanwhile(tmp_path: Path, operation: str) -> None:
+    """tools/race_forget.py makes thousands of these."""
+    rng = random.Random(operation)
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        trial = Trial(folder / "vault", operation, *PROVIDERS["passphrase"](folder))
+        done = under_a_forgetting_thread(trial, within_s=0.05, rng=rng)
+        assert trial.fault(done) == ""
 
 
 # --- a verifier made before a fork
