@@ -41,7 +41,10 @@ def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[st
                 yield "lock"
             yield str(why)
             try:
-                there, hint = verifier.unlock(arguments.user, passphrase=ask_passphrase(options="--passphrase-file")) is None, ""
+                there, hint = (
+                    verifier.unlock(arguments.user, passphrase=ask_passphrase(options="--passphrase-file")) is None,
+                    "",
+                )
             except (KeyUnavailableError, UsageError):
                 there, hint = False, "the passphrase is needed"
         if there:
@@ -63,7 +66,9 @@ def main() -> None:
     parser.add_argument("--passphrase-file", type=Path)
     arguments = parser.parse_args()
     secret = arguments.passphrase_file
-    verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else ask_passphrase(options="--passphrase-file"))
+    verifier = FaceVerifier(
+        arguments.vault, passphrase=read_passphrase(secret) if secret else ask_passphrase(options="--passphrase-file")
+    )
     event = "lock"
     try:
         for event in events(arguments, verifier):

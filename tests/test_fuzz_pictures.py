@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 
@@ -34,13 +35,14 @@ def test_the_same_seed_makes_the_same_files() -> None:
 
 def test_what_does_not_hold_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The judgement itself: another error than ours, a slow file, one that takes much memory."""
-    held: list[bytearray] = []
+    held: list[mmap.mmap] = []
 
     def broken(data: bytes) -> object:
         raise KeyError("of Pillow's")
 
     def large(data: bytes) -> object:
-        held.append(bytearray(b"x" * (8 << 20)))
+        held.append(mmap.mmap(-1, 8 << 20))  # fresh from the system, not what this process once freed
+        held[-1].write(b"x" * (8 << 20))
         raise fuzz.InputError("refused")
 
     for decoder, limits, words in (

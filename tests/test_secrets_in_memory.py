@@ -283,9 +283,7 @@ def test_planted_secrets_are_found(searched: dict[str, dict[str, int]]) -> None:
     assert {kind for kind, count in searched["planted"].items() if count} == KINDS
 
 
-def test_open_secrets_are_found_in_memory(
-    searched: dict[str, dict[str, int]], request: pytest.FixtureRequest
-) -> None:
+def test_open_secrets_are_found_in_memory(searched: dict[str, dict[str, int]], request: pytest.FixtureRequest) -> None:
     # With the keyring the process has no KEK any more once the template is open.
     there = OPEN - {"KEK"} if request.node.callspec.params["searched"] == "keyring" else OPEN
     found = {kind for kind, count in searched["open"].items() if count}

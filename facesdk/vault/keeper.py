@@ -61,7 +61,7 @@ class Keeper:
         self.vault = vault
         self.sessions = sessions
         self._now_ns = now_ns
-        self._openings = Openings(sessions, now_ns)
+        self._openings = Openings(sessions, lambda: self._now_ns())
 
     def begin(self, user: str, *, enrolling: bool = False) -> Opening | None:
         """The mark of an opening that begins here, for work that takes long before the key is opened. None where there
