@@ -13,10 +13,10 @@ from pathlib import Path
 
 from facesdk import FaceVerifier
 from facesdk.camera import open_source
-from facesdk.cli.common import ask_passphrase  # never asks where nobody types; getpass would open the terminal and wait
 from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
 from facesdk.vault.passphrase import read_passphrase
 
+OPTION = "--passphrase-file"
 ABSENT_S = 3.0  # locked again when the owner was not seen for so long
 
 

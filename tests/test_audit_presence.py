@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,15 @@ import pytest
 from audit_tools import KEY
 from vault_tools import RULES, Bench, make_record
 
-from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, Reason, StoreError, StoreIntegrityError
+from facesdk.errors import (
+    InputError,
+    KeyUnavailableError,
+    LockedOutError,
+    PassphraseRequiredError,
+    Reason,
+    StoreError,
+    StoreIntegrityError,
+)
 from facesdk.types import Decision
 from facesdk.vault import KeyFileKey
 from facesdk.vault.attempts import Ready
@@ -212,13 +219,12 @@ def test_an_unlock_that_cannot_be_logged_does_not_hold(bench: Bench, monkeypatch
 
 
 @pytest.fixture
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Folder, "log", lambda self, user, *, boot_ns: AuditLog(
             self.descriptor, user, boot_ns=boot_ns, max_segment=2000, keep=1
         ),
     )  # fmt: skip
-    yield
 
 
 def flood(bench: Bench, presences: int) -> None:
@@ -342,8 +348,8 @@ def test_wrong_keys_cost_growing_time(bench: Bench, tmp_path: Path) -> None:
             bench.clock.turn(error.retry_after_s)
             with pytest.raises(Exception, match="wrong key"):
                 bench.unlock(key=wrong)
-        except Exception as error:
-            assert "wrong key" in str(error)
+        except KeyUnavailableError:
+            continue
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     bench.clock.turn(300)
     bench.unlock()
