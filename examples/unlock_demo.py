@@ -13,6 +13,7 @@ from pathlib import Path
 
 from facesdk import FaceVerifier
 from facesdk.camera import open_source
+from facesdk.cli.common import ask_passphrase as asked  # only where somebody can type; getpass would open the terminal
 from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
 from facesdk.vault.passphrase import read_passphrase
 
@@ -41,10 +42,7 @@ def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[st
                 yield "lock"
             yield str(why)
             try:
-                there, hint = (
-                    verifier.unlock(arguments.user, passphrase=ask_passphrase(options="--passphrase-file")) is None,
-                    "",
-                )
+                there, hint = verifier.unlock(arguments.user, passphrase=asked(options=OPTION)) is None, ""
             except (KeyUnavailableError, UsageError):
                 there, hint = False, "the passphrase is needed"
         if there:
@@ -66,9 +64,7 @@ def main() -> None:
     parser.add_argument("--passphrase-file", type=Path)
     arguments = parser.parse_args()
     secret = arguments.passphrase_file
-    verifier = FaceVerifier(
-        arguments.vault, passphrase=read_passphrase(secret) if secret else ask_passphrase(options="--passphrase-file")
-    )
+    verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else asked(options=OPTION))
     event = "lock"
     try:
         for event in events(arguments, verifier):

@@ -12,7 +12,7 @@ from facesdk.vault.attempts import Charged, Required, State, charge
 from facesdk.vault.audit_entry import Event, Head
 from facesdk.vault.opening import Openings
 from facesdk.vault.session import Held
-from facesdk.vault.userfile import UserFile
+from facesdk.vault.userfile import Heads, UserFile
 
 
 class PaidAttempt:
@@ -23,16 +23,18 @@ class PaidAttempt:
     """
 
     def __init__(
-        self, file: UserFile, held: Held, openings: Openings, *, now_ns: Callable[[], int], camera: str, label: str
-    ) -> None:
-        self._file, self._held, self._openings, self._now_ns = file, held, openings, now_ns
+        self, file: UserFile, held: Held, heads: Heads, openings: Openings, *, now_ns: Callable[[], int], camera: str,
+        label: str,
+    ) -> None:  # fmt: skip
+        self._file, self._held, self._heads, self._openings, self._now_ns = file, held, heads, openings, now_ns
         self._sessions = openings.sessions
-        head = file.newest_head(held.kek, held.head)
+        head = heads.newest(held.head)
         self._charged: Charged = charge(held.state, now_ns=now_ns(), rules=held.rules)
         self._mark = self._pay(self._charged.after)
         self._head: Head = file.log.attempted(head, camera=camera, policy=label)
         # Where a power cut brings the older head back, the attempt was not compared either: its process is gone.
-        file.write_head(held.kek, self._head, durable_name=False)
+        heads.write(self._head, durable_name=False)
+        self._stamp = file.log.stamp()
 
     def _pay(self, after: State) -> int:
         """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
@@ -52,15 +54,16 @@ class PaidAttempt:
         if isinstance(state, Required):
             self._sessions.forget(file.user, state.reason)
             raise PassphraseRequiredError(state.reason)
-        file.log.check(self._head)
+        if file.log.stamp() != self._stamp:  # nobody writes there under the lock but who breaks it
+            file.log.check(self._head)
         head = file.log.matched(self._head)
-        file.write_head(held.kek, head)
+        self._heads.write(head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
         ticket = 0 if isinstance(saved, Required) else held.ticket
         if self._sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=self._mark):
             return True
         undecided = self._head.open if head.count == self._head.count else self._head.open[-1:]
-        file.write_head(held.kek, replace(head, open=undecided))
+        self._heads.write(replace(head, open=undecided))
         raise PassphraseRequiredError(self._openings.why_closed(file.user))
 
     def mismatched(self) -> bool:

@@ -81,6 +81,8 @@ def _checked_mode(descriptor: int, path: Path, *, create: bool) -> int:
 
 def _check_is_vault(descriptor: int, path: Path, *, create: bool) -> None:
     """InputError for a folder that is neither empty nor a vault."""
+    if _is_marked(descriptor, [_IDENTITY]):  # nearly always; listing a folder takes longer
+        return
     names = os.listdir(descriptor)
     if not names or _is_marked(descriptor, names):
         return

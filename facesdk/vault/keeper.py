@@ -236,8 +236,9 @@ class Keeper:
             check_labels(camera, label)
             if template.generation != generation:
                 raise PassphraseRequiredError(Reason.CHANGED)
-            paid = PaidAttempt(file, held, self._openings, now_ns=self._now_ns, camera=camera, label=label)
-            return paid.matched() if compare(template) is True else paid.mismatched()
+            with file.heads(held.kek) as heads:
+                paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
+                return paid.matched() if compare(template) is True else paid.mismatched()
 
     def lock(self, user: str) -> bool:
         """Forget the user's key, before anything that could wait or fail; then log it. Whether a key was open here.

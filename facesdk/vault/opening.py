@@ -11,7 +11,7 @@ from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequired
 from facesdk.vault import identity
 from facesdk.vault.attempts import Event as Happens
 from facesdk.vault.attempts import Required, step
-from facesdk.vault.audit_entry import Event
+from facesdk.vault.audit_entry import Event, Head
 from facesdk.vault.format import unseal
 from facesdk.vault.record import Template
 from facesdk.vault.session import Held, Sessions
@@ -37,6 +37,8 @@ class Openings:
 
     def __init__(self, sessions: Sessions, now_ns: Callable[[], int]) -> None:
         self.sessions, self._now_ns = sessions, now_ns
+        # The stamp of each user's log, and the head, at which nothing had closed the key.
+        self._seen: dict[str, tuple[tuple[int, ...], Head]] = {}
 
     def begin(self, file: UserFile) -> Opening:
         """An opening that begins now, under the exclusive lock."""
@@ -64,9 +66,7 @@ class Openings:
             raise PassphraseRequiredError(Reason.NOT_UNLOCKED if found.reason is Reason.REMOVED else found.reason)
         try:
             state = step(found.state, Happens.TIME, now_ns=self._now_ns(), rules=found.rules)
-            reason = state.reason if isinstance(state, Required) else None
-            for event in file.log.events_since(found.head):
-                reason = reason or _CLOSES.get(event)  # by a process that has no way to this key
+            reason = state.reason if isinstance(state, Required) else self._closed_since(file, found.head)
             if reason is not None:
                 self.sessions.forget(file.user, reason)
                 raise PassphraseRequiredError(reason)
@@ -74,6 +74,16 @@ class Openings:
             found.close()
             raise
         return found
+
+    def _closed_since(self, file: UserFile, head: Head) -> Reason | None:
+        """The lock or panic of a process that has no way to this key, where the log has one behind the key's head."""
+        stamp = file.log.stamp()
+        if self._seen.get(file.user) == (stamp, head):
+            return None
+        reason = next((_CLOSES[event] for event in file.log.events_since(head) if event in _CLOSES), None)
+        if reason is None:
+            self._seen[file.user] = stamp, head
+        return reason
 
     def template(self, file: UserFile, held: Held) -> Template:
         """The template that the held key was opened for; anything else needs the passphrase."""

@@ -140,13 +140,16 @@ class UserFile:
         if problem is not None and problem.sealed:
             raise StoreIntegrityError(f"the audit log of {self.user!r}: {problem.message}; {HINT}")
 
-    def newest_head(self, kek: Secret, at_least: Head) -> Head:
-        """The sealed head on the disk. StoreIntegrityError where it is missing, damaged or older than one seen."""
+    @contextlib.contextmanager
+    def heads(self, kek: Secret) -> Iterator[Heads]:
+        """The sealed head under this KEK, to be read and written several times."""
         with _head_key(kek) as key:
-            head = open_head(key, self.folder.read_head(self.user, key_id(kek)), user=self.user)
-        if head.count < at_least.count:
-            raise StoreIntegrityError(f"an older head of the audit log of {self.user!r} was put back; {HINT}")
-        return head
+            yield Heads(self.folder, self.user, key, key_id(kek))
+
+    def newest_head(self, kek: Secret, at_least: Head) -> Head:
+        """As Heads.newest."""
+        with self.heads(kek) as heads:
+            return heads.newest(at_least)
 
     def open_entries(self) -> tuple[Entry, ...]:
         """What the head holds that is not in the log yet, read without its key; none where there is no head."""
@@ -157,9 +160,8 @@ class UserFile:
 
     def write_head(self, kek: Secret, head: Head, *, durable_name: bool = True) -> None:
         """Seals the head under this KEK. durable_name: not needed where an older head fits what the log holds too."""
-        with _head_key(kek) as key:
-            sealed = seal_head(key, head, user=self.user)
-            self.folder.write_head(self.user, key_id(kek), sealed, durable_name=durable_name)
+        with self.heads(kek) as heads:
+            heads.write(head, durable_name=durable_name)
 
     def record(
         self, event: Event, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = "files",
@@ -240,6 +242,25 @@ class UserFile:
             raise RollbackError(f"an older file of {self.user!r} was put back: restore the newest, or enroll again")
         if template.generation != value:
             raise StoreIntegrityError(f"the counter is not that of the file of {self.user!r}: remove it, enroll again")
+
+
+class Heads:
+    """The sealed head of one user's log under one KEK, while its key is derived."""
+
+    def __init__(self, folder: Folder, user: str, key: Secret, key_id: bytes) -> None:
+        self._folder, self._user, self._key, self._key_id = folder, user, key, key_id
+
+    def newest(self, at_least: Head) -> Head:
+        """The sealed head on the disk. StoreIntegrityError where it is missing, damaged or older than one seen."""
+        head = open_head(self._key, self._folder.read_head(self._user, self._key_id), user=self._user)
+        if head.count < at_least.count:
+            raise StoreIntegrityError(f"an older head of the audit log of {self._user!r} was put back; {HINT}")
+        return head
+
+    def write(self, head: Head, *, durable_name: bool = True) -> None:
+        """Seals the head. durable_name: not needed where an older head fits what the log holds too."""
+        sealed = seal_head(self._key, head, user=self._user)
+        self._folder.write_head(self._user, self._key_id, sealed, durable_name=durable_name)
 
 
 def check_kind(header: Header, provider: KeyProvider) -> None:
