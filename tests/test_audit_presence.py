@@ -122,8 +122,8 @@ def test_a_charge_is_logged_before_the_comparison(bench: Bench) -> None:
     seen: list[Any] = []
 
     def compare(_: Any) -> bool:
-        head = next(bench.folder.glob("alice.head-*")).read_bytes()
-        seen.append(b'"event":"attempted"' in head)
+        note = next(bench.folder.glob("alice.attempt-*")).read_bytes()
+        seen.append(b'"event":"attempted"' in note)
         return True
 
     assert bench.keeper.attempt("alice", compare, generation=1, camera="c", label="")

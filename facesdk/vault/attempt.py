@@ -9,7 +9,7 @@ from dataclasses import replace
 from facesdk.errors import PassphraseRequiredError, Reason
 from facesdk.types import Decision
 from facesdk.vault.attempts import Charged, Required, State, charge
-from facesdk.vault.audit_entry import Event, Head
+from facesdk.vault.audit_entry import Event
 from facesdk.vault.opening import Openings
 from facesdk.vault.session import Held
 from facesdk.vault.userfile import Heads, UserFile
@@ -31,9 +31,8 @@ class PaidAttempt:
         head = heads.newest(held.head)
         self._charged: Charged = charge(held.state, now_ns=now_ns(), rules=held.rules)
         self._mark = self._pay(self._charged.after)
-        self._head: Head = file.log.attempted(head, camera=camera, policy=label)
-        # Where a power cut brings the older head back, the attempt was not compared either: its process is gone.
-        heads.write(self._head, durable_name=False)
+        self._head, self._attempt = file.log.attempted(head, camera=camera, policy=label)
+        heads.note(self._attempt)
         self._stamp = file.log.stamp()
 
     def _pay(self, after: State) -> int:
@@ -56,24 +55,24 @@ class PaidAttempt:
             raise PassphraseRequiredError(state.reason)
         if file.log.stamp() != self._stamp:  # nobody writes there under the lock but who breaks it
             file.log.check(self._head)
-        head = file.log.matched(self._head)
+        head = file.log.matched(self._head, self._attempt)
         self._heads.write(head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
         ticket = 0 if isinstance(saved, Required) else held.ticket
         if self._sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=self._mark):
             return True
-        undecided = self._head.open if head.count == self._head.count else self._head.open[-1:]
-        self._heads.write(replace(head, open=undecided))
+        before = self._head.open if head.count == self._head.count else ()
+        self._heads.write(replace(head, open=(*before, self._attempt)))
         raise PassphraseRequiredError(self._openings.why_closed(file.user))
 
     def mismatched(self) -> bool:
         """False, once it is logged, and the state saved that is left after it."""
         file, held = self._file, self._held
-        attempt = self._head.open[-1]
-        head = file.record(
-            Event.VERIFIED, held.kek, file.log.undone(self._head), outcome=Decision.NON_MATCH, camera=attempt.camera,
-            label=attempt.policy,
-        )  # fmt: skip
+        attempt = self._attempt
+        head = file.log.append(
+            Event.VERIFIED, head=self._head, outcome=Decision.NON_MATCH, camera=attempt.camera, policy=attempt.policy
+        )
+        self._heads.write(head, durable_name=False)
         state = self._charged.mismatch(self._saved(), now_ns=self._now_ns(), rules=held.rules)
         if isinstance(state, Required):
             self._sessions.forget(file.user, state.reason)

@@ -81,27 +81,21 @@ class AuditLog:
         entry = self._entry(event=event, outcome=None, camera="files", policy=policy)
         return self._append(None, *(e for e in waiting if e not in there), entry)
 
-    def attempted(self, head: Head, *, camera: str, policy: str) -> Head:
-        """The head that says an attempt was paid for, to be sealed before its comparison. It is closed by `matched`, by
-        `undone` and an entry of what came instead, or, after a kill, by the next one."""
+    def attempted(self, head: Head, *, camera: str, policy: str) -> tuple[Head, Entry]:
+        """The entry of an attempt that was paid for, to be noted before its comparison, and the head to go on from:
+        attempts that were never decided, and open entries that were written without the key, are in the log then."""
         behind = self._tail(head)[2]
         if behind or any(entry.event is Event.ATTEMPTED for entry in head.open):
             head = self._append(head)
-        entry = self._entry(event=Event.ATTEMPTED, outcome=None, camera=camera, policy=policy)
-        return replace(head, open=(*head.open, entry))
+        return head, self._entry(event=Event.ATTEMPTED, outcome=None, camera=camera, policy=policy)
 
-    def matched(self, head: Head) -> Head:
+    def matched(self, head: Head, attempt: Entry) -> Head:
         """The head in which the attempt is a match, one more of its presence where there is one."""
-        *before, attempt = head.open
         match = replace(attempt, event=Event.VERIFIED, outcome=Decision.MATCH)
-        joined = before[0].also(match) if before else None
-        if before and joined is None:
-            head = self._append(replace(head, open=tuple(before)))
+        joined = head.open[0].also(match) if head.open else None
+        if head.open and joined is None:
+            head = self._append(head)
         return replace(head, open=(joined or match,))
-
-    def undone(self, head: Head) -> Head:
-        """The head without the attempt that is being decided."""
-        return replace(head, open=head.open[:-1])
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever anything is appended to the log; cheaper than looking at its end."""

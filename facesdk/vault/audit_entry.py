@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from facesdk.digest import sha256
 from facesdk.errors import InputError, StoreIntegrityError
 from facesdk.types import Decision
 from facesdk.vault import crypto
@@ -35,6 +36,8 @@ _NONCE_SIZE = 12
 _SEALED_SIZE = len(_HEAD_MAGIC) + _NONCE_SIZE + _HEAD.size + crypto.TAG_SIZE
 _OLD_SIZE = len(_OLD_MAGIC) + _NONCE_SIZE + _OLD_HEAD.size + crypto.TAG_SIZE
 MAX_OPEN = 2  # entries that the head holds until they are written into the log
+_DIGEST_SIZE = len(NO_DIGEST)
+MAX_ATTEMPT_SIZE = _DIGEST_SIZE + MAX_LINE
 MAX_HEAD_SIZE = _SEALED_SIZE + MAX_OPEN * (MAX_LINE + 1)
 
 
@@ -234,6 +237,19 @@ def open_entries(data: bytes) -> tuple[Entry, ...] | None:
     if rest or len(entries) > MAX_OPEN or None in entries:
         return None
     return tuple(entry for entry in entries if entry is not None)
+
+
+def attempt_note(head: bytes, entry: Entry) -> bytes:
+    """What is noted of an attempt before it is decided: the digest of the sealed head as it is then, and the entry.
+
+    Once the head is another one, the attempt is decided, and the note says nothing any more.
+    """
+    return sha256(head) + entry.line()
+
+
+def undecided(note: bytes, head: bytes) -> Entry | None:
+    """The attempt of a note that nothing has decided, None for a note of an earlier head or what is no note."""
+    return Entry.parse(note[_DIGEST_SIZE:]) if note[:_DIGEST_SIZE] == sha256(head) else None
 
 
 def _head_aad(user: str) -> bytes:

@@ -135,6 +135,24 @@ def replace_file(folder: int, name: str, content: bytes, *, durable_name: bool =
         sync_folder(folder)
 
 
+def note(folder: int, name: str, content: bytes) -> None:
+    """Puts content under `name`, for who comes after a kill: not durable, and after a power cut it may be anything."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | _GUARDED, 0o600, dir_fd=folder)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_ours(status):
+            raise StoreIntegrityError(f"{name} is not a regular file of this user with one name", hint="move it away")
+        if stat.S_IMODE(status.st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.pwrite(descriptor, rest, len(content) - len(rest)) :]
+        if status.st_size > len(content):
+            os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: int) -> None:
     """Removes what a killed writer of ours left. Call it under the lock: no other writer has one then."""
     with os.scandir(folder) as entries:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from pathlib import Path
 
 from facesdk.errors import StoreIntegrityError
 from facesdk.vault import files
@@ -19,7 +20,7 @@ _LINE = re.compile(rb"facesdk vault 1 ([0-9a-f]{32})\n")
 _PANIC_SIZE = 16
 
 
-def read(folder: int) -> str | None:
+def read(folder: int | Path) -> str | None:
     """The vault's identity, 32 hexadecimal digits; None where nobody ever wrote here. StoreIntegrityError."""
     content = _content(folder, NAME)
     if content is None:
@@ -52,10 +53,11 @@ def renew_panic_mark(folder: int) -> None:
     files.replace_file(folder, PANIC, os.urandom(_PANIC_SIZE))
 
 
-def _content(folder: int, name: str) -> bytes | None:
+def _content(folder: int | Path, name: str) -> bytes | None:
     """At most 100 bytes of a regular file of ours; its mode does not matter, who locks must be able to."""
+    path, within = (name, folder) if isinstance(folder, int) else (os.path.join(folder, name), None)
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=within)
     except FileNotFoundError:
         return None
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import struct
 import threading
 import time
@@ -217,14 +216,7 @@ class KeyringSessions:
     def _vault(self) -> str | None:
         """The vault's identity; None where there is no vault yet, so that no key can be open. StoreError."""
         with reporting(self._path, "read the vault's identity"):
-            try:
-                folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return None
-            try:
-                return identity.read(folder)
-            finally:
-                os.close(folder)
+            return identity.read(self._path)
 
     def begin(self, user: str) -> int:
         """As in Sessions."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
 from facesdk.vault import files, format_v1
 from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import MAX_HEAD_SIZE
+from facesdk.vault.audit_entry import MAX_ATTEMPT_SIZE, MAX_HEAD_SIZE
 from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder, sync_folder
 from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
@@ -19,7 +19,7 @@ from facesdk.vault.keys import KeyKind
 from facesdk.vault.record import check_user
 
 _SUFFIX = ".face"
-_HEAD = ".head-"
+_HEAD, _ATTEMPT = ".head-", ".attempt-"
 
 
 class Folder:
@@ -60,10 +60,21 @@ class Folder:
         """Like write, of the head under this KEK; the heads of other KEKs stay."""
         files.replace_file(self.descriptor, _head_name(user, key_id), sealed, durable_name=durable_name)
 
+    def read_attempt(self, user: str, key_id: bytes) -> bytes:
+        """What note_attempt wrote last; empty where there is nothing that can be it."""
+        try:
+            return files.read_guarded(self.descriptor, _attempt_name(user, key_id), limit=MAX_ATTEMPT_SIZE)
+        except (FileNotFoundError, FaceSdkError):
+            return b""
+
+    def note_attempt(self, user: str, key_id: bytes, content: bytes) -> None:
+        """Notes an attempt that is about to be decided, for who comes after a kill."""
+        files.note(self.descriptor, _attempt_name(user, key_id), content)
+
     def drop_heads(self, user: str, *, but: bytes | None = None) -> None:
         """Removes the heads of KEKs that seal nothing any more."""
-        keep = None if but is None else _head_name(user, but)
-        self._drop(re.escape(check_user(user) + _HEAD) + "[0-9a-f]{16}", but=keep)
+        ours = re.escape(check_user(user)) + rf"({re.escape(_HEAD)}|{re.escape(_ATTEMPT)})"
+        self._drop(ours + ("" if but is None else f"(?!{but.hex()})") + "[0-9a-f]{16}")
 
     def destroy(self, user: str) -> None:
         """Overwrites and removes the user's file. NotEnrolledError."""
@@ -80,9 +91,9 @@ class Folder:
         """Removes every file of the user's audit log."""
         self._drop(re.escape(check_user(user) + ".audit") + r"(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?")
 
-    def _drop(self, pattern: str, *, but: str | None = None) -> None:
+    def _drop(self, pattern: str) -> None:
         for name in os.listdir(self.descriptor):
-            if name != but and re.fullmatch(pattern, name):
+            if re.fullmatch(pattern, name):
                 os.unlink(name, dir_fd=self.descriptor)
         sync_folder(self.descriptor)
 
@@ -161,6 +172,10 @@ def _file_name(user: str) -> str:
 
 def _head_name(user: str, key_id: bytes) -> str:
     return check_user(user) + _HEAD + key_id.hex()
+
+
+def _attempt_name(user: str, key_id: bytes) -> str:
+    return check_user(user) + _ATTEMPT + key_id.hex()
 
 
 def _is_user_file(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from facesdk._core import Secret
 from facesdk.errors import (
@@ -25,7 +26,17 @@ from facesdk.types import Decision
 from facesdk.vault import crypto
 from facesdk.vault.attempts import NS, Ready
 from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import HINT, Entry, Event, Head, open_entries, open_head, seal_head
+from facesdk.vault.audit_entry import (
+    HINT,
+    Entry,
+    Event,
+    Head,
+    attempt_note,
+    open_entries,
+    open_head,
+    seal_head,
+    undecided,
+)  # fmt: skip
 from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider
 from facesdk.vault.record import Template
@@ -132,7 +143,7 @@ class UserFile:
     def read_head(self, header: Header, kek: Secret) -> Head:
         """The sealed head of the log. StoreIntegrityError where it is missing or damaged."""
         with _head_key(kek) as key:
-            return open_head(key, self.folder.read_head(self.user, header.key_id), user=self.user)
+            return Heads(self.folder, self.user, key, header.key_id).newest()
 
     def check_log(self, head: Head) -> None:
         """Nothing; StoreIntegrityError where anything of the log that the head vouches for is not as it was written."""
@@ -154,7 +165,10 @@ class UserFile:
     def open_entries(self) -> tuple[Entry, ...]:
         """What the head holds that is not in the log yet, read without its key; none where there is no head."""
         try:
-            return open_entries(self.folder.read_head(self.user, parse_header(self.read()).key_id)) or ()
+            identifier = parse_header(self.read()).key_id
+            sealed = self.folder.read_head(self.user, identifier)
+            attempt = undecided(self.folder.read_attempt(self.user, identifier), sealed)
+            return (*(open_entries(sealed) or ()), *([attempt] if attempt else []))
         except FaceSdkError:  # what is wrong with those files is for who opens them to say
             return ()
 
@@ -249,18 +263,28 @@ class Heads:
 
     def __init__(self, folder: Folder, user: str, key: Secret, key_id: bytes) -> None:
         self._folder, self._user, self._key, self._key_id = folder, user, key, key_id
+        self._sealed = b""
 
-    def newest(self, at_least: Head) -> Head:
-        """The sealed head on the disk. StoreIntegrityError where it is missing, damaged or older than one seen."""
-        head = open_head(self._key, self._folder.read_head(self._user, self._key_id), user=self._user)
-        if head.count < at_least.count:
+    def newest(self, at_least: Head | None = None) -> Head:
+        """The sealed head on the disk, an attempt that was never decided among its open entries.
+
+        StoreIntegrityError where it is missing, damaged or older than one seen before.
+        """
+        self._sealed = self._folder.read_head(self._user, self._key_id)
+        head = open_head(self._key, self._sealed, user=self._user)
+        if at_least is not None and head.count < at_least.count:
             raise StoreIntegrityError(f"an older head of the audit log of {self._user!r} was put back; {HINT}")
-        return head
+        attempt = undecided(self._folder.read_attempt(self._user, self._key_id), self._sealed)
+        return head if attempt is None else replace(head, open=(*head.open, attempt))
+
+    def note(self, attempt: Entry) -> None:
+        """Notes an attempt before it is decided: writing the head decides it."""
+        self._folder.note_attempt(self._user, self._key_id, attempt_note(self._sealed, attempt))
 
     def write(self, head: Head, *, durable_name: bool = True) -> None:
         """Seals the head. durable_name: not needed where an older head fits what the log holds too."""
-        sealed = seal_head(self._key, head, user=self._user)
-        self._folder.write_head(self._user, self._key_id, sealed, durable_name=durable_name)
+        self._sealed = seal_head(self._key, head, user=self._user)
+        self._folder.write_head(self._user, self._key_id, self._sealed, durable_name=durable_name)
 
 
 def check_kind(header: Header, provider: KeyProvider) -> None:
