@@ -33,7 +33,6 @@ class PaidAttempt:
         self._mark = self._pay(self._charged.after)
         self._head, self._attempt = file.log.attempted(head, camera=camera, policy=label)
         heads.note(self._attempt)
-        self._stamp = file.log.stamp()
 
     def _pay(self, after: State) -> int:
         """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
@@ -53,8 +52,7 @@ class PaidAttempt:
         if isinstance(state, Required):
             self._sessions.forget(file.user, state.reason)
             raise PassphraseRequiredError(state.reason)
-        if file.log.stamp() != self._stamp:  # nobody writes there under the lock but who breaks it
-            file.log.check(self._head)
+        file.log.check(self._head)  # who breaks it does not wait for the lock
         head = file.log.matched(self._head, self._attempt)
         self._heads.write(head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.

@@ -55,6 +55,7 @@ class AuditLog:
         self._max_segment, self._keep = max_segment, keep
         self._wall, self._boot_ns = wall, boot_ns
         self._kept = KeptFailures(folder, self._base, room=max_segment)
+        self._walked: tuple[object, tuple[int, bytes, list[Entry]]] | None = None
 
     def append(
         self,
@@ -310,7 +311,13 @@ class AuditLog:
 
     def _tail(self, head: Head | None) -> tuple[int, bytes, list[Entry]]:
         """Number and `prev` of the entry that comes next, the chain walked back to the head's entry, and the entries
-        behind that."""
+        behind that. Walked again only where the log has changed since."""
+        asked = self.stamp(), head
+        if self._walked is None or self._walked[0] != asked:
+            self._walked = asked, self._walk_back(head)
+        return self._walked[1]
+
+    def _walk_back(self, head: Head | None) -> tuple[int, bytes, list[Entry]]:
         following: tuple[int, bytes] | None = None
         behind: list[Entry] = []
         number, wanted = 0, NO_DIGEST

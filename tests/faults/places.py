@@ -76,7 +76,7 @@ class Place:
     def files(self) -> dict[str, Path]:
         """The user's files by what they are."""
         kinds = {".face": "face", ".audit": "audit", ".lock": "lock"}
-        files = [p for p in self.path.iterdir() if p.name not in (".vault", ".panic")]
+        files = [p for p in self.path.iterdir() if p.name not in (".vault", ".panic") and ".attempt-" not in p.name]
         return {kinds.get(p.suffix, "head") if p.name != ".lock" else "lock": p for p in files}
 
 
