@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from facesdk.errors import FaceSdkError
     from facesdk.policy import Policy
     from facesdk.types import Decision, Face, Features, Guidance, Outcome, Pose, Quality
+    from facesdk.vault.memory import protect_process
     from facesdk.verifier import FaceVerifier
 
 _WHERE = {
     "Engine": "engine", "FaceVerifier": "verifier", "Policy": "policy", "FaceSdkError": "errors",
     "Decision": "types", "Face": "types", "Features": "types", "Guidance": "types", "Outcome": "types",
-    "Pose": "types", "Quality": "types",
+    "Pose": "types", "Quality": "types", "protect_process": "vault.memory",
 }  # fmt: skip
 
 __all__ = [
     "Decision", "Engine", "Face", "FaceSdkError", "FaceVerifier", "Features", "Guidance", "Outcome", "Policy", "Pose",
-    "Quality", "__version__",
+    "Quality", "__version__", "protect_process",
 ]  # fmt: skip
 
 

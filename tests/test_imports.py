@@ -89,7 +89,7 @@ def test_no_network_code() -> None:
 def test_public_names() -> None:
     assert sorted(facesdk.__all__) == [
         "Decision", "Engine", "Face", "FaceSdkError", "FaceVerifier", "Features", "Guidance", "Outcome", "Policy",
-        "Pose", "Quality", "__version__",
+        "Pose", "Quality", "__version__", "protect_process",
     ]  # fmt: skip
     for name in facesdk.__all__:
         assert getattr(facesdk, name) is not None
