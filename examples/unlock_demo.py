@@ -17,8 +17,7 @@ from facesdk.cli.common import ask_passphrase as asked  # only where somebody ca
 from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
 from facesdk.vault.passphrase import read_passphrase
 
-OPTION = "--passphrase-file"
-ABSENT_S = 3.0  # locked again when the owner was not seen for so long
+OPTION, ABSENT_S = "--passphrase-file", 3.0  # locked again when the owner was not seen for so long
 
 
 def bursts(source: str, size: int) -> Iterator[tuple[float, list]]:
