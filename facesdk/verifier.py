@@ -269,14 +269,16 @@ class FaceVerifier:
         """Opens the key with this object's own if nothing has opened it since the program (or machine) started."""
         if self._key is not None:
             state, _ = self._keeper.state(user)
-            if isinstance(state, Required) and state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
+            if not isinstance(state, Required):
+                self._opened.add(user)  # if it is closed from now on, somebody has closed it
+            elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
 
     def _binding_policy(self, template: Template) -> Policy:
         """The policy to verify with: at least what the owner's enrollment sealed. PolicyFloorError."""
         if self._chosen is None:
             return self.policy.tightened(template.policy)
-        self._chosen.check_not_looser(template.policy)
+        Policy.check_not_looser(self._chosen, template.policy)  # not by what a subclass makes of it
         return self._chosen
 
     def _label(self, policy: Policy) -> str:
@@ -315,13 +317,16 @@ def _provider(
             return PassphraseKey(passphrase)
     finally:
         del passphrase  # not in the local variables of a traceback
-    if key is not None and not isinstance(getattr(key, "kind", None), KeyKind):
-        raise InputError(
-            f"key must be a provider of facesdk.vault, such as PassphraseKey(...), not {type(key).__name__}"
-        )
+    _check_key(key)
     if key_file is None:
         return key
     try:
         return KeyFileKey(os.fsdecode(key_file))
     except TypeError:
         raise InputError(f"key_file must be the path of a key file, not {type(key_file).__name__}") from None
+
+
+def _check_key(key: KeyProvider | None) -> None:
+    if key is not None and not isinstance(getattr(key, "kind", None), KeyKind):
+        came = type(key).__name__
+        raise InputError(f"key must be a provider of facesdk.vault, such as PassphraseKey(...), not {came}")

@@ -162,6 +162,9 @@ void bind_secrets(py::module_& m) {
   m.def("keyring_get_in", [](keyring::Serial ring, const std::string& description, size_t size) {
     return reporting([&] { return read_secret(keyring::find_in(ring, description), size); });
   });
+  m.def("keyring_forget_in", [](keyring::Serial ring, const std::string& description) {
+    return reporting([&] { return keyring::forget_in(ring, description); });
+  });
   m.def("keyring_forget_ring", [](keyring::Serial ring) {
     return reporting([&] { return keyring::forget_ring(ring); });
   });

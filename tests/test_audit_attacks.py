@@ -301,7 +301,8 @@ def test_a_planted_older_segment_is_found(make: Callable[..., Log]) -> None:
     found = log.problem()
     assert found is not None
     assert (found.kind, found.file, found.line, found.entry) == (Kind.INSERTED, "alice.audit.2", 1, None)
-    log.append(40)
+    with pytest.raises(StoreIntegrityError, match="does not belong here"):  # before anything is let go of
+        log.append(40)
     assert log.file(2).exists()
 
 

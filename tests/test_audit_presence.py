@@ -396,3 +396,188 @@ def test_a_first_enrollment_waits_for_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "new", KeyFileKey.create(tmp_path / "k"))
     bench.enroll(make_record())
     assert bench.attempt(True)
+
+
+# --- what fresh eyes found
+
+
+@pytest.mark.parametrize("closes", ["lock", "panic"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_last_attempt_does_not_outlive_a_lock(bench: Bench, monkeypatch: Any, closes: str, when: str) -> None:
+    """The last attempt forgets the key itself; what was locked before or since is not given back by a match."""
+    for failures in range(9):
+        bench.clock.turn(3600)
+        assert not bench.attempt(False), failures
+    bench.clock.turn(3600)
+    spend = bench.sessions.spend
+
+    def close() -> None:
+        if closes == "lock":
+            bench.sessions.forget("alice", Reason.LOCKED)
+        else:
+            bench.sessions.forget_all(Reason.PANIC)
+
+    def spending(user: str, reason: Reason) -> int:
+        if when == "before":
+            close()
+        mark = spend(user, reason)
+        if when == "after":
+            close()
+        return mark
+
+    monkeypatch.setattr(bench.sessions, "spend", spending)
+    with pytest.raises(PassphraseRequiredError):
+        bench.attempt(True)
+    assert not isinstance(bench.keeper.state("alice")[0], Ready)
+
+
+def test_a_panic_that_cannot_wait_for_the_log_closes_a_process_too(bench: Bench, monkeypatch: Any) -> None:
+    from facesdk.errors import NotLoggedError
+    from facesdk.vault import files
+
+    other = Bench(bench.folder, bench.key)
+    with bench.keeper.vault.locked("hold it", user="alice"):
+        monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
+        with pytest.raises(NotLoggedError):
+            other.keeper.panic()
+    with pytest.raises(PassphraseRequiredError) as caught:
+        bench.attempt(True)
+    assert caught.value.reason is Reason.PANIC
+
+
+def test_a_panic_leaves_its_mark_whatever_is_swept(bench: Bench) -> None:
+    opening = bench.keeper.begin("alice")
+    bench.keeper.panic()
+    with bench.keeper.vault.locked("sweep", user="alice") as folder:
+        folder.sweep()
+    assert opening is not None
+    with pytest.raises(PassphraseRequiredError):
+        bench.keeper.unlock("alice", bench.key, rules=RULES, reference_of=lambda s: s[0], opening=opening)
+
+
+def test_a_match_whose_state_cannot_be_saved_is_not_logged_as_one(bench: Bench, monkeypatch: Any) -> None:
+    save, calls = bench.sessions.save, []
+
+    def saving(user: str, held: Any, **options: Any) -> bool:
+        calls.append(held)
+        if len(calls) == 2:
+            raise KeyUnavailableError("the keyring is full")
+        return bool(save(user, held, **options))
+
+    monkeypatch.setattr(bench.sessions, "save", saving)
+    with pytest.raises(KeyUnavailableError, match="full"):
+        bench.attempt(True)
+    assert told(bench) == [("attempted", "", 1)]
+
+
+def test_a_comparison_that_forks_decides_nothing_in_the_child(bench: Bench) -> None:
+    parent = os.getpid()
+
+    def compare(_: Any) -> bool:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return False
+
+    try:
+        assert bench.keeper.attempt("alice", compare, generation=1, camera="c", label="") is False
+        assert os.getpid() == parent
+    except PassphraseRequiredError as error:
+        os._exit(0 if error.reason is Reason.FORKED and os.getpid() != parent else 1)
+    except BaseException:
+        if os.getpid() != parent:
+            os._exit(2)
+        raise
+    assert told(bench) == [("verified", "non_match", 1)]
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("how", ["cut", "removed", "older segment"])
+def test_what_is_let_go_is_checked_before(bench: Bench, how: str) -> None:
+    """Else an altered failure would be sealed as genuine by the next rotation."""
+    for _ in range(4):
+        assert not bench.attempt(False)
+    flood(bench, 40)
+    (kept,) = bench.folder.glob("*.kept-*")
+    if how == "cut":
+        kept.write_bytes(kept.read_bytes().split(b"\n")[0] + b"\n")
+    elif how == "removed":
+        kept.unlink()
+    else:
+        oldest = max(bench.folder.glob("alice.audit.[0-9]*"))
+        oldest.write_bytes(oldest.read_bytes().replace(b'"camera":"a"', b'"camera":"z"'))
+    with pytest.raises(StoreIntegrityError):
+        flood(bench, 60)
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_foreign_file_of_kept_failures_is_not_read(bench: Bench) -> None:
+    for _ in range(4):
+        assert not bench.attempt(False)
+    flood(bench, 40)
+    before = entries(bench)
+    forged = [replace(e, outcome=Decision.MATCH).line() for e in before[:4]]
+    planted = bench.folder / "alice.audit.kept-ffffffffffffffff"
+    planted.write_bytes(b"\n".join(forged) + b"\n")
+    planted.chmod(0o600)
+    assert entries(bench) == before
+
+
+def test_an_open_entry_is_copied_once_however_much_is_logged_without_the_key(bench: Bench) -> None:
+    for _ in range(2):
+        assert bench.attempt(True)
+    bench.clock.turn(1)
+    other = Bench(bench.folder, bench.key)
+    other.clock.now_ns = bench.clock.now_ns
+    for _ in range(300):
+        other.clock.turn(1)
+        other.keeper.lock("alice")
+    assert [count for word, outcome, count in told(bench) if outcome == "match"] == [2]
+
+
+def test_a_full_log_takes_the_right_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Folder, "log", lambda self, user, *, boot_ns: AuditLog(
+            self.descriptor, user, boot_ns=boot_ns, max_segment=600, keep=1
+        ),
+    )  # fmt: skip
+    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
+    bench.enroll()
+    other = Bench(bench.folder, bench.key)
+
+    def lock_often() -> None:
+        for _ in range(1000):
+            other.keeper.lock("alice")
+
+    with pytest.raises(StoreError, match="full"):
+        lock_often()
+    bench.unlock()
+    bench.unlock()
+    assert bench.attempt(True)
+    assert len(list(bench.folder.glob("alice.audit*"))) < 10
+
+
+def test_a_wrong_key_that_cannot_be_logged_costs_time_too(bench: Bench, monkeypatch: Any, tmp_path: Path) -> None:
+    from facesdk.vault import userfile
+
+    slept: list[float] = []
+    wrong = KeyFileKey.create(tmp_path / "wrong")
+    monkeypatch.setattr(userfile.time, "sleep", slept.append)
+    monkeypatch.setattr(AuditLog, "note", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "no space")))
+    with pytest.raises(KeyUnavailableError, match="wrong key"):
+        bench.unlock(key=wrong)
+    assert slept == [userfile.UNLOGGED_WAIT_S]
+
+
+def test_four_thousand_locks_do_not_hide_a_wrong_key(bench: Bench, tmp_path: Path) -> None:
+    from facesdk.vault import userfile
+
+    assert userfile.LOOK_BACK > 64 * 1200
+    wrong = KeyFileKey.create(tmp_path / "wrong")
+    for _ in range(3):
+        with pytest.raises(KeyUnavailableError):
+            bench.unlock(key=wrong)
+    for _ in range(500):
+        bench.keeper.lock("alice")
+    with pytest.raises(LockedOutError):
+        bench.unlock()

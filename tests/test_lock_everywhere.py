@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -15,7 +16,7 @@ from faults.places import RULES, mounted, remount
 from places_tools import needs_keyring, root
 from vault_tools import CHEAP, make_record
 
-from facesdk.errors import NotEnrolledError, NotLoggedError, PassphraseRequiredError, Reason
+from facesdk.errors import FaceSdkError, NotEnrolledError, NotLoggedError, PassphraseRequiredError, Reason
 from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, PassphraseKey, ProcessSessions, Vault
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.audit_entry import Event
@@ -191,6 +192,66 @@ def test_a_read_only_disk_is_told_from_a_key_that_stays(root: Path, what: str) -
         finally:
             remount(root, "rw")
         keeper.remove("alice")
+
+
+def test_panic_during_the_pictures_of_a_vaults_first_enrollment(tmp_path: Path, where: str, key: KeyFileKey) -> None:
+    """The opening begins before the pictures are looked at, in a vault that is made for it."""
+    keeper = keeper_of(tmp_path / "new", where)
+    opening = keeper.begin("alice", enrolling=True)
+    assert opening is not None
+    keeper_of(tmp_path / "new", "process").enroll(make_record("bob"), key, replace=False, rules=RULES)
+    assert close_elsewhere(tmp_path / "new", "keyring", "panic") == "0"
+    keeper.enroll(make_record(), key, replace=False, rules=RULES, opening=opening)
+    assert reason_of(keeper) is Reason.PANIC
+    keeper.sessions.forget_all(Reason.REMOVED)
+
+
+@pytest.mark.parametrize("what", ["lock", "panic"])
+@pytest.mark.parametrize("path", ["a file", "a loop", "nothing", "an empty folder", "a long name"])
+def test_a_path_that_is_no_vault_forgets_nothing(enrolled: Keeper, tmp_path: Path, path: str, what: str) -> None:
+    wrong = tmp_path / "wrong"
+    if path == "a file":
+        wrong.write_text("not a folder")
+    elif path == "a loop":
+        wrong.symlink_to(wrong)
+    elif path == "an empty folder":
+        wrong.mkdir()
+    elif path == "a long name":
+        wrong = tmp_path / ("x" * 300)
+    keeper = keeper_of(wrong, "keyring")
+    try:
+        closed = keeper.panic() if what == "panic" else keeper.lock("alice")
+    except FaceSdkError as error:
+        assert "the key is forgotten" not in str(error)
+    else:
+        assert closed == 0
+    assert attempt(enrolled)
+
+
+@pytest.mark.parametrize("how", ["moved", "damaged", "a folder", "a pipe"])
+@pytest.mark.parametrize("what", ["lock", "panic"])
+def test_a_vault_whose_identity_is_gone_is_locked_all_the_same(
+    tmp_path: Path, key: KeyFileKey, how: str, what: str
+) -> None:
+    keeper = keeper_of(tmp_path / "vault", "keyring")
+    keeper.enroll(make_record(), key, replace=False, rules=RULES)
+    assert attempt(keeper)
+    identity = tmp_path / "vault" / ".vault"
+    identity.rename(tmp_path / "identity")
+    if how == "damaged":
+        identity.write_bytes(b"facesdk vault 1 what\n")
+    elif how == "a folder":
+        identity.mkdir()
+    elif how == "a pipe":
+        os.mkfifo(identity)
+    closed = 0
+    with contextlib.suppress(FaceSdkError):
+        closed = keeper.panic() if what == "panic" else keeper.lock("alice")
+    identity.rmdir() if how == "a folder" else identity.unlink(missing_ok=True)
+    (tmp_path / "identity").rename(identity)
+    assert closed >= 0
+    assert isinstance(keeper.sessions.load("alice"), Required), "the key is still in the keyring"
+    keeper.remove("alice")
 
 
 pytestmark = needs_keyring

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from facesdk._core import process_token
 from facesdk.errors import PassphraseRequiredError, Reason
-from facesdk.types import Decision
 from facesdk.vault.attempts import Charged, Required, State, charge
 from facesdk.vault.audit_entry import Event
 from facesdk.vault.opening import Openings
@@ -28,6 +28,7 @@ class PaidAttempt:
     ) -> None:  # fmt: skip
         self._file, self._held, self._heads, self._openings, self._now_ns = file, held, heads, openings, now_ns
         self._sessions = openings.sessions
+        self._process = process_token()
         head = heads.newest(held.head)
         self._charged: Charged = charge(held.state, now_ns=now_ns(), rules=held.rules)
         self._mark = self._pay(self._charged.after)
@@ -38,14 +39,17 @@ class PaidAttempt:
         """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
         user = self._file.user
         if isinstance(after, Required):
-            self._sessions.forget(user, after.reason)
-            return self._sessions.begin(user)
+            mark = self._sessions.spend(user, after.reason)
+            if not mark:  # locked since it was loaded
+                raise PassphraseRequiredError(self._openings.why_closed(user))
+            return mark
         if not self._sessions.save(user, replace(self._held, state=after)):
             raise PassphraseRequiredError(self._openings.why_closed(user))
         return 0
 
     def matched(self) -> bool:
         """True once the match is logged and the state saved; what a lock or panic overtook is logged as undecided."""
+        self._check_process()
         file, held = self._file, self._held
         saved = self._saved()
         state = self._charged.match(saved, now_ns=self._now_ns(), rules=held.rules)
@@ -57,19 +61,23 @@ class PaidAttempt:
         self._heads.write(head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
         ticket = 0 if isinstance(saved, Required) else held.ticket
-        if self._sessions.save(file.user, replace(held, state=state, head=head, ticket=ticket), mark=self._mark):
-            return True
-        before = self._head.open if head.count == self._head.count else ()
-        self._heads.write(replace(head, open=(*before, self._attempt)))
-        raise PassphraseRequiredError(self._openings.why_closed(file.user))
+        saved_it = False
+        try:
+            new = replace(held, state=state, head=head, ticket=ticket)
+            saved_it = self._sessions.save(file.user, new, mark=self._mark)
+        finally:
+            if not saved_it:
+                before = self._head.open if head.count == self._head.count else ()
+                self._heads.write(replace(head, open=(*before, self._attempt)))
+        if not saved_it:
+            raise PassphraseRequiredError(self._openings.why_closed(file.user))
+        return True
 
     def mismatched(self) -> bool:
         """False, once it is logged, and the state saved that is left after it."""
+        self._check_process()
         file, held = self._file, self._held
-        attempt = self._attempt
-        head = file.log.append(
-            Event.VERIFIED, head=self._head, outcome=Decision.NON_MATCH, camera=attempt.camera, policy=attempt.policy
-        )
+        head = file.log.mismatched(self._head, self._attempt)
         self._heads.write(head, durable_name=False)
         state = self._charged.mismatch(self._saved(), now_ns=self._now_ns(), rules=held.rules)
         if isinstance(state, Required):
@@ -79,6 +87,11 @@ class PaidAttempt:
         elif not self._sessions.save(file.user, replace(held, state=state, head=head)):
             raise PassphraseRequiredError(self._openings.why_closed(file.user))
         return False
+
+    def _check_process(self) -> None:
+        """PassphraseRequiredError in a child that the comparison has forked: the attempt is its parent's."""
+        if self._process != process_token():
+            raise PassphraseRequiredError(Reason.FORKED)
 
     def _saved(self) -> State:
         """The state as it is saved now."""

@@ -23,7 +23,6 @@ from facesdk.vault.record import check_user
 
 MAX_SEGMENT = 256 * 1024  # bytes; about 1,200 entries
 KEEP = 4  # full segments kept behind the current one
-LOOK_BACK = 200  # entries that may have been written without the key since a head was sealed
 MAX_SEGMENTS = 64  # entries made without the key cannot drop old segments: here they end
 
 _GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # as in files.py
@@ -78,7 +77,9 @@ class AuditLog:
 
     def note(self, event: Event, *, waiting: Sequence[Entry], policy: str = "") -> Head:
         """Append without the key, after the open entries of a head that cannot be opened here: the order holds."""
-        there = {_unplaced(entry) for entry in itertools.islice(self.recent(), LOOK_BACK)} if waiting else set()
+        oldest_ns = min((entry.boot_ns for entry in waiting), default=0)
+        newer = itertools.takewhile(lambda entry: entry.boot_ns >= oldest_ns, self.recent()) if waiting else ()
+        there = set(map(_unplaced, newer))
         entry = self._entry(event=event, outcome=None, camera="files", policy=policy)
         return self._append(None, *(e for e in waiting if e not in there), entry)
 
@@ -110,6 +111,10 @@ class AuditLog:
         """What was logged behind this head, by whoever opened the key too or had none. Errors of check."""
         return [entry.event for entry in self._tail(head)[2]]
 
+    def mismatched(self, head: Head, attempt: Entry) -> Head:
+        """The head behind the attempt's entry as no match, to be sealed."""
+        return self._append(head, mismatch_of(attempt))
+
     def at_end(self, head: Head) -> Head:
         """This head, moved behind what was logged without the key since. Errors of check."""
         number, prev, _ = self._tail(head)
@@ -129,7 +134,8 @@ class AuditLog:
         if head is not None:
             self._drop(head)
             # A kill between the log and its head has left open entries in both.
-            entries = (*(e for e in head.open if e not in map(_unplaced, behind)), *entries)
+            there = set(map(_unplaced, behind))
+            entries = (*(e for e in head.open if not {e, mismatch_of(e)} & there), *entries)
         placed = []
         for entry in entries:
             placed.append(replace(entry, n=number, prev=prev.hex()))
@@ -163,9 +169,9 @@ class AuditLog:
         unsealed = sum(n >= (head.count if head else 0) for n in numbers)
         return Report(sum(n >= first for n in numbers), first, unsealed, problem or self._kept.problem(head))
 
-    def read(self) -> list[Entry]:
+    def read(self, head: Head | None = None) -> list[Entry]:
         """The entries, oldest first, without a torn one at the end; StoreIntegrityError for any other broken line. The
-        chain is not checked. Before them the failures that were kept of older ones."""
+        chain is not checked. Before them the failures that were kept of older ones, with a head only those it names."""
         entries: list[Entry] = []
         for segment in reversed(self._segments()):
             for line in self._lines(segment):
@@ -174,7 +180,7 @@ class AuditLog:
                 elif not line.torn or segment:
                     raise self._broken(f"line {line.number} of {self._name(segment)} is not an entry")
         first = min((entry.n for entry in entries), default=0)
-        return [entry for entry in self._kept.read() if entry.n < first] + entries
+        return [entry for entry in self._kept.read(head) if entry.n < first] + entries
 
     def restart(self, head: Head | None) -> Head:
         """The head of a new log, to be sealed: its one entry has the number and the `prev` that follow `head`. What was
@@ -199,7 +205,7 @@ class AuditLog:
     def _write(self, entries: Sequence[Entry], head: Head | None) -> Head:
         lines = [entry.line() for entry in entries]
         text = b"".join(line + b"\n" for line in lines)
-        descriptor, size = self._current(len(text))
+        descriptor, size = self._current(len(text), keyed=head is not None)
         try:
             first = self._first(entries[0], head)
             kept = NO_DIGEST if head is None else self._keep_failures(head, first)
@@ -217,7 +223,7 @@ class AuditLog:
             os.close(descriptor)
         return result
 
-    def _current(self, room: int) -> tuple[int, int]:
+    def _current(self, room: int, *, keyed: bool) -> tuple[int, int]:
         """A descriptor of the segment that takes `room` more bytes, and its size. Call it after `_tail`."""
         segments = self._segments()
         with contextlib.ExitStack() as stack:
@@ -228,7 +234,7 @@ class AuditLog:
                 if size == 0 or size + room <= self._max_segment:
                     stack.pop_all()
                     return descriptor, size
-                self._rotate(segments)
+                self._rotate(segments, keyed=keyed)
             descriptor = self._open(self._name(0), _APPENDING | os.O_CREAT | os.O_EXCL)
             with contextlib.ExitStack() as created:
                 created.callback(os.close, descriptor)
@@ -237,12 +243,12 @@ class AuditLog:
                 created.pop_all()
         return descriptor, 0
 
-    def _rotate(self, segments: Sequence[int]) -> None:
+    def _rotate(self, segments: Sequence[int], *, keyed: bool) -> None:
         """Makes place for a new current segment. A kill leaves a gap in the names, which the next rotation fills: the
         order of the names stays that of the entries all along."""
-        if len(segments) >= MAX_SEGMENTS:
+        if len(segments) >= MAX_SEGMENTS + keyed:  # with the key old ones are let go, and removed by the next entry
             raise StoreError(f"{self._base} is full of entries made without the key: unlock with the passphrase")
-        free = next(i for i in range(1, MAX_SEGMENTS + 1) if i not in segments)
+        free = next(i for i in range(1, MAX_SEGMENTS + 2) if i not in segments)
         for i in range(free, 0, -1):
             self._rename(self._name(i - 1), self._name(i))
 
@@ -263,6 +269,9 @@ class AuditLog:
         """The digest of the file with the failures before `first`, some of which are let go with their segment now."""
         if first == head.first:
             return head.kept
+        problem = self.verify(head).problem  # what is let go now is vouched for by nobody else afterwards
+        if problem is not None and problem.sealed:
+            raise self._broken(problem.message)
         let_go = [line.entry for segment in self._segments()[self._keep + 1 :] for line in self._lines(segment)]
         return self._kept.write(head.kept, [entry for entry in let_go if entry and entry.n < first])
 
@@ -377,6 +386,11 @@ class AuditLog:
 
     def _broken(self, what: str) -> StoreIntegrityError:
         return StoreIntegrityError(f"the audit log {self._base} is broken: {what}; {HINT}")
+
+
+def mismatch_of(attempt: Entry) -> Entry:
+    """What an attempt is in the log when it was no match."""
+    return replace(attempt, event=Event.VERIFIED, outcome=Decision.NON_MATCH)
 
 
 def _unplaced(entry: Entry) -> Entry:

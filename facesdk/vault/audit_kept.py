@@ -45,9 +45,10 @@ class KeptFailures:
         files.replace_file(self._folder, self._name(digest), content)
         return digest
 
-    def read(self) -> list[Entry]:
-        """What there is, by number; whether it is genuine is for `problem` to say."""
-        found = {entry.n: entry for name in self._names() for entry in self._entries(name)}
+    def read(self, head: Head | None) -> list[Entry]:
+        """What there is, by number; of a head, what it names. Whether it is genuine is for `problem` to say."""
+        names = self._names() if head is None else [self._name(head.kept)] * any(head.kept)
+        found = {entry.n: entry for name in names for entry in self._entries(name)}
         return [found[n] for n in sorted(found)]
 
     def drop(self, *, but: bytes) -> None:

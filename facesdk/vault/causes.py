@@ -52,7 +52,7 @@ def hint_for(code: int | None, path: Path | None = None) -> str | None:
         kind = file_system_of(path) if path is not None else None
         return (
             f"the file system there{f' ({kind})' if kind else ''} cannot do that, which a vault needs (locks, durable"
-            " writes): keep it on a local disk, such as one with ext4"
+            " writes): keep it on another local disk"
         )
     return _HINTS.get(code or 0)
 

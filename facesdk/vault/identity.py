@@ -28,8 +28,8 @@ def read(folder: int | Path) -> str | None:
     found = _LINE.fullmatch(content)
     if not found:
         raise StoreIntegrityError(
-            f"{NAME}, the vault's identity, is damaged: restore it from a backup; where there is none, remove it"
-            " and restart the machine, so that no key stays open under the old one"
+            f"{NAME}, the vault's identity, is damaged",
+            hint="facesdk panic, so that no key stays open under it; then restore it, or remove that file",
         )
     return found[1].decode()
 
@@ -49,8 +49,8 @@ def panic_mark(folder: int) -> bytes:
 
 
 def renew_panic_mark(folder: int) -> None:
-    """Makes every mark that was read before another one's. Needs no lock: the name is replaced in one step."""
-    files.replace_file(folder, PANIC, os.urandom(_PANIC_SIZE))
+    """Makes every mark that was read before another one's. Needs no lock, and no file that a sweep could take away."""
+    files.note(folder, PANIC, os.urandom(_PANIC_SIZE))
 
 
 def _content(folder: int | Path, name: str) -> bytes | None:
@@ -63,7 +63,7 @@ def _content(folder: int | Path, name: str) -> bytes | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not files.is_ours(status):
-            raise StoreIntegrityError(f"{name} is not a regular file of this user: move it away")
+            raise StoreIntegrityError(f"{name} is not a regular file of this user", hint="move it away")
         return files.read_at_most(descriptor, 100)
     finally:
         os.close(descriptor)

@@ -26,7 +26,7 @@ from facesdk.vault.attempts import Required, State, charge
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.causes import reporting
-from facesdk.vault.folder import check_usable, open_folder
+from facesdk.vault.folder import open_folder
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.opening import Opening, Openings, loaded
@@ -64,12 +64,12 @@ class Keeper:
         self._openings = Openings(sessions, lambda: self._now_ns())
 
     def begin(self, user: str, *, enrolling: bool = False) -> Opening | None:
-        """The mark of an opening that begins here, for work that takes long before the key is opened. None where there
-        is no vault yet whose processes could be told of a panic. enrolling: the folder must be one to enroll in."""
-        if enrolling:
-            with reporting(self.vault.path, "write the vault"):
-                check_usable(self.vault.path)
-        with contextlib.suppress(NotEnrolledError), self._locked("open the vault", user) as file:
+        """The mark of an opening that begins here, for work that takes long before the key is opened.
+
+        enrolling: a vault that is not there is made, so that a panic of any process can reach what is under way. None
+        where there is no vault, and so nobody to be opened.
+        """
+        with contextlib.suppress(NotEnrolledError), self._locked("open the vault", user, create=enrolling) as file:
             return self._openings.begin(file)
         return None
 
@@ -257,23 +257,23 @@ class Keeper:
         closed: list[int] = []
         with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
             rest.callback(self._panic_users, closed)
-            rest.callback(self._mark_panic)
+            rest.callback(self._mark_panic, closed)
             rest.callback(lambda: closed.append(self.sessions.forget_all(Reason.PANIC)))
         return sum(closed)
 
-    def _mark_panic(self) -> None:
+    def _mark_panic(self, closed: list[int]) -> None:
         path = self.vault.path
         missing = contextlib.suppress(FileNotFoundError)
-        with _not_logged(), reporting(path, "mark the panic"), missing, open_folder(path) as folder:
+        with _not_logged(closed), reporting(path, "mark the panic"), missing, open_folder(path) as folder:
             identity.renew_panic_mark(folder)
 
     def _panic_users(self, closed: list[int]) -> None:
         def close(user: str) -> None:
-            closed.append(self._close(user, Reason.PANIC, Event.PANIC))
+            closed.append(self._close(user, Reason.PANIC, Event.PANIC, before=closed))
 
         with contextlib.ExitStack() as rest:
             barrier = self._locked("lock the vault", "panic", shared=True)
-            with contextlib.suppress(NotEnrolledError), _not_logged(), barrier:
+            with contextlib.suppress(NotEnrolledError), _not_logged(closed), barrier:
                 for user in self.vault.users():  # under the lock: who was being enrolled has a file now
                     rest.callback(close, user)
 
@@ -310,7 +310,7 @@ class Keeper:
                 self.sessions.forget(user, Reason.LOCKED)
             if report.problem:
                 return report, [], head is not None
-            entries = file.log.read()
+            entries = file.log.read(head)
             if head is None:
                 _add_waiting(entries, file.open_entries(), since=0)
             else:
@@ -339,24 +339,25 @@ class Keeper:
         with self.vault.locked(doing, user=user, create=create, shared=shared) as folder:
             yield UserFile(folder, user, self._now_ns)
 
-    def _close(self, user: str, reason: Reason, event: Event) -> bool:
-        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it."""
+    def _close(self, user: str, reason: Reason, event: Event, *, before: Sequence[int] = ()) -> bool:
+        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it. before: how many
+        keys were forgotten by the same panic already."""
         check_user(user)
         with contextlib.ExitStack() as keys:
             held = keys.enter_context(loaded(self.sessions, user))
-            was_open = self.sessions.forget(user, reason)
-            with _not_logged(), self._locked("lock the vault", user) as file:
+            closed = [self.sessions.forget(user, reason)]
+            with _not_logged([*closed, *before]), self._locked("lock the vault", user) as file:
                 # An unlock or an attempt under way may have opened it in between.
                 held = keys.enter_context(loaded(self.sessions, user)) or held
-                was_open = self.sessions.forget(user, reason) or was_open
+                closed.append(self.sessions.forget(user, reason))
                 if not file.exists():
                     raise not_enrolled(user, self.vault.path)
                 if held is not None:
                     with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without it
                         file.record(event, held.kek, file.newest_head(held.kek, held.head))
-                        return was_open
+                        return any(closed)
                 file.note(event)
-        return was_open
+        return any(closed)
 
     def _migrate(
         self, file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf
@@ -394,16 +395,16 @@ def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) 
 
 
 @contextlib.contextmanager
-def _not_logged() -> Iterator[None]:
-    """Nothing; what stops a lock's entry in the log is raised as that, for the key is gone by then."""
+def _not_logged(closed: Sequence[int]) -> Iterator[None]:
+    """Nothing; what stops a lock's entry in the log is raised as that: by then sum(closed) keys are gone."""
     try:
         yield
     except (NotEnrolledError, InputError):
         raise
     except FaceSdkError as error:
+        done = "locked, the key is forgotten" if any(closed) else "no key was open here"
         failure = NotLoggedError(
-            f"locked, the key is forgotten; but it could not be written to the audit log: {error.message}",
-            hint=error.hint,
+            f"{done}; but that could not be written to the vault: {error.message}", hint=error.hint
         )
         failure.errno = getattr(error, "errno", None)
         raise failure from error

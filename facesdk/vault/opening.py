@@ -39,6 +39,8 @@ class Openings:
         self.sessions, self._now_ns = sessions, now_ns
         # The stamp of each user's log, and the head, at which nothing had closed the key.
         self._seen: dict[str, tuple[tuple[int, ...], Head]] = {}
+        # The vault's panic mark at which each user's key was opened here.
+        self._marks: dict[str, bytes] = {}
 
     def begin(self, file: UserFile) -> Opening:
         """An opening that begins now, under the exclusive lock."""
@@ -56,6 +58,7 @@ class Openings:
         if overtaken is not None:
             self.sessions.forget(file.user, overtaken)
             return False
+        self._marks[file.user] = opening.panic
         return self.sessions.save(file.user, held, mark=opening.mark)
 
     def held(self, file: UserFile) -> Held:
@@ -76,7 +79,10 @@ class Openings:
         return found
 
     def _closed_since(self, file: UserFile, head: Head) -> Reason | None:
-        """The lock or panic of a process that has no way to this key, where the log has one behind the key's head."""
+        """The lock or panic of a process that has no way to this key, where the log has one behind the key's head, or
+        where a panic has left its mark and could not wait for the log."""
+        if self._marks.get(file.user, mark := identity.panic_mark(file.folder.descriptor)) != mark:
+            return Reason.PANIC
         stamp = file.log.stamp()
         if self._seen.get(file.user) == (stamp, head):
             return None

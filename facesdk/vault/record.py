@@ -15,7 +15,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from facesdk import _core
 from facesdk._core import Secret
@@ -85,6 +85,11 @@ class Record:
         _check_array(self.reference, "reference", ndim=1)
         _check_array(self.samples, "samples", ndim=2)
         _check_shapes(self.reference, self.samples)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Record holds features and stays in its process: Keeper.export seals a template for elsewhere"
+        )
 
     def __repr__(self) -> str:
         samples, dimension = self.samples.shape

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import struct
 import threading
 import time
@@ -120,6 +121,9 @@ class Sessions(Protocol):
         one, where anything was forgotten since `mark`.
         """
 
+    def spend(self, user: str, reason: Reason) -> int:
+        """Like forget, and in the same step the mark of an opening that may take its place; 0 where no key was open."""
+
     def forget(self, user: str, reason: Reason) -> bool:
         """Whether a key was open and is wiped now; `load` gives the reason from now on. KeyUnavailableError."""
 
@@ -191,6 +195,11 @@ class ProcessSessions:
                 memory.close()
             return memory is not None
 
+    def spend(self, user: str, reason: Reason) -> int:
+        """As in Sessions."""
+        with self._here():
+            return next(self._marks) if self.forget(user, reason) else 0
+
     def forget_all(self, reason: Reason) -> int:
         """As in Sessions."""
         with self._here():
@@ -217,6 +226,21 @@ class KeyringSessions:
         """The vault's identity; None where there is no vault yet, so that no key can be open. StoreError."""
         with reporting(self._path, "read the vault's identity"):
             return identity.read(self._path)
+
+    def _vault_to_lock(self) -> str | None:
+        """The vault's identity, empty for one that nobody can tell from the others; None where there is no vault.
+
+        StoreError for a path that leads to no folder: nothing is forgotten then.
+        """
+        try:
+            found = self._vault()
+        except (StoreError, StoreIntegrityError):
+            if not os.path.isdir(self._path):
+                raise
+            return ""
+        if found is None and any(self._path.glob("*.face")):  # its identity was moved away
+            return ""
+        return found
 
     def begin(self, user: str) -> int:
         """As in Sessions."""
@@ -252,14 +276,21 @@ class KeyringSessions:
             self._call(_core.keyring_forget, _why(self._known(), user))
             return True
 
+    def spend(self, user: str, reason: Reason) -> int:
+        """As in Sessions. The ring stays: who locks or panics from now on revokes it."""
+        ring = self._call(_core.keyring_find_ring, _ring(self._known(), user))
+        if not ring or not self._call(_core.keyring_forget_in, ring, "key"):
+            return 0
+        self._say_why(_why(self._known(), user), reason)
+        return int(ring)
+
     def forget(self, user: str, reason: Reason) -> bool:
         """As in Sessions."""
-        try:
-            vault = self._vault()
-        except (StoreError, StoreIntegrityError):  # nobody can tell which are this vault's: all of this user's go
-            return self._forget_rings(_RINGS, reason) > 0
+        vault = self._vault_to_lock()
         if vault is None:
             return False
+        if not vault:  # nobody can tell which are this vault's: all of this user's go
+            return self._forget_rings(_RINGS, reason) > 0
         ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
         was_open = bool(self._call(_core.keyring_forget_ring, ring, else_none=True)) if ring else False
         # Where nothing was ever opened, and nobody is about to, the reason stays that it was not unlocked.
@@ -269,11 +300,10 @@ class KeyringSessions:
 
     def forget_all(self, reason: Reason) -> int:
         """As in Sessions."""
-        try:
-            vault = self._vault()
-        except (StoreError, StoreIntegrityError):  # as in forget
-            return self._forget_rings(_RINGS, reason)
-        return 0 if vault is None else self._forget_rings(_ring(vault, None), reason)
+        vault = self._vault_to_lock()
+        if vault is None:
+            return 0
+        return self._forget_rings(_ring(vault, None) if vault else _RINGS, reason)
 
     def _forget_rings(self, beginning: str, reason: Reason) -> int:
         count, failure = 0, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -47,7 +48,8 @@ _HEAD_INFO = b"facesdk 2 audit head"
 
 # Wrong passphrases in a row that cost nothing but their derivation; then 1 s, doubled by each, up to MAX_WAIT_S.
 FREE_REFUSALS, MAX_WAIT_S = 3, 300
-LOOK_BACK = 4096  # entries
+UNLOGGED_WAIT_S = 2.0  # after a wrong one that cannot be logged
+LOOK_BACK = 100_000  # entries; more than a log can have
 PROVES_KEY = frozenset(
     {
         Event.UNLOCKED, Event.ENROLLED, Event.REPLACED, Event.UPDATED, Event.RENEWED, Event.REKEYED, Event.EXPORTED,
@@ -105,8 +107,10 @@ class UserFile:
 
     def refused(self) -> None:
         """Logs a wrong key. The refusal is what matters, whatever the state of the log or the disk."""
-        with contextlib.suppress(StoreIntegrityError, OSError):
+        try:
             self.note(Event.PASSPHRASE_REFUSED)
+        except (StoreIntegrityError, OSError):  # a full disk, a damaged log: nobody else would know, and wait
+            time.sleep(UNLOGGED_WAIT_S)
 
     def note(self, event: Event, *, label: str = "") -> Head:
         """The head after an entry that is made without the key. StoreIntegrityError for a damaged end of the log."""
@@ -127,7 +131,10 @@ class UserFile:
         now_ns = self._now_ns()
         waited_ns = now_ns - last_ns if last_ns <= now_ns else now_ns  # written before a restart: since that
         if waited_ns < wait_s * NS:
-            raise LockedOutError(-(-(wait_s * NS - waited_ns) // NS))
+            raise LockedOutError(
+                -(-(wait_s * NS - waited_ns) // NS),
+                hint="wait, then give the right passphrase: each wrong one in a row doubles the wait",
+            )
 
     @contextlib.contextmanager
     def opened(self, provider: KeyProvider) -> Iterator[tuple[Header, Secret, Template]]:

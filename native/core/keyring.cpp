@@ -138,6 +138,14 @@ Serial put_into(Serial ring, const std::string& description, const uint8_t* payl
   refuse("keyctl");
 }
 
+bool forget_in(Serial ring, const std::string& description) {
+  possess();
+  const Serial key = find_in(ring, description);
+  if (key == 0) return false;
+  drop(key, ring);
+  return true;
+}
+
 bool forget_ring(Serial ring) {
   possess();
   bool open = false;

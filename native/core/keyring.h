@@ -33,6 +33,9 @@ Serial put_into(Serial ring, const std::string& description, const uint8_t* payl
 // The key of this description in this ring; 0 where there is none or the ring was revoked.
 Serial find_in(Serial ring, const std::string& description);
 
+// Whether there was such a key in the ring to forget.
+bool forget_in(Serial ring, const std::string& description);
+
 // Revokes the ring and all that is in it. Whether a key was open in it.
 bool forget_ring(Serial ring);
 
