@@ -128,15 +128,18 @@ def is_one(thing: Any) -> bool:
     """Whether this is meant as one picture, good or not, rather than as several."""
     return (
         isinstance(thing, (str, bytes, bytearray, memoryview, os.PathLike))
+        or frames.is_pil(thing)  # before what is asked of other things: a closed one answers nothing
         or any(hasattr(thing, name) for name in ("__array_interface__", "__array__", "read"))
-        or frames.is_pil(thing)
     )
 
 
 def _path(path: Any) -> Path:
     """InputError for what is none."""
     if isinstance(path, (str, os.PathLike)):
-        text = os.fsdecode(path)
+        try:
+            text = os.fsdecode(path)
+        except TypeError as error:
+            raise InputError(f"expected a path: {error}") from error
         if not text:
             raise InputError("expected a path, not an empty one")
         return Path(text)

@@ -248,3 +248,15 @@ def test_types_are_checked_by_mypy(tmp_path: Path) -> None:
     lines = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
     last = path.read_text().splitlines().index("def bad() -> None:") + 1
     assert lines == set(range(last + 1, last + 5)), done.stdout
+
+
+def test_a_closed_picture_and_a_path_that_is_none_are_refused() -> None:
+    class Wrong:
+        def __fspath__(self) -> int:
+            return 3
+
+    closed = Image.new("RGB", (100, 100))
+    closed.close()
+    for wrong in (closed, Wrong()):
+        with pytest.raises(InputError):
+            as_frame(pictures(wrong, at_most=1)[0])
