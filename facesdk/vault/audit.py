@@ -79,7 +79,7 @@ class AuditLog:
         """Append without the key, after the open entries of a head that cannot be opened here: the order holds."""
         oldest_ns = min((entry.boot_ns for entry in waiting), default=0)
         newer = itertools.takewhile(lambda entry: entry.boot_ns >= oldest_ns, self.recent()) if waiting else ()
-        there = set(map(_unplaced, newer))
+        there = set(map(unplaced, newer))
         entry = self._entry(event=event, outcome=None, camera="files", policy=policy)
         return self._append(None, *(e for e in waiting if e not in there), entry)
 
@@ -134,7 +134,7 @@ class AuditLog:
         if head is not None:
             self._drop(head)
             # A kill between the log and its head has left open entries in both.
-            there = set(map(_unplaced, behind))
+            there = set(map(unplaced, behind))
             entries = (*(e for e in head.open if not {e, mismatch_of(e)} & there), *entries)
         placed = []
         for entry in entries:
@@ -393,7 +393,7 @@ def mismatch_of(attempt: Entry) -> Entry:
     return replace(attempt, event=Event.VERIFIED, outcome=Decision.NON_MATCH)
 
 
-def _unplaced(entry: Entry) -> Entry:
+def unplaced(entry: Entry) -> Entry:
     """The entry as it was before it had a place in the log."""
     return replace(entry, n=0, prev=NO_DIGEST.hex())
 

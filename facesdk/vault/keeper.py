@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,12 +18,14 @@ from facesdk.errors import (
     NotLoggedError,
     PassphraseRequiredError,
     Reason,
+    StoreError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
 from facesdk.vault import format_v1, identity
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import Required, State, charge
+from facesdk.vault.audit import mismatch_of, unplaced
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.causes import reporting
@@ -299,23 +302,34 @@ class Keeper:
         """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
 
         With the key, given or in the session, everything up to the head is checked; without it the chain alone. Needs
-        no disk that can be written to.
+        no disk that can be written to, on which a wrong key cannot be logged.
         """
+        if provider is not None:
+            try:
+                # A wrong key is an entry, which only the exclusive lock allows.
+                with self._locked("read the vault", user) as file:
+                    return self._audited(file, provider)
+            except StoreError as error:
+                if error.errno != errno.EROFS:
+                    raise
         with self._locked("read the vault", user, shared=True) as file:
-            if not file.exists():
-                raise not_enrolled(user, self.vault.path)
-            head = self._head_for_audit(file, provider)
-            report = file.log.verify(head)
-            if report.problem is not None and report.problem.sealed:
-                self.sessions.forget(user, Reason.LOCKED)
-            if report.problem:
-                return report, [], head is not None
-            entries = file.log.read(head)
-            if head is None:
-                _add_waiting(entries, file.open_entries(), since=0)
-            else:
-                _add_waiting(entries, head.open, since=head.count)
-            return report, entries, head is not None
+            return self._audited(file, provider)
+
+    def _audited(self, file: UserFile, provider: KeyProvider | None) -> tuple[Report, list[Entry], bool]:
+        if not file.exists():
+            raise not_enrolled(file.user, self.vault.path)
+        head = self._head_for_audit(file, provider)
+        report = file.log.verify(head)
+        if report.problem is not None and report.problem.sealed:
+            self.sessions.forget(file.user, Reason.LOCKED)
+        if report.problem:
+            return report, [], head is not None
+        entries = file.log.read(head)
+        if head is None:
+            _add_waiting(entries, file.open_entries(), since=0)
+        else:
+            _add_waiting(entries, head.open, since=head.count)
+        return report, entries, head is not None
 
     def _head_for_audit(self, file: UserFile, provider: KeyProvider | None) -> Head | None:
         if provider is not None:
@@ -389,8 +403,9 @@ class Keeper:
 
 def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) -> None:
     """Puts what waits to be written behind the rest, unless an entry made without the key has put it there already."""
+    there = {unplaced(entry) for entry in entries if entry.n >= since}
     for entry in waiting:
-        if not any(replace(entry, n=there.n, prev=there.prev) == there for there in entries if there.n >= since):
+        if not {entry, mismatch_of(entry)} & there:
             entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
 
 
