@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults.forgetting import OPERATIONS, Trial, in_a_child, under_a_forgetting_thread
 
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
@@ -307,3 +309,19 @@ def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "secretstorage", None)
     with pytest.raises(KeyUnavailableError, match="pip install"):
         wrapped(SecretServiceKey())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("how", ["child", "forgetting thread"])
+def test_what_is_sealed_while_the_key_goes_away(desktop: Desktop, tmp_path: Path, operation: str, how: str) -> None:
+    """No secret is held here: a child asks the keyring as its parent does, and a forgotten key seals nothing more."""
+    rng = random.Random(operation)
+    for number in range(3):
+        trial = Trial(tmp_path / str(number), operation, SecretServiceKey, list)
+        if how == "child":
+            done = in_a_child(trial)
+            assert done is (operation not in ("import", "rekey"))  # those need a passphrase of the parent's too
+        else:
+            done = under_a_forgetting_thread(trial, within_s=0.03, rng=rng)
+        assert trial.fault(done) == ""
+        trial.clear()
