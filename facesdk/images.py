@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import frames, jpeg_file, png_file
 from facesdk.errors import InputError
-from facesdk.picture_file import PartsReader, check_memory, check_size, orientation_of
+from facesdk.picture_file import Budget, PartsReader, check_memory, check_size, orientation_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +38,7 @@ def load_rgb(path: str | os.PathLike[str]) -> Frame:
 
     JPEG files over twice 1600 px are decoded at a half, quarter or eighth of their size: faster, and still larger
     than any network here looks at. A file has at most 64 MiB and sides from 64 to 8192 px. What would take over a
-    second or 256 MiB on a desktop is refused before it is decoded: PNG files of over some 24 MP (15 MP with
+    second or 256 MiB on a desktop is refused before it is decoded: PNG files of over some 20 MP (13 MP with
     transparency), JPEG files with more scans over more blocks than libjpeg passes over in that time (a
     progressive photo of 48 MP has half of it), those of rare kinds (arithmetic, lossless, 12 bits), and files that are
     mostly metadata in thousands of pieces. So is a PNG file with a checksum that does not fit.
@@ -192,8 +192,9 @@ def _decoded(data: memoryview) -> Frame:
     jpeg = data[:3] == jpeg_file.MAGIC
     if not jpeg and data[:8] != png_file.MAGIC:
         raise ValueError("it begins like neither")
-    file = jpeg_file.read_jpeg(data) if jpeg else png_file.read_png(data)
-    reader = PartsReader(file.pieces)
+    budget = Budget()
+    file = jpeg_file.read_jpeg(data) if jpeg else png_file.read_png(data, budget)
+    reader = PartsReader(file.pieces, budget)
     # The two plugins are used directly: Image.open would import five.
     image: Image.Image
     if jpeg:

@@ -38,20 +38,33 @@ class PictureFile:
     orientation: int
 
 
-class PartsReader:
-    """The pieces as one file for Pillow to read; InputError once the decoder has had more than its processor time."""
+class Budget:
+    """Processor time for one picture, from now on: MAX_DECODER_S, and more on a slower machine."""
 
-    def __init__(self, pieces: tuple[bytes | memoryview, ...]) -> None:
+    def __init__(self) -> None:
+        self._begin_s = time.thread_time()
+        self._limit_s = MAX_DECODER_S
+
+    def check(self) -> None:
+        """InputError once it is used up."""
+        used_s = time.thread_time() - self._begin_s
+        if used_s > self._limit_s:
+            self._limit_s = MAX_DECODER_S * slowness()
+            if used_s > self._limit_s:
+                raise InputError("takes too long to decode for its size; save it again as an ordinary JPEG or PNG")
+
+
+class PartsReader:
+    """The pieces as one file for Pillow to read; InputError once the budget is used up."""
+
+    def __init__(self, pieces: tuple[bytes | memoryview, ...], budget: Budget) -> None:
         self._pieces = pieces
+        self._budget = budget
         self._at = 0
-        self._deadline_s = time.thread_time() + MAX_DECODER_S
 
     def read(self, size: int = -1) -> bytes:
         """Up to size bytes, those that are left for -1; fewer at the end of a piece only if none came before them."""
-        if time.thread_time() > self._deadline_s:
-            self._deadline_s += MAX_DECODER_S * (slowness() - 1)
-            if time.thread_time() > self._deadline_s:
-                raise InputError("takes too long to decode for its size; save it again as an ordinary JPEG or PNG")
+        self._budget.check()
         size = sum(map(len, self._pieces)) if size < 0 else size
         found, begin = [], 0
         for piece in self._pieces:

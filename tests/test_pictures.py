@@ -260,3 +260,27 @@ def test_a_closed_picture_and_a_path_that_is_none_are_refused() -> None:
     for wrong in (closed, Wrong()):
         with pytest.raises(InputError):
             as_frame(pictures(wrong, at_most=1)[0])
+
+
+@pytest.mark.parametrize("how", ["whole", "rows missing", "rows too many", "no checksum", "another checksum"])
+def test_a_png_is_all_its_rows(how: str) -> None:
+    """Pillow shows what is missing as black."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = {"rows missing": 100, "rows too many": 129}.get(how, 128)
+    data = zlib.compress((b"\0" + b"\xc8" * (3 * 128)) * rows)
+    if how == "no checksum":
+        data = data[:-4]
+    elif how == "another checksum":
+        data = data[:-1] + bytes([data[-1] ^ 1])
+    size = struct.pack(">IIBBBBB", 128, 128, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    if how == "whole":
+        assert (decode_rgb(png) == 200).all()
+    else:
+        with pytest.raises(InputError, match="not a readable"):
+            decode_rgb(png)
