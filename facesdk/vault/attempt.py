@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from facesdk._core import process_token
-from facesdk.errors import PassphraseRequiredError, Reason
+from facesdk.errors import FaceSdkError, PassphraseRequiredError, Reason
 from facesdk.vault.attempts import Charged, Required, State, charge
 from facesdk.vault.audit_entry import Event
 from facesdk.vault.opening import Openings
@@ -48,7 +48,10 @@ class PaidAttempt:
         return 0
 
     def matched(self) -> bool:
-        """True once the match is logged and the state saved; what a lock or panic overtook is logged as undecided."""
+        """True once the match is logged and the state saved; what a lock or panic overtook is logged as undecided.
+
+        So is a match whose saving ends with an error, unless the failures may have been given back already.
+        """
         self._check_process()
         file, held = self._file, self._held
         saved = self._saved()
@@ -61,17 +64,19 @@ class PaidAttempt:
         self._heads.write(head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
         ticket = 0 if isinstance(saved, Required) else held.ticket
-        saved_it = False
+        new = replace(held, state=state, head=head, ticket=ticket)
+        before = self._head.open if head.count == self._head.count else ()
+        undecided = replace(head, open=(*before, self._attempt))
         try:
-            new = replace(held, state=state, head=head, ticket=ticket)
             saved_it = self._sessions.save(file.user, new, mark=self._mark)
-        finally:
-            if not saved_it:
-                before = self._head.open if head.count == self._head.count else ()
-                self._heads.write(replace(head, open=(*before, self._attempt)))
-        if not saved_it:
-            raise PassphraseRequiredError(self._openings.why_closed(file.user))
-        return True
+        except BaseException:
+            if self._is_still(saved):
+                self._heads.write(undecided)
+            raise
+        if saved_it:
+            return True
+        self._heads.write(undecided)
+        raise PassphraseRequiredError(self._openings.why_closed(file.user))
 
     def mismatched(self) -> bool:
         """False, once it is logged, and the state saved that is left after it."""
@@ -92,6 +97,13 @@ class PaidAttempt:
         """PassphraseRequiredError in a child that the comparison has forked: the attempt is its parent's."""
         if self._process != process_token():
             raise PassphraseRequiredError(Reason.FORKED)
+
+    def _is_still(self, state: State) -> bool:
+        """Whether this is the state that is saved; False also where that cannot be told."""
+        try:
+            return self._saved() == state
+        except FaceSdkError:
+            return False
 
     def _saved(self) -> State:
         """The state as it is saved now."""
