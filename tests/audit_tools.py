@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from vault_tools import Bench
 
 from facesdk.errors import StoreIntegrityError
 from facesdk.types import Decision
@@ -99,3 +100,14 @@ def big_entry() -> Entry:
         n=top, time_unix_s=top, boot_ns=top, event=longest, outcome=outcome, camera="c" * 64, policy="p" * 48,
         prev="f" * 64, count=top, until_boot_ns=top,
     )  # fmt: skip
+
+
+def entries(bench: Bench, *, key: bool = True) -> list[Entry]:
+    report, found, sealed = bench.keeper.audit("alice", bench.key if key else None)
+    assert report.problem is None
+    assert sealed or not key
+    return found
+
+
+def told(bench: Bench, *, key: bool = True) -> list[tuple[str, str, int]]:
+    return [(e.event.value, e.outcome.value if e.outcome else "", e.count) for e in entries(bench, key=key)[1:]]

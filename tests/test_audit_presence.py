@@ -1,4 +1,4 @@
-"""The log says what happened: charges before comparisons, matches of a presence in one entry, failures kept longest."""
+"""The log says what happened: charges before comparisons, matches of a presence in one entry."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_tools import KEY
-from vault_tools import RULES, Bench, make_record
+from audit_tools import KEY, entries, told
+from vault_tools import RULES, Bench
 
 from facesdk.errors import (
     InputError,
     KeyUnavailableError,
-    LockedOutError,
     PassphraseRequiredError,
     Reason,
     StoreError,
@@ -26,8 +25,6 @@ from facesdk.vault import KeyFileKey
 from facesdk.vault.attempts import Ready
 from facesdk.vault.audit import AuditLog
 from facesdk.vault.audit_entry import PRESENCE_GAP_NS, PRESENCE_NS, Entry, Event, Head, open_head, seal_head
-from facesdk.vault.audit_verify import ProblemKind
-from facesdk.vault.store import Folder
 
 SECOND_NS = 10**9
 
@@ -37,17 +34,6 @@ def bench(tmp_path: Path) -> Bench:
     bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
     bench.enroll()
     return bench
-
-
-def entries(bench: Bench, *, key: bool = True) -> list[Entry]:
-    report, found, sealed = bench.keeper.audit("alice", bench.key if key else None)
-    assert report.problem is None
-    assert sealed or not key
-    return found
-
-
-def told(bench: Bench, *, key: bool = True) -> list[tuple[str, str, int]]:
-    return [(e.event.value, e.outcome.value if e.outcome else "", e.count) for e in entries(bench, key=key)[1:]]
 
 
 # --- matches of one presence
@@ -190,217 +176,6 @@ def test_a_match_that_is_overtaken_at_the_last_moment(bench: Bench, monkeypatch:
     assert told(bench) == expected
 
 
-@pytest.mark.parametrize("camera", ["cam\u00e9ra", "", "x" * 65, 'a"b', "a\nb", None, 3])
-def test_a_camera_that_no_entry_can_have_costs_nothing(bench: Bench, camera: Any) -> None:
-    assert not bench.keeper.attempt("alice", lambda _: False, generation=1, camera="door", label="")
-    with pytest.raises(InputError, match="camera"):
-        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label="")
-    assert bench.failures() == 1
-
-
-def test_an_unlock_is_logged_once_it_holds(bench: Bench, monkeypatch: Any) -> None:
-    bench.keeper.lock("alice")
-    monkeypatch.setattr(bench.sessions, "save", lambda *_, **__: False)
-    with pytest.raises(PassphraseRequiredError):
-        bench.unlock()
-    assert told(bench) == [("locked", "", 1)]
-
-
-def test_an_unlock_that_cannot_be_logged_does_not_hold(bench: Bench, monkeypatch: Any) -> None:
-    bench.keeper.lock("alice")
-    with monkeypatch.context() as patch:
-        patch.setattr(AuditLog, "append", lambda *_, **__: (_ for _ in ()).throw(StoreError("the disk is full")))
-        with pytest.raises(StoreError):
-            bench.unlock()
-    assert not isinstance(bench.keeper.state("alice")[0], Ready)
-
-
-# --- failures are kept longest
-
-
-@pytest.fixture
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Folder, "log", lambda self, user, *, boot_ns: AuditLog(
-            self.descriptor, user, boot_ns=boot_ns, max_segment=2000, keep=1
-        ),
-    )  # fmt: skip
-
-
-def flood(bench: Bench, presences: int) -> None:
-    """Matches, each of its own presence, by two cameras in turn."""
-    for number in range(presences):
-        bench.clock.turn(61)
-        assert bench.keeper.attempt("alice", lambda _: True, generation=1, camera="ab"[number % 2], label="")
-
-
-@pytest.mark.usefixtures("small_segments")
-def test_the_owners_matches_do_not_push_failures_out(bench: Bench) -> None:
-    for _ in range(4):
-        assert not bench.attempt(False)
-    flood(bench, 100)
-    found = entries(bench)
-    assert [e.n for e in found[:4]] == [1, 2, 3, 4]
-    assert {e.outcome for e in found[:4]} == {Decision.NON_MATCH}
-    assert found[4].n > 20, "the matches between them are gone"
-    assert len([p for p in os.listdir(bench.folder) if ".kept-" in p]) == 1
-
-
-@pytest.mark.usefixtures("small_segments")
-@pytest.mark.parametrize("how", ["edited", "removed", "foreign"])
-def test_kept_failures_are_vouched_for(bench: Bench, how: str) -> None:
-    for _ in range(4):
-        assert not bench.attempt(False)
-    flood(bench, 100)
-    assert entries(bench)
-    (kept,) = bench.folder.glob("*.kept-*")
-    if how == "edited":
-        kept.write_bytes(kept.read_bytes().replace(b"non_match", b"match"))
-    elif how == "removed":
-        kept.unlink()
-    else:
-        kept.unlink()
-        kept.symlink_to("/etc/hostname")
-    problem = bench.keeper.audit("alice", bench.key)[0].problem
-    assert problem is not None
-    assert problem.sealed
-    kinds = {"edited": ProblemKind.EDITED, "removed": ProblemKind.MISSING_SEGMENT, "foreign": ProblemKind.FOREIGN_FILE}
-    assert problem.kind is kinds[how]
-    with pytest.raises(StoreIntegrityError, match="kept"):
-        bench.unlock()
-
-
-@pytest.mark.usefixtures("small_segments")
-def test_kept_failures_have_a_bound_and_the_newest_stay(bench: Bench) -> None:
-    for _ in range(12):
-        assert not bench.attempt(False)
-        flood(bench, 20)
-    failures = [e.n for e in entries(bench) if e.is_failure]
-    assert failures == sorted(failures)
-    (kept,) = bench.folder.glob("*.kept-*")
-    assert kept.stat().st_size <= 2000
-    assert len(failures) >= 5
-
-
-@pytest.mark.usefixtures("small_segments")
-def test_removing_takes_the_kept_failures_along(bench: Bench) -> None:
-    assert not bench.attempt(False)
-    flood(bench, 100)
-    bench.keeper.remove("alice")
-    assert sorted(os.listdir(bench.folder)) == [".lock", ".vault"]
-
-
-# --- the sealed head
-
-
-def waiting(**changes: Any) -> Entry:
-    fields = {"n": 0, "time_unix_s": 1, "boot_ns": 2, "event": Event.VERIFIED, "outcome": Decision.MATCH,
-              "camera": "c", "policy": "p", "prev": "0" * 64}  # fmt: skip
-    return Entry(**{**fields, **changes})
-
-
-def test_a_head_vouches_for_what_waits() -> None:
-    head = Head(3, 9, bytes(range(32)), b"k" * 32, (waiting(), waiting(event=Event.ATTEMPTED, outcome=None)))
-    sealed = seal_head(KEY, head, user="alice")
-    assert open_head(KEY, sealed, user="alice") == head
-    for position in range(len(sealed)):
-        altered = bytearray(sealed)
-        altered[position] ^= 1
-        with pytest.raises(StoreIntegrityError):
-            open_head(KEY, bytes(altered), user="alice")
-    for cut in (sealed[: sealed.index(b"{")], sealed[: sealed.rindex(b"{")], sealed + waiting().line() + b"\n"):
-        with pytest.raises(StoreIntegrityError):
-            open_head(KEY, cut, user="alice")
-
-
-def test_an_older_head_put_back_is_noticed_while_the_key_is_open(bench: Bench) -> None:
-    assert not bench.attempt(False)
-    (head,) = bench.folder.glob("alice.head-*")
-    older = head.read_bytes()
-    assert not bench.attempt(False)
-    head.write_bytes(older)
-    with pytest.raises(StoreIntegrityError, match="older head"):
-        bench.attempt(True)
-
-
-@pytest.mark.parametrize(
-    "change", [{"count": 0}, {"count": 2}, {"until_boot_ns": 5}, {"count": 2, "until_boot_ns": 1}, {"count": True}]
-)
-def test_counts_are_checked(change: dict[str, Any]) -> None:
-    assert waiting(count=2, until_boot_ns=2).line()
-    with pytest.raises(InputError):
-        waiting(**change)
-
-
-# --- a wrong passphrase costs growing time
-
-
-def test_wrong_keys_cost_growing_time(bench: Bench, tmp_path: Path) -> None:
-    wrong = KeyFileKey.create(tmp_path / "wrong")
-    waits = []
-    for _ in range(12):
-        try:
-            bench.unlock(key=wrong)
-        except LockedOutError as error:
-            waits.append(error.retry_after_s)
-            with pytest.raises(LockedOutError):  # the right key waits too
-                bench.unlock()
-            bench.clock.turn(error.retry_after_s)
-            with pytest.raises(Exception, match="wrong key"):
-                bench.unlock(key=wrong)
-        except KeyUnavailableError:
-            continue
-    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256]
-    bench.clock.turn(300)
-    bench.unlock()
-    with pytest.raises(Exception, match="wrong key"):  # the right key ends it
-        bench.unlock(key=wrong)
-    bench.unlock()
-
-
-def test_the_wait_holds_for_other_processes_and_is_not_ended_by_locking(bench: Bench, tmp_path: Path) -> None:
-    wrong = KeyFileKey.create(tmp_path / "wrong")
-    for _ in range(3):
-        with pytest.raises(Exception, match="wrong key"):
-            bench.unlock(key=wrong)
-        bench.keeper.lock("alice")
-    other = Bench(bench.folder, bench.key)
-    other.clock = bench.clock
-    other.keeper._now_ns = bench.clock
-    for call in (
-        other.unlock,
-        lambda: other.keeper.renew("alice", other.key, rules=RULES),
-        lambda: other.keeper.rekey("alice", other.key, other.key, rules=RULES),
-        lambda: other.keeper.restart_log("alice", other.key),
-        lambda: other.keeper.audit("alice", other.key),
-    ):
-        with pytest.raises(LockedOutError):
-            call()
-    bench.clock.turn(1)
-    other.unlock()
-
-
-def test_a_restart_does_not_shorten_the_wait_below_the_time_since(bench: Bench, tmp_path: Path) -> None:
-    wrong = KeyFileKey.create(tmp_path / "wrong")
-    for _ in range(3):
-        with pytest.raises(Exception, match="wrong key"):
-            bench.unlock(key=wrong)
-    bench.clock.now_ns = SECOND_NS // 2  # the machine was started half a second ago
-    with pytest.raises(LockedOutError):
-        bench.unlock()
-    bench.clock.turn(1)
-    bench.unlock()
-
-
-def test_a_first_enrollment_waits_for_nothing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "new", KeyFileKey.create(tmp_path / "k"))
-    bench.enroll(make_record())
-    assert bench.attempt(True)
-
-
-# --- what fresh eyes found
-
-
 @pytest.mark.parametrize("closes", ["lock", "panic"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_the_last_attempt_does_not_outlive_a_lock(bench: Bench, monkeypatch: Any, closes: str, when: str) -> None:
@@ -491,36 +266,71 @@ def test_a_comparison_that_forks_decides_nothing_in_the_child(bench: Bench) -> N
     assert told(bench) == [("verified", "non_match", 1)]
 
 
-@pytest.mark.usefixtures("small_segments")
-@pytest.mark.parametrize("how", ["cut", "removed", "older segment"])
-def test_what_is_let_go_is_checked_before(bench: Bench, how: str) -> None:
-    """Else an altered failure would be sealed as genuine by the next rotation."""
-    for _ in range(4):
-        assert not bench.attempt(False)
-    flood(bench, 40)
-    (kept,) = bench.folder.glob("*.kept-*")
-    if how == "cut":
-        kept.write_bytes(kept.read_bytes().split(b"\n")[0] + b"\n")
-    elif how == "removed":
-        kept.unlink()
-    else:
-        oldest = max(bench.folder.glob("alice.audit.[0-9]*"))
-        oldest.write_bytes(oldest.read_bytes().replace(b'"camera":"a"', b'"camera":"z"'))
-    with pytest.raises(StoreIntegrityError):
-        flood(bench, 60)
+@pytest.mark.parametrize("camera", ["cam\u00e9ra", "", "x" * 65, 'a"b', "a\nb", None, 3])
+def test_a_camera_that_no_entry_can_have_costs_nothing(bench: Bench, camera: Any) -> None:
+    assert not bench.keeper.attempt("alice", lambda _: False, generation=1, camera="door", label="")
+    with pytest.raises(InputError, match="camera"):
+        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label="")
+    assert bench.failures() == 1
 
 
-@pytest.mark.usefixtures("small_segments")
-def test_a_foreign_file_of_kept_failures_is_not_read(bench: Bench) -> None:
-    for _ in range(4):
-        assert not bench.attempt(False)
-    flood(bench, 40)
-    before = entries(bench)
-    forged = [replace(e, outcome=Decision.MATCH).line() for e in before[:4]]
-    planted = bench.folder / "alice.audit.kept-ffffffffffffffff"
-    planted.write_bytes(b"\n".join(forged) + b"\n")
-    planted.chmod(0o600)
-    assert entries(bench) == before
+def test_an_unlock_is_logged_once_it_holds(bench: Bench, monkeypatch: Any) -> None:
+    bench.keeper.lock("alice")
+    monkeypatch.setattr(bench.sessions, "save", lambda *_, **__: False)
+    with pytest.raises(PassphraseRequiredError):
+        bench.unlock()
+    assert told(bench) == [("locked", "", 1)]
+
+
+def test_an_unlock_that_cannot_be_logged_does_not_hold(bench: Bench, monkeypatch: Any) -> None:
+    bench.keeper.lock("alice")
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditLog, "append", lambda *_, **__: (_ for _ in ()).throw(StoreError("the disk is full")))
+        with pytest.raises(StoreError):
+            bench.unlock()
+    assert not isinstance(bench.keeper.state("alice")[0], Ready)
+
+
+# --- the sealed head
+
+
+def waiting(**changes: Any) -> Entry:
+    fields = {"n": 0, "time_unix_s": 1, "boot_ns": 2, "event": Event.VERIFIED, "outcome": Decision.MATCH,
+              "camera": "c", "policy": "p", "prev": "0" * 64}  # fmt: skip
+    return Entry(**{**fields, **changes})
+
+
+def test_a_head_vouches_for_what_waits() -> None:
+    head = Head(3, 9, bytes(range(32)), b"k" * 32, (waiting(), waiting(event=Event.ATTEMPTED, outcome=None)))
+    sealed = seal_head(KEY, head, user="alice")
+    assert open_head(KEY, sealed, user="alice") == head
+    for position in range(len(sealed)):
+        altered = bytearray(sealed)
+        altered[position] ^= 1
+        with pytest.raises(StoreIntegrityError):
+            open_head(KEY, bytes(altered), user="alice")
+    for cut in (sealed[: sealed.index(b"{")], sealed[: sealed.rindex(b"{")], sealed + waiting().line() + b"\n"):
+        with pytest.raises(StoreIntegrityError):
+            open_head(KEY, cut, user="alice")
+
+
+def test_an_older_head_put_back_is_noticed_while_the_key_is_open(bench: Bench) -> None:
+    assert not bench.attempt(False)
+    (head,) = bench.folder.glob("alice.head-*")
+    older = head.read_bytes()
+    assert not bench.attempt(False)
+    head.write_bytes(older)
+    with pytest.raises(StoreIntegrityError, match="older head"):
+        bench.attempt(True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": 0}, {"count": 2}, {"until_boot_ns": 5}, {"count": 2, "until_boot_ns": 1}, {"count": True}]
+)
+def test_counts_are_checked(change: dict[str, Any]) -> None:
+    assert waiting(count=2, until_boot_ns=2).line()
+    with pytest.raises(InputError):
+        waiting(**change)
 
 
 def test_an_open_entry_is_copied_once_however_much_is_logged_without_the_key(bench: Bench) -> None:
@@ -533,51 +343,3 @@ def test_an_open_entry_is_copied_once_however_much_is_logged_without_the_key(ben
         other.clock.turn(1)
         other.keeper.lock("alice")
     assert [count for word, outcome, count in told(bench) if outcome == "match"] == [2]
-
-
-def test_a_full_log_takes_the_right_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Folder, "log", lambda self, user, *, boot_ns: AuditLog(
-            self.descriptor, user, boot_ns=boot_ns, max_segment=600, keep=1
-        ),
-    )  # fmt: skip
-    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
-    bench.enroll()
-    other = Bench(bench.folder, bench.key)
-
-    def lock_often() -> None:
-        for _ in range(1000):
-            other.keeper.lock("alice")
-
-    with pytest.raises(StoreError, match="full"):
-        lock_often()
-    bench.unlock()
-    bench.unlock()
-    assert bench.attempt(True)
-    assert len(list(bench.folder.glob("alice.audit*"))) < 10
-
-
-def test_a_wrong_key_that_cannot_be_logged_costs_time_too(bench: Bench, monkeypatch: Any, tmp_path: Path) -> None:
-    from facesdk.vault import userfile
-
-    slept: list[float] = []
-    wrong = KeyFileKey.create(tmp_path / "wrong")
-    monkeypatch.setattr(userfile.time, "sleep", slept.append)
-    monkeypatch.setattr(AuditLog, "note", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "no space")))
-    with pytest.raises(KeyUnavailableError, match="wrong key"):
-        bench.unlock(key=wrong)
-    assert slept == [userfile.UNLOGGED_WAIT_S]
-
-
-def test_four_thousand_locks_do_not_hide_a_wrong_key(bench: Bench, tmp_path: Path) -> None:
-    from facesdk.vault import userfile
-
-    assert userfile.LOOK_BACK > 64 * 1200
-    wrong = KeyFileKey.create(tmp_path / "wrong")
-    for _ in range(3):
-        with pytest.raises(KeyUnavailableError):
-            bench.unlock(key=wrong)
-    for _ in range(500):
-        bench.keeper.lock("alice")
-    with pytest.raises(LockedOutError):
-        bench.unlock()

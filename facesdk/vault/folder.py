@@ -13,7 +13,7 @@ from pathlib import Path
 from facesdk.errors import InputError, StoreError
 from facesdk.vault.causes import as_owner, close_folder, name_of
 
-LOCK_NAME = ".lock"
+LOCK_NAME, IDENTITY_NAME = ".lock", ".vault"
 # 32 hexadecimal digits behind a prefix that no other program has: what is swept away cannot be somebody's file.
 TEMP_NAME = re.compile(r"\.facesdk-tmp-[0-9a-f]{32}")
 _USER = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}"
@@ -22,7 +22,6 @@ _OURS = re.compile(
     _USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?|(head|attempt)-[0-9a-f]{16})"
     r"|\.(lock|vault|panic)"
 )
-_IDENTITY = ".vault"
 # What file systems answer that cannot make the change of a folder durable by itself: they write it with the files.
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.EOPNOTSUPP)
 
@@ -82,7 +81,7 @@ def _checked_mode(descriptor: int, path: Path, *, create: bool) -> int:
 
 def _check_is_vault(descriptor: int, path: Path, *, create: bool) -> None:
     """InputError for a folder that is neither empty nor a vault."""
-    if _is_marked(descriptor, [_IDENTITY]):  # nearly always; listing a folder takes longer
+    if _is_marked(descriptor, [IDENTITY_NAME]):  # nearly always; listing a folder takes longer
         return
     names = os.listdir(descriptor)
     if not names or _is_marked(descriptor, names):
@@ -102,10 +101,10 @@ def _is_marked(descriptor: int, names: list[str]) -> bool:
     """Whether a file is there that only a vault has."""
     if any(map(TEMP_NAME.fullmatch, names)):
         return True
-    for name in {LOCK_NAME, _IDENTITY}.intersection(names):
+    for name in {LOCK_NAME, IDENTITY_NAME}.intersection(names):
         with contextlib.suppress(FileNotFoundError):  # gone since it was listed
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode) and (name == _IDENTITY or status.st_size == 0):
+            if stat.S_ISREG(status.st_mode) and (name == IDENTITY_NAME or status.st_size == 0):
                 return True
     return False
 

@@ -14,21 +14,22 @@ from pathlib import Path
 
 from facesdk.errors import StoreIntegrityError
 from facesdk.vault import files
+from facesdk.vault.folder import IDENTITY_NAME
 
-NAME, PANIC = ".vault", ".panic"
+PANIC = ".panic"
 _LINE = re.compile(rb"facesdk vault 1 ([0-9a-f]{32})\n")
 _PANIC_SIZE = 16
 
 
 def read(folder: int | Path) -> str | None:
     """The vault's identity, 32 hexadecimal digits; None where nobody ever wrote here. StoreIntegrityError."""
-    content = _content(folder, NAME)
+    content = _content(folder, IDENTITY_NAME)
     if content is None:
         return None
     found = _LINE.fullmatch(content)
     if not found:
         raise StoreIntegrityError(
-            f"{NAME}, the vault's identity, is damaged",
+            f"{IDENTITY_NAME}, the vault's identity, is damaged",
             hint="facesdk panic, so that no key stays open under it; then restore it, or remove that file",
         )
     return found[1].decode()
@@ -39,7 +40,7 @@ def ensure(folder: int) -> str:
     found = read(folder)
     if found is None:
         found = os.urandom(16).hex()
-        files.replace_file(folder, NAME, f"facesdk vault 1 {found}\n".encode())
+        files.replace_file(folder, IDENTITY_NAME, f"facesdk vault 1 {found}\n".encode())
     return found
 
 
