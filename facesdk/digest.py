@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from facesdk.environment import OPENSSL, without
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.hashes import Hash
 
 
 def sha256(data: bytes | memoryview) -> bytes:
     """The 32 bytes of the digest."""
-    load_openssl()
-    from cryptography.hazmat.primitives.hashes import SHA256, Hash
-
-    digest = Hash(SHA256())
+    digest = _empty().copy()
     digest.update(data)
     return digest.finalize()
+
+
+@cache
+def _empty() -> Hash:
+    load_openssl()
+    from cryptography.hazmat.primitives import hashes
+
+    return hashes.Hash(hashes.SHA256())
 
 
 @cache

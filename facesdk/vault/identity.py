@@ -35,6 +35,15 @@ def read(folder: int | Path) -> str | None:
     return found[1].decode()
 
 
+def stamp(folder: Path) -> tuple[int, ...] | None:
+    """What changes whenever the identity in this folder is another one; None where it cannot be told."""
+    try:
+        status = os.stat(os.path.join(folder, IDENTITY_NAME), follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def ensure(folder: int) -> str:
     """The vault's identity, made where there is none. Call it under the exclusive lock."""
     found = read(folder)

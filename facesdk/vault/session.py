@@ -221,11 +221,15 @@ class KeyringSessions:
 
     def __init__(self, vault: Path) -> None:
         self._path = vault
+        self._read: tuple[object, str | None] = None, None
 
     def _vault(self) -> str | None:
         """The vault's identity; None where there is no vault yet, so that no key can be open. StoreError."""
-        with reporting(self._path, "read the vault's identity"):
-            return identity.read(self._path)
+        stamp = identity.stamp(self._path)
+        if stamp is None or self._read[0] != stamp:  # taken first: what is read may be newer, and is then read again
+            with reporting(self._path, "read the vault's identity"):
+                self._read = stamp, identity.read(self._path)
+        return self._read[1]
 
     def _vault_to_lock(self) -> str | None:
         """The vault's identity, empty for one that nobody can tell from the others; None where there is no vault.
