@@ -64,6 +64,7 @@ def in_terminal(
         with contextlib.suppress(BaseException):
             os.setsid()
             _control(secondary)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite that runs in the background may ignore it
             for number in range(3):
                 os.dup2(secondary, number)
             if stderr is not None:
