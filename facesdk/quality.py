@@ -17,6 +17,8 @@ BYSTANDER_AREA = 0.25
 VERIFY_SIZE = 0.75
 # The mesh network's own opinion; it ends up near 0 or near 1.
 MIN_PRESENCE = 0.5
+# Up to here roll is borne well; of a face on its side the mesh reads about 90, or makes an upright one of it.
+MAX_ROLL_DEG = 45.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ def assess(sample: Sample | None, faces: int, limits: QualityLimits, *, enrollin
     """None for a sample to be used, else why not. faces: how many were detected, to tell none from a covered one."""
     if faces == 0:
         return Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
+    if sample is not None and (sample.turned or not abs(sample.face.pose.roll_deg) <= MAX_ROLL_DEG):
+        return _poor(Guidance.HOLD_UPRIGHT, "the face is upside down or lies on its side")
     if sample is None or not sample.quality.presence >= MIN_PRESENCE:
         return _poor(Guidance.UNCOVER_FACE, "the face could not be made out (covered or cut off)")
     if sample.runner_up > (0.0 if enrolling else BYSTANDER_AREA):

@@ -55,7 +55,7 @@ class Tracker:
         sample, faces = self._engine.observe(frame)
         self.detections += 1
         self._since, self._faces = 0, faces
-        self._last = sample if sample is not None and sample.quality.presence >= MIN_PRESENCE else None
+        self._last = sample if sample is not None and _can_be_followed(sample) else None
         self._found = self._last
         return sample, faces
 
@@ -99,6 +99,10 @@ def moved(found: Face, now: Face) -> Face | None:
 def _complex(points: Float32Array) -> NDArray[np.complex128]:
     """Points (n, 2) as x + iy."""
     return points[:, 0].astype(float) + 1j * points[:, 1].astype(float)
+
+
+def _can_be_followed(sample: Sample) -> bool:
+    return sample.quality.presence >= MIN_PRESENCE and not sample.turned
 
 
 def _continues(before: Sample, now: Sample) -> bool:

@@ -45,6 +45,7 @@ class Guidance(Enum):
     BE_ALONE = "Only one person may be in the picture."
     COME_CLOSER = "Come closer: the face is too small."
     LOOK_STRAIGHT = "Turn your face to the camera."
+    HOLD_UPRIGHT = "Hold your head upright; if it is, the camera may be mounted upside down or on its side."
     MORE_LIGHT = "More light, please: the face is too dark."
     LESS_LIGHT = "Less light on the face, please: it is over-exposed."
     HOLD_STILL = "Hold still: the picture is blurred."
@@ -100,13 +101,15 @@ class Sample:
     """What a frame shows of one face, before features are made of it (or not, if it is too poor).
 
     face: with landmarks; quality: of the aligned crop; runner_up: area of the frame's second face over this one's (0 if
-    there was none, or the caller named the face); crop: uint8 (112, 112, 3), RGB, what features are made of.
+    there was none, or the caller named the face); crop: uint8 (112, 112, 3), RGB, what features are made of;
+    turned: upside down or on its side, so that crop and mesh mean nothing.
     """
 
     face: Face
     quality: Quality
     runner_up: float
     crop: Frame = field(repr=False)
+    turned: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,62 @@
+"""What becomes of pictures that are turned by 90, 180 and 270 degrees, and of upright ones: refusals by their hint.
+
+python benchmarks/turned.py --data DATA [--step 6]
+
+DATA holds lfw-deepfunneled.tar (the first photo of every STEP-th person is taken), groups-dev.tar and
+eastasian-dev.tar. The latter two are tight crops, in which the detector is less sure than in a camera's picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from facesdk import Engine
+from facesdk.images import decode_rgb
+from facesdk.picture_file import MIN_SIDE
+from facesdk.policy import QualityLimits
+from facesdk.quality import assess
+
+
+def pictures(archive: Path, *, suffix: str, step: int) -> list[np.ndarray]:
+    """Every `step`-th picture whose name ends so, those that are too small left out."""
+    with tarfile.open(archive) as tar:
+        members = sorted((m for m in tar if m.name.endswith(suffix)), key=lambda m: m.name)[::step]
+        files = [tar.extractfile(member) for member in members]
+        frames = [decode_rgb(file.read(), name=archive.name) for file in files if file is not None]
+    return [frame for frame in frames if min(frame.shape[:2]) >= MIN_SIDE]
+
+
+def hints(engine: Engine, frames: list[np.ndarray], turns: int) -> Counter[str]:
+    """How many would be compared ("used"), and how many get which hint."""
+    found: Counter[str] = Counter()
+    for frame in frames:
+        sample, faces = engine.observe(np.ascontiguousarray(np.rot90(frame, turns)))
+        refusal = assess(sample, len(faces), QualityLimits(), enrolling=False)
+        found["used" if refusal is None else refusal.guidance.name] += 1
+    return found
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--step", type=int, default=6)
+    arguments = parser.parse_args()
+    engine = Engine("sface")
+    for name, suffix, step in (
+        ("lfw-deepfunneled", "_0001.jpg", arguments.step), ("groups-dev", ".jpg", 2), ("eastasian-dev", ".jpg", 1)
+    ):  # fmt: skip
+        frames = pictures(arguments.data / f"{name}.tar", suffix=suffix, step=step)
+        for turns in range(4):
+            print(f"{name}, {90 * turns} deg, n = {len(frames)}: {dict(hints(engine, frames, turns))}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A camera that is mounted upside down or on its side: no face of it is ever compared, and the hint says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import portrait
+
+from facesdk import Decision, Engine, FaceVerifier
+from facesdk.capture import probe_samples
+from facesdk.errors import EnrollmentError
+from facesdk.policy import Policy
+from facesdk.quality import assess
+from facesdk.types import Guidance
+
+NAMES = ("obama_2005", "obama_2012", "biden", "ardern_2018", "sunak", "macron_2014", "hopper")
+TURNS = pytest.mark.parametrize("turns", [1, 2, 3], ids=["90", "180", "270"])
+
+
+def turned(name: str, turns: int) -> np.ndarray:
+    """The portrait turned by so many quarters to the left."""
+    return np.ascontiguousarray(np.rot90(portrait(name), turns))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("sface")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_turned_faces_are_refused_and_upright_ones_are_not(engine: Engine, name: str) -> None:
+    sample, faces = engine.observe(portrait(name))
+    assert sample is not None
+    assert not sample.turned
+    assert assess(sample, len(faces), Policy(), enrolling=True) is None
+    hints = []
+    for turns in (1, 2, 3):
+        refusal = assess(*_observed(engine, turned(name, turns)), Policy(), enrolling=False)
+        assert refusal is not None, turns
+        hints.append(refusal.guidance)
+    assert set(hints) <= {Guidance.HOLD_UPRIGHT, Guidance.SHOW_FACE, Guidance.UNCOVER_FACE}
+    assert Guidance.HOLD_UPRIGHT in hints
+
+
+def _observed(engine: Engine, frame: np.ndarray) -> tuple:
+    sample, faces = engine.observe(frame)
+    return sample, len(faces)
+
+
+@TURNS
+def test_a_turned_camera_enrolls_nobody_and_opens_to_nobody(tmp_path: Path, engine: Engine, turns: int) -> None:
+    verifier = FaceVerifier(tmp_path, passphrase="the words of this test", engine=engine)
+    with pytest.raises(EnrollmentError):
+        verifier.enroll("owner", [turned("obama_2005", turns), turned("obama_2009", turns)])
+    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
+    assert verifier.verify("owner", portrait("obama_2012")).decision is Decision.MATCH
+    for name in NAMES:
+        outcome = verifier.verify("owner", turned(name, turns))
+        assert outcome.decision in (Decision.POOR_QUALITY, Decision.NO_FACE), name
+
+
+@TURNS
+def test_a_stream_of_turned_frames_is_not_followed(engine: Engine, turns: int) -> None:
+    for name in NAMES:
+        samples, refusal = probe_samples([turned(name, turns)] * 6, engine, Policy(), consecutive=True)
+        assert samples == [], name
+        assert refusal.guidance is not Guidance.NONE
+
+
+def test_a_small_face_in_a_corner_of_a_large_picture_is_looked_at_where_it_is(engine: Engine) -> None:
+    face = portrait("obama_2005")
+    large = np.full((3 * face.shape[0], 3 * face.shape[1], 3), 90, np.uint8)
+    large[-face.shape[0] :, -face.shape[1] :] = face
+    sample, _ = engine.observe(large)
+    assert sample is None or not sample.turned
