@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from facesdk import Engine
+from facesdk.engine import CERTAINLY_UPRIGHT
 from facesdk.images import decode_rgb
 from facesdk.picture_file import MIN_SIDE
 from facesdk.policy import QualityLimits
@@ -32,14 +33,16 @@ def pictures(archive: Path, *, suffix: str, step: int) -> list[np.ndarray]:
     return [frame for frame in frames if min(frame.shape[:2]) >= MIN_SIDE]
 
 
-def hints(engine: Engine, frames: list[np.ndarray], turns: int) -> Counter[str]:
-    """How many would be compared ("used"), and how many get which hint."""
+def hints(engine: Engine, frames: list[np.ndarray], turns: int) -> tuple[Counter[str], np.ndarray]:
+    """How many would be compared ("used"), and how many get which hint; the detector's scores of the faces found."""
     found: Counter[str] = Counter()
+    scores = []
     for frame in frames:
         sample, faces = engine.observe(np.ascontiguousarray(np.rot90(frame, turns)))
         refusal = assess(sample, len(faces), QualityLimits(), enrolling=False)
         found["used" if refusal is None else refusal.guidance.name] += 1
-    return found
+        scores += [faces[0].score] if faces else []
+    return found, np.array(scores)
 
 
 def main() -> int:
@@ -54,7 +57,9 @@ def main() -> int:
     ):  # fmt: skip
         frames = pictures(arguments.data / f"{name}.tar", suffix=suffix, step=step)
         for turns in range(4):
-            print(f"{name}, {90 * turns} deg, n = {len(frames)}: {dict(hints(engine, frames, turns))}", flush=True)
+            found, scores = hints(engine, frames, turns)
+            below = f"{int((scores < CERTAINLY_UPRIGHT).sum())} of {len(scores)} scores below {CERTAINLY_UPRIGHT}"
+            print(f"{name}, {90 * turns} deg, n = {len(frames)}: {dict(found)}; {below}, highest {scores.max():.3f}")
     return 0
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import portrait
+from PIL import Image
 
 from facesdk import Decision, Engine, FaceVerifier
 from facesdk.capture import probe_samples
+from facesdk.engine import TURNED_PIXELS
 from facesdk.errors import EnrollmentError
+from facesdk.picture_file import MIN_SIDE
 from facesdk.policy import Policy
 from facesdk.quality import assess
 from facesdk.types import Guidance
@@ -69,9 +73,27 @@ def test_a_stream_of_turned_frames_is_not_followed(engine: Engine, turns: int) -
         assert refusal.guidance is not Guidance.NONE
 
 
-def test_a_small_face_in_a_corner_of_a_large_picture_is_looked_at_where_it_is(engine: Engine) -> None:
-    face = portrait("obama_2005")
-    large = np.full((3 * face.shape[0], 3 * face.shape[1], 3), 90, np.uint8)
-    large[-face.shape[0] :, -face.shape[1] :] = face
-    sample, _ = engine.observe(large)
-    assert sample is None or not sample.turned
+def test_of_a_large_picture_small_copies_are_turned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[tuple[int, ...]] = []
+    detect = Engine._detect
+
+    def seeing(self: Engine, frame: np.ndarray) -> list:
+        looked_at.append(frame.shape)
+        return detect(self, frame)
+
+    monkeypatch.setattr(Engine, "_detect", seeing)
+    for name in NAMES:
+        large = np.asarray(Image.fromarray(turned(name, 2)).resize((3000, 3000)))
+        assert assess(*_observed(engine, large), Policy(), enrolling=False) is not None, name
+    assert looked_at
+    assert max(max(shape[:2]) for shape in looked_at) < 2 * TURNED_PIXELS
+
+
+def test_a_long_narrow_picture_is_not_made_too_small(engine: Engine) -> None:
+    face = Image.fromarray(turned("obama_2005", 2)).resize((MIN_SIDE, MIN_SIDE))
+    frame = np.full((MIN_SIDE, 2000, 3), 90, np.uint8)
+    frame[:, -MIN_SIDE:] = np.asarray(face)
+    found = replace(engine.detect(portrait("obama_2005"))[0], box_px=np.array([0, 0, 1900, 60], np.float32), score=0.6)
+    assert engine._is_turned(frame, found) in (True, False)
+    wide = np.ascontiguousarray(frame.swapaxes(0, 1))
+    assert engine._is_turned(wide, found) in (True, False)

@@ -101,11 +101,7 @@ class AuditLog:
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever anything is appended to the log; cheaper than looking at its end."""
-        try:
-            status = os.stat(self._base, dir_fd=self._folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return ()
-        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
+        return files.stamp(self._base, folder=self._folder)
 
     def events_since(self, head: Head) -> list[Event]:
         """What was logged behind this head, by whoever opened the key too or had none. Errors of check."""

@@ -153,6 +153,15 @@ def note(folder: int, name: str, content: bytes) -> None:
         os.close(descriptor)
 
 
+def stamp(path: str, *, folder: int | None = None) -> tuple[int, ...]:
+    """Another one whenever the file is written or replaced or its mode changes; empty where there is none."""
+    try:
+        status = os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
+
+
 def sweep(folder: int) -> None:
     """Removes what a killed writer of ours left. Call it under the lock: no other writer has one then."""
     with os.scandir(folder) as entries:

@@ -35,13 +35,9 @@ def read(folder: int | Path) -> str | None:
     return found[1].decode()
 
 
-def stamp(folder: Path) -> tuple[int, ...] | None:
-    """What changes whenever the identity in this folder is another one; None where it cannot be told."""
-    try:
-        status = os.stat(os.path.join(folder, IDENTITY_NAME), follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def stamp(folder: Path) -> tuple[int, ...]:
+    """Another one whenever the identity in this folder may be another one; empty where there is none."""
+    return files.stamp(os.path.join(folder, IDENTITY_NAME))
 
 
 def ensure(folder: int) -> str:

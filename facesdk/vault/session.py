@@ -225,11 +225,11 @@ class KeyringSessions:
 
     def _vault(self) -> str | None:
         """The vault's identity; None where there is no vault yet, so that no key can be open. StoreError."""
-        stamp = identity.stamp(self._path)
-        if stamp is None or self._read[0] != stamp:  # taken first: what is read may be newer, and is then read again
-            with reporting(self._path, "read the vault's identity"):
+        with reporting(self._path, "read the vault's identity"):
+            stamp = identity.stamp(self._path)  # taken first: what is read may be newer, and is then read again
+            if not stamp or self._read[0] != stamp:
                 self._read = stamp, identity.read(self._path)
-        return self._read[1]
+            return self._read[1]
 
     def _vault_to_lock(self) -> str | None:
         """The vault's identity, empty for one that nobody can tell from the others; None where there is no vault.
