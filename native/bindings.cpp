@@ -1,60 +1,20 @@
-// Knows both Python and the core, with bindings_secret.cpp: checks arguments, releases the GIL, calls.
+// The module, with the pipeline and the kernels. Bindings know both Python and the core: they check, release the GIL, call.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <string>
 
+#include "bindings_arrays.h"
 #include "bindings_secret.h"
+#include "bindings_sessions.h"
 #include "core/kernels.h"
-#include "core/kept_stderr.h"
-#include "core/litert.h"
 #include "core/pipeline.h"
 
 namespace py = pybind11;
 using namespace facesdk;
 
 namespace {
-
-[[noreturn]] void wrong(const std::string& expected, const std::string& came) {
-  throw py::value_error("expected " + expected + ", got " + came);
-}
-
-std::string describe(const py::array& a) {
-  std::string text = py::str(a.dtype()).cast<std::string>() + " of shape (";
-  for (py::ssize_t i = 0; i < a.ndim(); ++i) text += (i ? ", " : "") + std::to_string(a.shape(i));
-  return text + ")" + ((a.flags() & py::array::c_style) ? "" : ", not C-contiguous");
-}
-
-Image image_of(const py::object& object) {
-  const std::string expected = "a C-contiguous uint8 array of shape (height, width, 3) in RGB or (height, width) in gray";
-  if (!py::isinstance<py::array>(object)) wrong(expected, py::str(py::type::of(object)).cast<std::string>());
-  const auto a = py::reinterpret_borrow<py::array>(object);
-  const bool shape = a.ndim() == 2 || (a.ndim() == 3 && a.shape(2) == 3);
-  if (!py::isinstance<py::array_t<uint8_t>>(a) || !shape || !(a.flags() & py::array::c_style)) wrong(expected, describe(a));
-  if (a.shape(0) < kMinSide || a.shape(1) < kMinSide || a.shape(0) > kMaxSide || a.shape(1) > kMaxSide) {
-    wrong("both sides of the picture between " + std::to_string(kMinSide) + " and " + std::to_string(kMaxSide) + " pixels",
-          describe(a));
-  }
-  const int width = static_cast<int>(a.shape(1)), channels = a.ndim() == 3 ? 3 : 1;
-  return {static_cast<const uint8_t*>(a.data()), width, static_cast<int>(a.shape(0)), channels,
-          static_cast<size_t>(width) * channels};
-}
-
-template <typename T>
-const T* floats_of(const py::array& a, py::ssize_t ndim, const char* what) {
-  // Equivalent dtypes, not the same object: arrays that were pickled bring their own.
-  const int needed = static_cast<int>(py::array::c_style) | static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
-  if (!py::isinstance<py::array_t<T>>(a) || a.ndim() != ndim || (a.flags() & needed) != needed) {
-    wrong(std::string("a C-contiguous ") + what, describe(a));
-  }
-  return static_cast<const T*>(a.data());
-}
 
 py::array_t<float> points_array(const Point* points, size_t n) {
   py::array_t<float> out({static_cast<py::ssize_t>(n), py::ssize_t{2}});
@@ -109,124 +69,6 @@ py::tuple look_tuple(const Look& look, const py::array_t<uint8_t>& crop) {
                         look.eye_distance, look.aligned ? py::object(crop) : py::object(py::none()));
 }
 
-py::dict tensor_dict(const TensorInfo& t) {
-  using namespace py::literals;
-  return py::dict("name"_a = t.name, "dtype"_a = t.type == ElementType::int8 ? "int8" : "float32", "shape"_a = t.shape,
-                  "scale"_a = t.scale, "zero_point"_a = t.zero_point);
-}
-
-TensorInfo tensor_of(const py::dict& d) {
-  const auto type = d["dtype"].cast<std::string>();
-  if (type != "int8" && type != "float32") wrong("dtype int8 or float32", type);
-  return {d["name"].cast<std::string>(), type == "int8" ? ElementType::int8 : ElementType::float32,
-          d["shape"].cast<std::vector<int>>(), d["scale"].cast<float>(), d["zero_point"].cast<int>()};
-}
-
-// A LiteRT session together with the Python buffer (bytes, mmap) that its model lies in.
-class KeptSession final : public Session {
- public:
-  KeptSession(std::shared_ptr<LiteRtLibrary> library, const py::buffer& model, int threads) {
-    // Held for as long as the session lives: an mmap cannot be closed meanwhile.
-    if (PyObject_GetBuffer(model.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
-    const std::string_view bytes(static_cast<const char*>(view_.buf), static_cast<size_t>(view_.len));
-    try {
-      open(std::move(library), bytes, threads);
-    } catch (...) {
-      PyBuffer_Release(&view_);
-      throw;
-    }
-  }
-  ~KeptSession() override {
-    if (process_.left()) {
-      // LiteRT would wait for its threads, which are not in this child; its memory goes with the process.
-      static_cast<void>(inner_.release());
-      return;
-    }
-    inner_.reset();  // before the bytes
-    for (const auto& [begin, size] : released_) mprotect(begin, size, PROT_READ | PROT_WRITE);
-    const py::gil_scoped_acquire acquire;
-    PyBuffer_Release(&view_);
-  }
-
-  // Gives the pages that lie wholly within the ranges (offset, size) back to the system. Meant for weights that the
-  // runtime keeps a repacked copy of: reading them again ends the process rather than computing with other weights.
-  void release(const std::vector<std::pair<size_t, size_t>>& ranges) {
-    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const uintptr_t base = reinterpret_cast<uintptr_t>(view_.buf), length = static_cast<size_t>(view_.len);
-    for (const auto& [offset, size] : ranges) {
-      if (offset > length || size > length - offset) wrong("a range inside the model", std::to_string(offset));
-      const uintptr_t begin = (base + offset + page - 1) / page * page, end = (base + offset + size) / page * page;
-      if (end <= begin) continue;
-      void* at = reinterpret_cast<void*>(begin);
-      if (madvise(at, end - begin, MADV_DONTNEED) != 0) {
-        if (errno == EINVAL) continue;  // locked memory (mlockall) is not given back
-        throw RuntimeFailure(std::string("the system does not take pages back: ") + std::strerror(errno));
-      }
-      if (mprotect(at, end - begin, PROT_NONE) != 0) {
-        throw RuntimeFailure(std::string("the system does not take pages back: ") + std::strerror(errno));
-      }
-      released_.emplace_back(at, end - begin);
-    }
-  }
-
-  void* input() override { return inner_->input(); }
-  void invoke() override { inner_->invoke(); }
-  const void* output(size_t i) override { return inner_->output(i); }
-
- private:
-  void open(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads) {
-    const py::gil_scoped_release release;
-    inner_ = make_litert_session(std::move(library), bytes, threads);
-    input_info_ = inner_->input_info();
-    output_infos_ = inner_->output_infos();
-  }
-
-  Py_buffer view_{};
-  std::vector<std::pair<void*, size_t>> released_;
-  std::unique_ptr<Session> inner_;
-};
-
-// A session whose model is run by a Python function: run(input, outputs) reads one array and fills the others.
-class PythonSession final : public Session {
- public:
-  PythonSession(const py::dict& input, const std::vector<py::dict>& outputs, py::function run) : run_(std::move(run)) {
-    input_info_ = tensor_of(input);
-    input_array_ = make_array(input_info_);
-    for (const py::dict& d : outputs) {
-      output_infos_.push_back(tensor_of(d));
-      output_arrays_.append(make_array(output_infos_.back()));
-      output_data_.push_back(py::array(output_arrays_[output_arrays_.size() - 1]).mutable_data());
-    }
-    input_data_ = input_array_.mutable_data();
-  }
-  ~PythonSession() override {
-    const py::gil_scoped_acquire acquire;
-    run_ = py::function();
-    input_array_ = py::array();
-    output_arrays_ = py::list();
-  }
-  void* input() override { return input_data_; }
-  void invoke() override {
-    const py::gil_scoped_acquire acquire;
-    run_(input_array_, output_arrays_);
-  }
-  const void* output(size_t i) override { return output_data_.at(i); }
-
- private:
-  static py::array make_array(const TensorInfo& info) {
-    const py::dtype type = info.type == ElementType::int8 ? py::dtype::of<int8_t>() : py::dtype::of<float>();
-    py::array array(type, std::vector<py::ssize_t>(info.shape.begin(), info.shape.end()));
-    std::memset(array.mutable_data(), 0, info.bytes());
-    return array;
-  }
-
-  py::function run_;
-  py::array input_array_;
-  py::list output_arrays_;
-  void* input_data_ = nullptr;
-  std::vector<void*> output_data_;
-};
-
 const Kernels& variant_named(const std::string& name) {
   for (const Kernels& k : variants()) {
     if (name == k.name) {
@@ -242,48 +84,6 @@ float compare(const py::array& a, const py::array& b) {
   const float* y = floats_of<float>(b, 1, "float32 vector");
   if (a.size() != b.size()) wrong("two vectors of one length", describe(a) + " and " + describe(b));
   return kernels().dot_f32(x, y, static_cast<size_t>(a.size()));
-}
-
-void bind_sessions(py::module_& m) {
-  py::class_<LiteRtLibrary, std::shared_ptr<LiteRtLibrary>>(m, "LiteRtLibrary").def(py::init<const std::string&>());
-  py::class_<Session, std::shared_ptr<Session>>(m, "Session")
-      .def_property_readonly("input_info", [](const Session& s) { return tensor_dict(s.input_info()); })
-      .def_property_readonly("output_infos",
-                             [](const Session& s) {
-                               py::list out;
-                               for (const TensorInfo& t : s.output_infos()) out.append(tensor_dict(t));
-                               return out;
-                             })
-      .def("run", [](Session& s, const py::array& in) {
-        const TensorInfo& info = s.input_info();
-        const py::dtype type = info.type == ElementType::int8 ? py::dtype::of<int8_t>() : py::dtype::of<float>();
-        if (!in.dtype().equal(type) || in.size() != static_cast<py::ssize_t>(info.elements()) ||
-            !(in.flags() & py::array::c_style)) {
-          wrong("a C-contiguous array like the model's input", describe(in));
-        }
-        s.process().check();
-        std::memcpy(s.input(), in.data(), info.bytes());
-        s.invoke();
-        py::list out;
-        for (size_t i = 0; i < s.output_infos().size(); ++i) {
-          const TensorInfo& o = s.output_infos()[i];
-          const py::dtype kind = o.type == ElementType::int8 ? py::dtype::of<int8_t>() : py::dtype::of<float>();
-          py::array a(kind, std::vector<py::ssize_t>(o.shape.begin(), o.shape.end()));
-          std::memcpy(a.mutable_data(), s.output(i), o.bytes());
-          out.append(a);
-        }
-        return out;
-      });
-  py::class_<KeptSession, Session, std::shared_ptr<KeptSession>>(m, "LiteRtSession")
-      .def(py::init<std::shared_ptr<LiteRtLibrary>, const py::buffer&, int>(), py::arg("library"), py::arg("model"),
-           py::arg("threads"))
-      .def("release", &KeptSession::release);
-  // A context manager: what this thread's libraries say on stderr, kept; see core/kept_stderr.h.
-  py::class_<KeptStderr>(m, "KeptStderr")
-      .def(py::init<>())
-      .def("take", [](KeptStderr& said) { return said.take("; "); });
-  py::class_<PythonSession, Session, std::shared_ptr<PythonSession>>(m, "PythonSession")
-      .def(py::init<const py::dict&, const std::vector<py::dict>&, py::function>());
 }
 
 void bind_pipeline(py::module_& m) {

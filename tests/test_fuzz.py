@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facesdk._core import Secret
 from facesdk.errors import InputError, StoreIntegrityError, StoreVersionError
 from facesdk.vault import crypto, format, keys
 from facesdk.vault.keys import KeyKind
@@ -25,6 +26,7 @@ TOOLS = Path(__file__).resolve().parent.parent / "tools"
 sys.path.insert(0, str(TOOLS))  # kept: the workers of the run import it too
 
 import fuzz_format as fuzz  # noqa: E402
+from fuzz_targets import KEK  # noqa: E402
 
 TARGETS = fuzz.targets()
 BY_NAME = {target.name: target for target in TARGETS}
@@ -154,7 +156,7 @@ def test_damage_is_refused_by_name(name: str) -> None:
 def test_arbitrary_bytes_are_refused_by_name(data: bytes, magic: bool, version: int) -> None:
     if magic:
         data = format.MAGIC + struct.pack("<H", version) + data
-    for read in (format.version_of, format.parse_header, lambda d: format.unseal(d, fuzz.KEK, user="alice")):
+    for read in (format.version_of, format.parse_header, lambda d: format.unseal(d, KEK, user="alice")):
         try:
             found = read(data)
         except (StoreIntegrityError, StoreVersionError):
@@ -172,7 +174,7 @@ def payload_with(values: list[float]) -> bytes:
 
 
 def open_payload(payload: bytes) -> Template:
-    with fuzz.Secret.of(fuzz.KEK) as kek:
+    with Secret.of(KEK) as kek:
         sealed = format.seal(payload, kek, user="alice", kind=KeyKind.PASSPHRASE, section=b"section")
         return Template(format.unseal(sealed, kek, user="alice"), kek, user="alice")
 
