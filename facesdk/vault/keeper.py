@@ -11,29 +11,26 @@ from typing import TYPE_CHECKING
 
 from facesdk.errors import (
     AlreadyEnrolledError,
-    FaceSdkError,
     InputError,
     KeyUnavailableError,
     NotEnrolledError,
-    NotLoggedError,
     PassphraseRequiredError,
     Reason,
     StoreError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
-from facesdk.vault import format_v1, identity
+from facesdk.vault import format_v1
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import Required, State, charge
 from facesdk.vault.audit import mismatch_of, unplaced
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
-from facesdk.vault.causes import reporting
-from facesdk.vault.folder import open_folder
+from facesdk.vault.closing import Closing
 from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.opening import Opening, Openings, loaded
-from facesdk.vault.record import Record, Template, check_user, pack
+from facesdk.vault.record import Record, Template, pack
 from facesdk.vault.session import Held, Sessions
 from facesdk.vault.store import Vault, not_enrolled
 from facesdk.vault.userfile import UserFile, check_kind
@@ -65,6 +62,7 @@ class Keeper:
         self.sessions = sessions
         self._now_ns = now_ns
         self._openings = Openings(sessions, lambda: self._now_ns())
+        self._closing = Closing(vault, sessions, self._locked)
 
     def begin(self, user: str, *, enrolling: bool = False) -> Opening | None:
         """The mark of an opening that begins here, for work that takes long before the key is opened.
@@ -249,7 +247,7 @@ class Keeper:
         What other processes opened for themselves is closed too, by the entry in the log: at their next use.
         NotLoggedError where the key is forgotten and the log could not be written.
         """
-        return self._close(user, Reason.LOCKED, Event.LOCKED)
+        return self._closing.lock(user)
 
     def panic(self) -> int:
         """Forget every open key of this vault at once, before anything that could wait or fail; then log it.
@@ -257,28 +255,7 @@ class Keeper:
         Returns how many were open here. An enrollment or unlock that is under way, in any process, opens nothing. What
         fails for one user is raised after all others were done; NotLoggedError as in lock.
         """
-        closed: list[int] = []
-        with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
-            rest.callback(self._panic_users, closed)
-            rest.callback(self._mark_panic, closed)
-            rest.callback(lambda: closed.append(self.sessions.forget_all(Reason.PANIC)))
-        return sum(closed)
-
-    def _mark_panic(self, closed: list[int]) -> None:
-        path = self.vault.path
-        missing = contextlib.suppress(FileNotFoundError)
-        with _not_logged(closed), reporting(path, "mark the panic"), missing, open_folder(path) as folder:
-            identity.renew_panic_mark(folder)
-
-    def _panic_users(self, closed: list[int]) -> None:
-        def close(user: str) -> None:
-            closed.append(self._close(user, Reason.PANIC, Event.PANIC, before=closed))
-
-        with contextlib.ExitStack() as rest:
-            barrier = self._locked("lock the vault", "panic", shared=True)
-            with contextlib.suppress(NotEnrolledError), _not_logged(closed), barrier:
-                for user in self.vault.users():  # under the lock: who was being enrolled has a file now
-                    rest.callback(close, user)
+        return self._closing.panic()
 
     def remove(self, user: str, provider: KeyProvider | None = None) -> None:
         """Destroys key, template, heads and audit log of the user; what the provider keeps outside them too, if given.
@@ -353,26 +330,6 @@ class Keeper:
         with self.vault.locked(doing, user=user, create=create, shared=shared) as folder:
             yield UserFile(folder, user, self._now_ns)
 
-    def _close(self, user: str, reason: Reason, event: Event, *, before: Sequence[int] = ()) -> bool:
-        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it. before: how many
-        keys were forgotten by the same panic already."""
-        check_user(user)
-        with contextlib.ExitStack() as keys:
-            held = keys.enter_context(loaded(self.sessions, user))
-            closed = [self.sessions.forget(user, reason)]
-            with _not_logged([*closed, *before]), self._locked("lock the vault", user) as file:
-                # An unlock or an attempt under way may have opened it in between.
-                held = keys.enter_context(loaded(self.sessions, user)) or held
-                closed.append(self.sessions.forget(user, reason))
-                if not file.exists():
-                    raise not_enrolled(user, self.vault.path)
-                if held is not None:
-                    with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without it
-                        file.record(event, held.kek, file.newest_head(held.kek, held.head))
-                        return any(closed)
-                file.note(event)
-        return any(closed)
-
     def _migrate(
         self, file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf
     ) -> None:
@@ -407,22 +364,6 @@ def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) 
     for entry in waiting:
         if not {entry, mismatch_of(entry)} & there:
             entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
-
-
-@contextlib.contextmanager
-def _not_logged(closed: Sequence[int]) -> Iterator[None]:
-    """Nothing; what stops a lock's entry in the log is raised as that: by then sum(closed) keys are gone."""
-    try:
-        yield
-    except (NotEnrolledError, InputError):
-        raise
-    except FaceSdkError as error:
-        done = "locked, the key is forgotten" if any(closed) else "no key was open here"
-        failure = NotLoggedError(
-            f"{done}; but that could not be written to the vault: {error.message}", hint=error.hint
-        )
-        failure.errno = getattr(error, "errno", None)
-        raise failure from error
 
 
 @contextlib.contextmanager

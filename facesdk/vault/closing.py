@@ -1,0 +1,98 @@
+"""Lock and panic: keys are forgotten before anything that could wait or fail, and then that is logged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from facesdk.errors import FaceSdkError, InputError, NotEnrolledError, NotLoggedError, Reason, StoreIntegrityError
+from facesdk.vault import identity
+from facesdk.vault.audit_entry import Event
+from facesdk.vault.causes import reporting
+from facesdk.vault.folder import open_folder
+from facesdk.vault.opening import loaded
+from facesdk.vault.record import check_user
+from facesdk.vault.session import Sessions
+from facesdk.vault.store import Vault, not_enrolled
+from facesdk.vault.userfile import UserFile
+
+
+class Locked(Protocol):
+    """A user's files under the vault's lock; doing says in an error what was being done."""
+
+    def __call__(
+        self, doing: str, user: str, *, shared: bool = False
+    ) -> contextlib.AbstractContextManager[UserFile]: ...
+
+
+class Closing:
+    """Closes the keys of a vault's users, in this session."""
+
+    def __init__(self, vault: Vault, sessions: Sessions, locked: Locked) -> None:
+        self._vault, self._sessions, self._locked = vault, sessions, locked
+
+    def lock(self, user: str) -> bool:
+        """As Keeper.lock."""
+        return self._close(user, Reason.LOCKED, Event.LOCKED)
+
+    def panic(self) -> int:
+        """As Keeper.panic."""
+        closed: list[int] = []
+        with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
+            rest.callback(self._panic_users, closed)
+            rest.callback(self._mark_panic, closed)
+            rest.callback(lambda: closed.append(self._sessions.forget_all(Reason.PANIC)))
+        return sum(closed)
+
+    def _mark_panic(self, closed: list[int]) -> None:
+        path = self._vault.path
+        missing = contextlib.suppress(FileNotFoundError)
+        with _not_logged(closed), reporting(path, "mark the panic"), missing, open_folder(path) as folder:
+            identity.renew_panic_mark(folder)
+
+    def _panic_users(self, closed: list[int]) -> None:
+        def close(user: str) -> None:
+            closed.append(self._close(user, Reason.PANIC, Event.PANIC, before=closed))
+
+        with contextlib.ExitStack() as rest:
+            barrier = self._locked("lock the vault", "panic", shared=True)
+            with contextlib.suppress(NotEnrolledError), _not_logged(closed), barrier:
+                for user in self._vault.users():  # under the lock: who was being enrolled has a file now
+                    rest.callback(close, user)
+
+    def _close(self, user: str, reason: Reason, event: Event, *, before: Sequence[int] = ()) -> bool:
+        """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it. before: how many
+        keys were forgotten by the same panic already."""
+        check_user(user)
+        with contextlib.ExitStack() as keys:
+            held = keys.enter_context(loaded(self._sessions, user))
+            closed = [self._sessions.forget(user, reason)]
+            with _not_logged([*closed, *before]), self._locked("lock the vault", user) as file:
+                # An unlock or an attempt under way may have opened it in between.
+                held = keys.enter_context(loaded(self._sessions, user)) or held
+                closed.append(self._sessions.forget(user, reason))
+                if not file.exists():
+                    raise not_enrolled(user, self._vault.path)
+                if held is not None:
+                    with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without it
+                        file.record(event, held.kek, file.newest_head(held.kek, held.head))
+                        return any(closed)
+                file.note(event)
+        return any(closed)
+
+
+@contextlib.contextmanager
+def _not_logged(closed: Sequence[int]) -> Iterator[None]:
+    """Nothing; what stops a lock's entry in the log is raised as that: by then sum(closed) keys are gone."""
+    try:
+        yield
+    except (NotEnrolledError, InputError):
+        raise
+    except FaceSdkError as error:
+        done = "locked, the key is forgotten" if any(closed) else "no key was open here"
+        failure = NotLoggedError(
+            f"{done}; but that could not be written to the vault: {error.message}", hint=error.hint
+        )
+        failure.errno = getattr(error, "errno", None)
+        raise failure from error
