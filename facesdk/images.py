@@ -208,6 +208,8 @@ def _decoded(data: memoryview) -> Frame:
         image = PngImageFile(reader)  # type: ignore[arg-type]
     check_memory(file, file_bytes=data.nbytes, pixels=image.size[0] * image.size[1], mode=image.mode)
     image.load()
+    if file.colours and any(image.histogram()[file.colours :]):  # shown as black, without a word
+        raise ValueError("its palette is damaged: it has pixels of colours that are not there")
     return _pixels(image, file.orientation)
 
 

@@ -30,12 +30,14 @@ MAX_EXIF_BYTES = 1 << 16
 class PictureFile:
     """A file that was looked through: pieces are what the decoder needs of it, in order, without copies.
 
-    extra_bytes: what the decoder keeps besides the pixels. orientation: 1 to 8, of EXIF, or else of XMP.
+    extra_bytes: what the decoder keeps besides the pixels. orientation: 1 to 8, of EXIF, or else of XMP. colours: how
+    many there are where pixels are numbers of colours, else 0.
     """
 
     pieces: tuple[bytes | memoryview, ...]
     extra_bytes: int
     orientation: int
+    colours: int = 0
 
 
 class Budget:

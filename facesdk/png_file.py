@@ -21,6 +21,7 @@ SLICE_BYTES, INFLATED_BYTES = 16 << 10, 256 << 10  # taken and given at a time, 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+PALETTE = 3  # the colour type whose pixels are numbers of colours
 XMP_KEY, RAW_EXIF_KEY = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"
 _IEND = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
@@ -52,13 +53,24 @@ def read_png(data: memoryview, budget: Budget) -> PictureFile:
         _take(walk, kind, begin, end)
     if not walk.data_begin:
         raise ValueError("it has no picture")
+    colours = _colours(walk)
     # Deflate never makes data much longer: what is longer was made to be slow.
     if walk.data_bytes > row_bytes + row_bytes // 8 + (1 << 16):
         raise InputError("it holds more data than its pixels need; save it again as an ordinary PNG")
     _check_work(walk, row_bytes)
     _check_rows(walk, row_bytes, budget)
     pieces = (MAGIC + b"".join(walk.head), data[walk.data_begin : walk.data_end], _IEND)
-    return PictureFile(pieces, 0, orientation_of(walk.exif, walk.xmp, fallback=lambda: _raw_exif(walk.raw_exif)))
+    orientation = orientation_of(walk.exif, walk.xmp, fallback=lambda: _raw_exif(walk.raw_exif))
+    return PictureFile(pieces, 0, orientation, colours)
+
+
+def _colours(walk: _Walk) -> int:
+    """How many colours the palette has, 0 where pixels are no numbers of colours. ValueError where it is no palette."""
+    sizes = [len(piece) - 12 for piece in walk.head if bytes(piece[4:8]) == b"PLTE"]
+    palette = walk.data[25] == PALETTE
+    if any(not size or size % 3 for size in sizes) or (palette and not sizes):
+        raise ValueError("its palette is missing or damaged")
+    return sizes[0] // 3 if palette else 0
 
 
 def _check_work(walk: _Walk, row_bytes: int) -> None:
@@ -100,9 +112,9 @@ def _row_bytes(data: memoryview) -> int:
     """Length of all rows with their filter bytes, as they are inflated."""
     if len(data) < 33 or bytes(data[12:16]) != b"IHDR":
         raise ValueError("it has no header")
-    width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     check_size(width, height)
-    if depth not in DEPTHS.get(colour, ()) or interlace > 1:
+    if depth not in DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise ValueError("its header makes no sense")
     bits = depth * CHANNELS[colour]
     total = 0
@@ -143,6 +155,8 @@ def _take(walk: _Walk, kind: bytes, begin: int, end: int) -> None:
         if any(bytes(piece[4:8]) == kind for piece in walk.head) or len(body) > 768:
             raise ValueError(f"two chunks {kind!r}, or one that is too long")
         walk.head.append(walk.data[begin:end])
+    elif kind[0] & 0x20 == 0:  # a capital: not to be shown by who does not know it, or in the wrong place
+        raise ValueError(f"a chunk {kind!r} that is unknown or out of place")
     elif kind == b"eXIf":
         walk.exif = walk.exif or bytes(body[:MAX_EXIF_BYTES])
     elif kind in (b"iTXt", b"tEXt", b"zTXt"):

@@ -72,7 +72,7 @@ class FaceVerifier:
         try:
             if policy is not None and not isinstance(policy, Policy):
                 raise InputError(f"policy must be made by facesdk.Policy(...), not {policy!r:.80}")
-            if engine is not None and not hasattr(engine, "observe"):
+            if isinstance(engine, type) or (engine is not None and not hasattr(engine, "observe")):
                 raise InputError(f"engine must be made by facesdk.Engine(...), not {engine!r:.80}")
             folder = _folder(vault)
             self._key = _provider(passphrase, key_file, key, may_lack=keyring)

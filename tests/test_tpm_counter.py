@@ -10,10 +10,13 @@ import pytest
 import tpm_key_tools
 from tpm_key_tools import COUNTER, PARENT, counter_of, failures, index_of, key_for, opens, wrapped
 from tpm_tools import SoftwareTpm
+from vault_tools import make_record
 
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
-from facesdk.vault import crypto
+from facesdk.policy import PRESETS
+from facesdk.vault import Keeper, ProcessSessions, Vault, crypto
+from facesdk.vault.tpm import TpmKey
 from facesdk.vault.tpm_section import NV_INDICES
 
 pytestmark = tpm_key_tools.needs_tpm
@@ -121,6 +124,22 @@ def test_destroy_frees_the_index(tpm: SoftwareTpm) -> None:
     assert tpm.handles()["nv-index"] == [f"0x{int(index_of(second), 0):X}"]
     assert counter_of(key, second).read() > 0
     assert opens(key, second)
+
+
+def test_who_removes_without_reaching_the_tpm_is_told_what_stays(tpm: SoftwareTpm, tmp_path: Path) -> None:
+    """The template goes all the same; the index is named, with what frees it."""
+    key = key_for(tpm)
+    keeper = Keeper(Vault(tmp_path / "vault"), ProcessSessions())
+    keeper.enroll(make_record(), key, replace=False, rules=PRESETS["phone"])
+    index = tpm.handles()["nv-index"][-1].lower()
+    with pytest.raises(KeyUnavailableError) as caught:
+        keeper.remove("alice", TpmKey(None, tcti="swtpm:host=127.0.0.1,port=1"))
+    assert caught.value.message.startswith("'alice' is removed, but ")
+    assert index in caught.value.message
+    assert f"tpm2_nvundefine {index}" in str(caught.value.hint)
+    assert not keeper.vault.exists("alice")
+    tpm.run("tpm2_nvundefine", index)
+    assert index not in map(str.lower, tpm.handles().get("nv-index", []))
 
 
 def test_a_full_tpm_says_so_and_keeps_nothing(another: SoftwareTpm) -> None:

@@ -386,3 +386,8 @@ def test_a_broken_log_never_unlocks(enrolled: FaceVerifier) -> None:
     log.write_bytes(log.read_bytes().replace(b"enrolled", b"enrulled"))
     with pytest.raises(StoreIntegrityError, match="audit"):
         enrolled.verify("owner", portrait("obama_2012"))
+
+
+def test_an_engine_s_class_is_no_engine(tmp_path) -> None:
+    with pytest.raises(InputError, match="engine must be made by"):
+        FaceVerifier(tmp_path, passphrase="the words of this test", engine=Engine)  # type: ignore[arg-type]

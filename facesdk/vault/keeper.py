@@ -270,7 +270,7 @@ class Keeper:
             finally:
                 if not file.exists():
                     if provider is not None and section is not None:
-                        rest.callback(provider.destroy, section)
+                        rest.callback(_free, provider, section, user)
                     rest.callback(file.folder.drop_log, user)
                     rest.callback(file.folder.drop_heads, user)
                     rest.callback(self.sessions.forget, user, Reason.REMOVED)
@@ -377,6 +377,14 @@ def _replacing(file: UserFile, provider: KeyProvider) -> Iterator[None]:
     if old is not None:
         with contextlib.suppress(KeyUnavailableError):  # cleared, or another machine's: there is nothing to free
             provider.destroy(old)
+
+
+def _free(provider: KeyProvider, section: bytes, user: str) -> None:
+    """Frees what the section of a removed file holds elsewhere; KeyUnavailableError says that the file is gone."""
+    try:
+        provider.destroy(section)
+    except KeyUnavailableError as error:
+        raise KeyUnavailableError(f"{user!r} is removed, but {error.message}", hint=error.hint) from error
 
 
 def _check_free(file: UserFile, *, replace: bool) -> bool:

@@ -145,12 +145,19 @@ class TpmKey:
     def destroy(self, section: bytes) -> None:
         """Frees the counter's NV index; nothing happens when it is gone. KeyUnavailableError when it is not ours."""
         sealed = Section.parse(section)
-        if sealed.nv_index:
+        if not sealed.nv_index:
+            return
+        try:
             with opened(self._tcti) as tpm:
                 if sealed.nv_index in tpm.nv_indices():
                     # Reading it proves that it is this file's: the owner's authority would remove anybody's.
                     tpm.count(sealed.nv_index, sealed.nv_auth)
                     tpm.undefine(sealed.nv_index)
+        except KeyUnavailableError as error:
+            raise KeyUnavailableError(
+                f"{error.message}; the counter of this file stays in its TPM, at the NV index {sealed.nv_index:#x}",
+                hint=f"free it with tpm2_nvundefine {sealed.nv_index:#x}, where that TPM is reached",
+            ) from error
 
     def forget(self) -> None:
         """Wipes the passphrase; wrap and unwrap then raise PassphraseRequiredError."""
