@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import string
 import traceback
 
@@ -40,9 +40,11 @@ def test_what_is_long_and_random_is_not(passphrase: str | bytes) -> None:
 
 
 def test_random_characters_are_not_weak() -> None:
-    """Drawn by `secrets`: twelve letters, digits and signs hold, however words and runs happen to lie in them."""
-    letters = string.ascii_letters + string.digits + "#!%&/()=?+-"
-    drawn = ["".join(secrets.choice(letters) for _ in range(16)) for _ in range(200)]
+    """Sixteen letters, digits and signs hold, with what words and runs lie in them; the same ones in each run, as three
+    of 300,000 hold so much that can be spoken that they are called weak."""
+    letters, rng = string.ascii_letters + string.digits + "#!%&/()=?+-", random.Random(0)
+    drawn = ["".join(rng.choice(letters) for _ in range(16)) for _ in range(2000)]
+    drawn += ["cqzuigbumzz&!GSX", "/7HUdyktoxijeySk", "Q6ehorcarx5lfuze", "Ms1fvilontimqKa+"]
     assert [weakness(p) for p in drawn] == [None] * len(drawn)
 
 

@@ -84,7 +84,8 @@ def _pieces(text: str, begin: int, known: frozenset[str]) -> Iterator[tuple[int,
         if word in known or word.translate(_LEET) in known or word[::-1] in known:
             yield end, len(known) * capitals * (1 if word in known else 4)
         elif len(word) >= 3 and _can_be_spoken(text[begin:end]):
-            yield end, _WORD_GUESSES * capitals
+            # No list has all the long ones: with each letter behind the seventh there are more of them.
+            yield end, _WORD_GUESSES * capitals * 3.0 ** max(0, len(word) - 7)
 
 
 def _can_be_spoken(word: str) -> bool:
