@@ -18,9 +18,10 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,20 +29,20 @@ import numpy as np
 import photo_sets
 from operating_points import write_points
 from photo_sets import ROOT, PhotoSet, of_embedder
-from tails import GRID, Tail, tail_over_people, threshold_for
+from tails import GRID, Scores, Tail, tail_over_people, threshold_for
 
 from facesdk.evaluation import fused_scores
 from facesdk.models import BUCKETS, load_manifest
 
 TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)
 SLACK = 1.25  # the upper limit over the target
-MEMBERS = {1: (1, 2), 3: (3, 4), 5: (5, 7)}  # numbers of samples or frames that a bucket is measured with
-EMBEDDERS = ("sface", "mobilefacenet", "joint")
+MEMBERS = {1: (1,), 2: (2,), 3: (3, 4), 5: (5, 7)}  # numbers of samples or frames that a bucket is measured with
+EMBEDDERS = ("sface", "joint", "mobilefacenet")
 RESTS = {"sface": (0.54, 0.68), "joint": (0.56, 0.70), "mobilefacenet": (0.70, 0.80)}
-LFW_DRAWS = 4_000_000  # scores of a protocol in one set, at most about
+MOST = 3_000_000  # scores of a protocol in one set, about
 LEAST_PHOTOS = 8  # of a person whose FNMR is measured
 EXCLUSIONS = Path(__file__).with_name("lfw_exclusions.csv")
-COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1 or 2, 3 or 4, 5 and
+COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1, 2, 3 or 4, 5 and
 # more; columns: frames, likewise. estimates, bounds: of the worst group's false match rate and its upper 95 %% limit over
 # people; fnmr: of the people of LFW with eight photos and more, each weighing the same. inf: not offered."""
 
@@ -56,27 +57,24 @@ class Identities:
     rows: list[np.ndarray]
     excluded: frozenset[tuple[int, int]]
 
-    def scores(self, samples: int, frames: int, *, mirror: bool, draws: int, seed: int) -> Iterator[tuple]:
-        """Non-mated scores with the two people of each, for random photos of everybody who has enough."""
-        owners = [i for i, rows in enumerate(self.rows) if len(rows) >= samples]
-        others = [i for i, rows in enumerate(self.rows) if len(rows) >= frames]
-        random = np.random.default_rng((seed, samples, frames))
+    def scores(self, samples: int, frames: int, *, mirror: bool) -> Scores:
+        """Non-mated scores for random photos of everybody who has enough, so often that there are about MOST."""
+        owners = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= samples])
+        others = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= frames])
+        random = np.random.default_rng((int(mirror), samples, frames))
         one, other = np.meshgrid(owners, others, indexing="ij")
         counted = one != other
         for a, b in self.excluded:
             counted &= ~(((one == a) & (other == b)) | ((one == b) & (other == a)))
-        references = self.mirrored if mirror else self.plain
+        references, found = self.mirrored if mirror else self.plain, []
+        draws = max(1, min(40, MOST // counted.size))
         for _ in range(draws):
-            found = fused_scores(
-                references[_draw([self.rows[i] for i in owners], samples, random)],
-                self.plain[_draw([self.rows[i] for i in others], frames, random)],
-            )
-            yield found[counted], one[counted], other[counted]
-
-    def pairs(self, samples: int, frames: int) -> int:
-        """About how many scores one draw of this protocol has."""
-        enough = [sum(len(rows) >= n for rows in self.rows) for n in (samples, frames)]
-        return max(1, enough[0] * enough[1])
+            chosen = references[_draw([self.rows[i] for i in owners], samples, random)]
+            probes = self.plain[_draw([self.rows[i] for i in others], frames, random)]
+            found.append(fused_scores(chosen, probes)[counted])
+        return Scores(
+            np.concatenate(found), np.tile(one[counted], draws), np.tile(other[counted], draws), owners, others
+        )
 
 
 def _draw(rows: Sequence[np.ndarray], count: int, random: np.random.Generator) -> np.ndarray:
@@ -98,7 +96,9 @@ def cleaned_lfw(lfw: PhotoSet) -> tuple[PhotoSet, list[tuple[str, str]]]:
     return lfw.chosen(np.flatnonzero(right)), [(r["a"], r["b"]) for r in rows if r["kind"] != "mislabelled"]
 
 
-def identities(photos: PhotoSet, embedder: str, *, group: str = "", pairs: Sequence[tuple[str, str]] = ()) -> Identities:
+def identities(
+    photos: PhotoSet, embedder: str, *, group: str = "", pairs: Sequence[tuple[str, str]] = ()
+) -> Identities:
     """The people of a set, or of one group of it."""
     if group:
         photos = photos.chosen(np.flatnonzero(photos.group == group))
@@ -112,10 +112,7 @@ def identities(photos: PhotoSet, embedder: str, *, group: str = "", pairs: Seque
 
 def tail_of(people: Identities, samples: int, frames: int, *, mirror: bool) -> Tail:
     """The tail of one protocol among these people."""
-    draws = max(1, min(40, LFW_DRAWS // people.pairs(samples, frames)))
-    parts = list(people.scores(samples, frames, mirror=mirror, draws=draws, seed=int(mirror)))
-    scores, one, other = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return tail_over_people(scores, one, other, to=0.9995)
+    return tail_over_people(people.scores(samples, frames, mirror=mirror), to=0.9995)
 
 
 def group_tails(groups: PhotoSet, embedder: str, *, mirror: bool) -> dict[str, Tail]:
@@ -127,19 +124,22 @@ def group_tails(groups: PhotoSet, embedder: str, *, mirror: bool) -> dict[str, T
         rows = np.flatnonzero(groups.group == group)
         one, other = np.nonzero(~np.eye(len(rows), dtype=bool)) if mirror else np.triu_indices(len(rows), 1)
         scores = np.einsum("nd,nd->n", references[rows][one], plain[rows][other])
-        tails[str(group)] = tail_over_people(scores, one, other, to=0.994, rest=RESTS[embedder])
+        everybody = np.arange(len(rows))
+        found = Scores(scores, one, other, everybody, everybody)
+        tails[str(group)] = tail_over_people(found, to=0.994, rest=RESTS[embedder])
     return tails
 
 
 class Calibration:
     """Rates of every group at every threshold, by embedder and protocol."""
 
-    def __init__(self, data: Path, embedder: str) -> None:
-        lfw, self.pairs = cleaned_lfw(photo_sets.load(data, "lfw"))
-        self.embedder, self.lfw = embedder, lfw
+    def __init__(self, sets: Mapping[str, PhotoSet], embedder: str, models: Sequence[str]) -> None:
+        """sets: those of photo_sets.SETS by name; models: ids of the models that their features were made with."""
+        lfw, self.pairs = cleaned_lfw(sets["lfw"])
+        self.embedder, self.lfw, self.models = embedder, lfw, list(models)
         self.sets = [identities(lfw, embedder, group=g, pairs=self.pairs) for g in ("women", "men")]
-        self.sets.append(identities(photo_sets.load(data, "eastasian"), embedder))
-        self.groups = [group_tails(photo_sets.load(data, "groups"), embedder, mirror=m) for m in (False, True)]
+        self.sets.append(identities(sets["eastasian"], embedder))
+        self.groups = [group_tails(sets["groups"], embedder, mirror=m) for m in (False, True)]
         self.single = [{s.name: tail_of(s, 1, 1, mirror=m) for s in self.sets} for m in (False, True)]
 
     def rates(self, samples: int, frames: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -152,6 +152,8 @@ class Calibration:
                 tails = {s.name: tail_of(s, samples, frames, mirror=mirror) for s in self.sets}
             ratio = np.maximum(*(tails[n].fitted / single[n].fitted for n in ("women", "men"))).clip(max=1.0)
             of = {name: (tail.fitted, tail.upper) for name, tail in tails.items()}
+            few = self.sets[-1].name  # 35 people: the limit of several samples is surer by way of one photo's
+            of[few] = tails[few].fitted, np.minimum(tails[few].upper, single[few].upper * ratio)
             of |= {n: (tail.fitted * ratio, tail.upper * ratio) for n, tail in self.groups[mirror].items()}
             for name, both in of.items():
                 before = found.get(name, both)
@@ -172,13 +174,24 @@ class Calibration:
 
     def points(self) -> list[dict]:
         """The operating points, as the manifest has them."""
-        cells = {(k, m): self._cell(k, m) for k in BUCKETS for m in BUCKETS}
-        ids = [load_manifest().models[n].sha256[:16] for n in ("face_mesh", *load_manifest().embedder(self.embedder).models)]
+        cells: dict[tuple[int, int], list[dict]] = {}
+        for k, m in itertools.product(BUCKETS, BUCKETS):
+            cells[k, m] = self._cell(k, m)
+            before = [n for n in BUCKETS if n < k][-1:], [n for n in BUCKETS if n < m][-1:]
+            for fewer in (
+                *((n, m) for n in before[0]),
+                *((k, n) for n in before[1]),
+            ):  # what holds for fewer holds for more
+                for number, cell in enumerate(cells[fewer]):
+                    if cell["thresholds"] < cells[k, m][number]["thresholds"]:
+                        cells[k, m][number] = dict(cell)
+            for number, fnmr in enumerate(self.fnmr(k, m, [c["thresholds"] for c in cells[k, m]])):
+                cells[k, m][number]["fnmr"] = round(fnmr, 5)
         points = []
         for number, target in enumerate(TARGETS):
             table = {name: [[cells[k, m][number][name] for m in BUCKETS] for k in BUCKETS]
                      for name in ("thresholds", "groups", "estimates", "bounds", "fnmr")}  # fmt: skip
-            points.append({"target_fmr": target, **table, "models": ids})
+            points.append({"target_fmr": target, **table, "models": self.models})
         return points
 
     def _cell(self, samples: int, frames: int) -> list[dict]:
@@ -188,7 +201,10 @@ class Calibration:
             for m in MEMBERS[frames]:
                 rates = self.rates(k, m)
                 for number, target in enumerate(TARGETS):
-                    needed = {n: max(threshold_for(e, target), threshold_for(u, SLACK * target)) for n, (e, u) in rates.items()}
+                    needed = {
+                        n: max(threshold_for(e, target), threshold_for(u, SLACK * target))
+                        for n, (e, u) in rates.items()
+                    }
                     group = max(needed, key=lambda name: needed[name])
                     if needed[group] > worst[number]["thresholds"]:
                         at = min(int(round(needed[group] * 1000)), len(GRID) - 1) if np.isfinite(needed[group]) else -1
@@ -196,8 +212,6 @@ class Calibration:
                             "thresholds": round(needed[group], 3), "groups": group,
                             "estimates": float(f"{rates[group][0][at]:.2g}"), "bounds": float(f"{rates[group][1][at]:.2g}"),
                         }  # fmt: skip
-        for cell, fnmr in zip(worst, self.fnmr(samples, frames, [c["thresholds"] for c in worst]), strict=True):
-            cell["fnmr"] = round(fnmr, 5)
         return worst
 
 
@@ -221,9 +235,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    points = {}
+    points, manifest = {}, load_manifest()
+    sets = {name: photo_sets.load(arguments.data, name) for name in photo_sets.SETS}
     for name in arguments.embedder or EMBEDDERS:
-        points[name] = Calibration(arguments.data, name).points()
+        ids = [manifest.models[n].sha256[:16] for n in ("face_mesh", *manifest.embedder(name).models)]
+        points[name] = Calibration(sets, name, ids).points()
         print(table(name, points[name]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(points, indent=1) + "\n")

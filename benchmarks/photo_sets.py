@@ -108,14 +108,13 @@ def padded(frame: np.ndarray) -> np.ndarray:
     return np.pad(frame, ((margin, margin), (margin, margin), (0, 0)), constant_values=GRAY)
 
 
-def _extract_part(job: tuple[Path, str, int, int]) -> list[tuple]:
-    data, name, first, step = job
-    engine = Engine("joint", runtime=choose_runtime().name)  # "auto" would take an accelerator too
-    rows = []
+def measured(engine: Engine, data: Path, name: str, *, first: int = 0, step: int = 1) -> list[tuple]:
+    """What an engine of the joint embedder makes of every `step`-th picture: a row each, of its path alone for a miss."""
+    rows: list[tuple] = []
     for path, frame in frames(data, name, first=first, step=step):
         sample = labelled_face(engine, frame, name)
         if sample is None:
-            rows.append((path, None))
+            rows.append((path,))
             continue
         refusal = assess(sample, 1, QualityLimits(), enrolling=False)
         mirrored = vector(engine.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1]))))
@@ -127,34 +126,48 @@ def _extract_part(job: tuple[Path, str, int, int]) -> list[tuple]:
     return rows
 
 
+def photo_set(data: Path, name: str, rows: list[tuple]) -> PhotoSet:
+    """A set of what was measured of its pictures."""
+    return _labelled(data, name, _arrays(rows))
+
+
 def load(data: Path, name: str) -> PhotoSet:
-    """One of SETS. Its features come out of .cache, or are made on all cores and put there."""
+    """One of SETS, by the processor. Its features come out of .cache, or are made on all cores and put there."""
     key = "-".join(i[:8] for i in load_manifest().model_ids("joint"))
     cache = ROOT / ".cache" / f"{name}-{key}.npz"
     if not cache.exists():
-        _extract(data, name, cache)
+        workers = os.cpu_count() or 1
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            parts = pool.map(_part, [(data, name, i, workers) for i in range(workers)])
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(cache, **_arrays([row for part in parts for row in part]))
     with np.load(cache) as stored:
-        arrays: Mapping[str, np.ndarray] = dict(stored)
+        return _labelled(data, name, dict(stored))
+
+
+def _part(job: tuple[Path, str, int, int]) -> list[tuple]:
+    data, name, first, step = job
+    engine = Engine("joint", runtime=choose_runtime().name)  # "auto" would take an accelerator too
+    return measured(engine, data, name, first=first, step=step)
+
+
+def _arrays(rows: list[tuple]) -> dict[str, np.ndarray]:
+    rows = sorted(rows, key=lambda row: row[0])
+    found = [row for row in rows if len(row) > 1]
+    return {
+        "paths": np.array([r[0] for r in found]), "joint": np.stack([r[1] for r in found]),
+        "mirrored": np.stack([r[2] for r in found]), "refused": np.array([r[3] for r in found]),
+        "measures": np.array([r[4] for r in found], np.float32), "missed": np.array([r[0] for r in rows if len(r) == 1], str),
+    }  # fmt: skip
+
+
+def _labelled(data: Path, name: str, arrays: Mapping[str, np.ndarray]) -> PhotoSet:
     genders = _genders(data) if name == "lfw" else {}
     paths = arrays["paths"]
     names = np.array([p.split("/")[-2] for p in paths]) if name != "groups" else paths
     group = np.array([_group_of(name, p, genders) for p in paths])
     return PhotoSet(name, paths, names, group, arrays["joint"], arrays["mirrored"], arrays["refused"],
                     arrays["measures"], tuple(arrays["missed"].tolist()))  # fmt: skip
-
-
-def _extract(data: Path, name: str, cache: Path) -> None:
-    workers = os.cpu_count() or 1
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        parts = pool.map(_extract_part, [(data, name, i, workers) for i in range(workers)])
-    rows = sorted((row for part in parts for row in part), key=lambda row: row[0])
-    found = [row for row in rows if row[1] is not None]
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        cache, paths=np.array([r[0] for r in found]), joint=np.stack([r[1] for r in found]),
-        mirrored=np.stack([r[2] for r in found]), refused=np.array([r[3] for r in found]),
-        measures=np.array([r[4] for r in found], np.float32), missed=np.array([r[0] for r in rows if r[1] is None], str),
-    )  # fmt: skip
 
 
 def _genders(data: Path) -> dict[str, str]:

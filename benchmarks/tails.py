@@ -8,6 +8,7 @@ factor of about three of what is counted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ BINS = round(2 / STEP)
 MIDDLES = (np.arange(BINS) + 0.5) * STEP - 1
 GRID = np.arange(0.0, 1.0, 0.001)  # thresholds at which rates are told
 FIT_FROM = 0.80
-RESAMPLES = 400
+RESAMPLES = 200
 UPPER = 95.0  # per cent, one-sided
 
 
@@ -35,64 +36,97 @@ def bin_of(scores: np.ndarray) -> np.ndarray:
     return np.clip(np.floor((scores + 1) / STEP).astype(np.int64), 0, BINS - 1)
 
 
-def fitted_rates(histogram: np.ndarray, *, to: float, rest: tuple[float, float] | None = None) -> np.ndarray:
-    """False match rates at GRID of the scores with this histogram, fitted between FIT_FROM and the percentile `to`.
+def window_of(histogram: np.ndarray, *, to: float) -> slice:
+    """The bins between FIT_FROM and the percentile `to`."""
+    share = np.cumsum(histogram) / histogram.sum()
+    first, last = np.searchsorted(share, FIT_FROM), np.searchsorted(share, to)
+    return slice(int(first), int(last) + 1)
+
+
+def fitted_rates(
+    histogram: np.ndarray, total: float, window: slice, *, rest: tuple[float, float] | None = None
+) -> np.ndarray:
+    """False match rates at GRID, of `total` scores with this histogram in the window.
 
     rest: the range of scores in which only pairs of one person are left.
     """
-    share = np.cumsum(histogram) / histogram.sum()
-    first, last = np.searchsorted(share, FIT_FROM), np.searchsorted(share, to)
-    counts = histogram[first : last + 1].astype(float)
+    counts = histogram[window].astype(float)
     if rest is not None:
         flat = histogram[(rest[0] < MIDDLES) & (rest[1] > MIDDLES)].mean()
         counts = np.maximum(counts - flat, 0.0)
-    density = _log_quadratic(MIDDLES[first : last + 1], counts)
+    density = _log_quadratic(MIDDLES[window], counts)
     fine = GRID[1] - GRID[0]
-    return np.cumsum(density(GRID + fine / 2)[::-1])[::-1] * (fine / STEP) / histogram.sum()
+    return np.cumsum(density(GRID + fine / 2)[::-1])[::-1] * (fine / STEP) / total
 
 
-def _log_quadratic(x: np.ndarray, counts: np.ndarray):
-    """The density exp(a + bx + cx^2) that fits the counts best, a Poisson regression by iterated least squares."""
+def _log_quadratic(x: np.ndarray, counts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The density exp(a + bx + cx^2) that fits the counts best, with c = 0 where it would be above."""
     middle, spread = x.mean(), x.std()
 
-    def terms(at: np.ndarray) -> np.ndarray:
-        z = (at - middle) / spread
-        return np.stack([np.ones_like(z), z, z * z], axis=1)
+    def terms(at: np.ndarray, degree: int) -> np.ndarray:
+        return ((at - middle) / spread)[:, None] ** np.arange(degree + 1)
 
-    design, some = terms(x), counts > 0
+    found = _poisson(terms(x, 2), counts)
+    if not found[2] < 0:  # such a tail would end nowhere
+        found = _poisson(terms(x, 1), counts)
+    return lambda at: np.exp(np.clip(terms(at, len(found) - 1) @ found, -60, 60))
+
+
+def _poisson(design: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Coefficients of a Poisson regression with a logarithmic link, by iterated least squares from a weighted one."""
+    some = counts > 0
     weight = np.sqrt(counts[some])
-    start = np.linalg.lstsq(design[some] * weight[:, None], np.log(counts[some]) * weight, rcond=None)[0]
-    found = start
+    found = np.linalg.lstsq(design[some] * weight[:, None], np.log(counts[some]) * weight, rcond=None)[0]
     for _ in range(60):
         mean = np.exp(np.clip(design @ found, -50, 50))
-        weighted = design.T * mean
-        step = np.linalg.solve(weighted @ design, design.T @ (counts - mean))
+        step = np.linalg.lstsq((design.T * mean) @ design, design.T @ (counts - mean), rcond=None)[0]
         found = found + step
         if np.abs(step).max() < 1e-8:
             break
-    return lambda at: np.exp(np.clip(terms(at) @ found, -60, 60))
+    return found
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Non-mated scores (n,) and the two people of each, numbers from 0, for all owners against all others, `draws` times."""
+
+    values: np.ndarray
+    one: np.ndarray
+    other: np.ndarray
+    owners: np.ndarray
+    others: np.ndarray
 
 
 def tail_over_people(
-    scores: np.ndarray, one: np.ndarray, other: np.ndarray, *, to: float, rest: tuple[float, float] | None = None,
-    seed: int = 0, resamples: int = RESAMPLES,
-) -> Tail:  # fmt: skip
-    """The tail of non-mated scores (n,) of the people `one` and `other` (n,), numbers from 0.
+    scores: Scores, *, to: float, rest: tuple[float, float] | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> Tail:
+    """The tail of non-mated scores.
 
     The limit is that of a bootstrap over people: each resample weights a pair by how often both were drawn.
     """
-    people = int(max(one.max(), other.max())) + 1
-    key, times = np.unique((one.astype(np.int64) * people + other) * BINS + bin_of(scores), return_counts=True)
+    people = int(max(scores.owners.max(), scores.others.max())) + 1
+    bins = bin_of(scores.values)
+    histogram = np.bincount(bins, minlength=BINS)
+    window = window_of(histogram, to=to)
+    kept = bins >= window.start
+    key = (scores.one[kept].astype(np.int64) * people + scores.other[kept]) * BINS + bins[kept]
+    key, times = np.unique(key, return_counts=True)
     bins, first, second = key % BINS, key // BINS // people, key // BINS % people
+    both = np.intersect1d(scores.owners, scores.others)
+
+    def pairs(weights: np.ndarray) -> float:
+        return float(weights[scores.owners].sum() * weights[scores.others].sum() - (weights[both] ** 2).sum())
+
+    each = len(scores.values) / pairs(np.ones(people))
 
     def rates(weights: np.ndarray) -> np.ndarray:
-        histogram = np.bincount(bins, weights=weights[first] * weights[second] * times, minlength=BINS)
-        return fitted_rates(histogram, to=to, rest=rest)
+        counted = np.bincount(bins, weights=weights[first] * weights[second] * times, minlength=BINS)
+        return fitted_rates(counted, each * pairs(weights), window, rest=rest)
 
     random = np.random.default_rng(seed)
     drawn = (np.bincount(random.integers(0, people, people), minlength=people) for _ in range(resamples))
     upper = np.percentile([rates(weights.astype(float)) for weights in drawn], UPPER, axis=0)
-    return Tail(rates(np.ones(people)), upper, len(scores))
+    return Tail(rates(np.ones(people)), upper, len(scores.values))
 
 
 def threshold_for(rates: np.ndarray, target: float) -> float:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 SHORTENING = 0.75
 # Vectors more alike than this are of one moment: together they tell no more about a stranger than one of them. Frames
-# of a webcam session are at 0.93 in the median, different photos of a person at 0.69 (benchmarks/near_copies.py).
+# of a webcam session are at 0.93 in the median, different photos of a person at 0.69 (benchmarks/enrollment_checks.py).
 NEAR_COPY = 0.85
+# A frame whose best score is below this does not show the owner. Of 217 people's photos in LFW none was, of strangers
+# nine in ten are.
+FOREIGN = 0.2
 
 
 def score(a: Float32Array, b: Float32Array) -> float:
@@ -92,12 +95,17 @@ def fuse(scores: Sequence[float]) -> float:
 def fused_score(samples: Sequence[Float32Array], probes: Sequence[Float32Array]) -> float:
     """The comparison score of a reference's samples and a verification's frames: all pairs' scores fused.
 
-    Near copies count as one, with the mean of their scores. InputError where there are none, and as in `score`.
+    Near copies count as one, with the mean of their scores. A frame that is like no sample at all is of somebody else,
+    whatever the others are: then the score is that frame's. InputError where there are none, and as in `score`.
     """
     if not len(samples) or not len(probes):
         raise InputError("at least one sample and one probe are needed")
-    rows, columns = near_copies(samples), near_copies(probes)
-    return fuse([
-        sum(score(samples[i], probes[j]) for i in row for j in column) / (len(row) * len(column))
-        for row in rows for column in columns
-    ])  # fmt: skip
+    rows, scores, likest = near_copies(samples), [], []
+    for column in near_copies(probes):
+        values = [
+            sum(score(samples[i], probes[j]) for i in row for j in column) / (len(row) * len(column)) for row in rows
+        ]
+        scores += values
+        likest.append(max(values))
+    fused = fuse(scores)
+    return min(fused, *likest) if min(likest) < FOREIGN else fused

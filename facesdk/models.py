@@ -27,8 +27,8 @@ MANIFEST = "manifest.toml"
 COMMON_MODELS = ("blazeface_short_range", "face_mesh")
 
 
-# Samples of a reference, and frames of a verification, that a point stands for: 1 or 2, 3 or 4, 5 and more.
-BUCKETS = (1, 3, 5)
+# Samples of a reference, and frames of a verification, that a point stands for: 1, 2, 3 or 4, 5 and more.
+BUCKETS = (1, 2, 3, 5)
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -129,6 +129,7 @@ class ModelEntry:
 class EmbedderEntry:
     """One way to features: models whose unit vectors are joined, each with weight its share of the squared length.
 
+    same_person: samples of one enrollment that score less are not taken for one person's.
     processor_points: measured with the models themselves. edgetpu_points: measured with their compiled files in their
     place ([[operating_points.NAME_edgetpu]]), for each target of processor_points, or none at all.
     """
@@ -136,6 +137,7 @@ class EmbedderEntry:
     name: str
     models: tuple[str, ...]
     weights: tuple[float, ...]
+    same_person: float
     processor_points: tuple[OperatingPoints, ...]
     edgetpu_points: tuple[OperatingPoints, ...] = ()
 
@@ -223,7 +225,9 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         compiled_ids = tuple((m.edgetpu or m).sha256[:16] for m in used)
         processor = _points(points.get(name, ()), ids)
         edgetpu = _complete(_points(points.get(f"{name}_edgetpu", ()), compiled_ids), processor)
-        embedders[name] = EmbedderEntry(name, tuple(entry["models"]), tuple(entry["weights"]), processor, edgetpu)
+        embedders[name] = EmbedderEntry(
+            name, tuple(entry["models"]), tuple(entry["weights"]), float(entry["same_person"]), processor, edgetpu
+        )
     return Manifest(folder, models, embedders)
 
 
@@ -237,7 +241,9 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
 
 
-def _complete(measured: tuple[OperatingPoints, ...], wanted: tuple[OperatingPoints, ...]) -> tuple[OperatingPoints, ...]:
+def _complete(
+    measured: tuple[OperatingPoints, ...], wanted: tuple[OperatingPoints, ...]
+) -> tuple[OperatingPoints, ...]:
     """What was measured, if it has each of the wanted targets; else nothing."""
     return measured if {p.target_fmr for p in measured} >= {p.target_fmr for p in wanted} else ()
 

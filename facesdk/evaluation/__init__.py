@@ -62,8 +62,8 @@ def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
         frames: float32 (p, m, d), unit vectors of each verification's frames.
 
     Returns:
-        float32 (n, p): of each pair the mean of the k * m // 2 + 1 highest of its k * m scores. A verification counts
-        near copies among the vectors once before that; here each counts.
+        float32 (n, p): of each pair the mean of the k * m // 2 + 1 highest of its k * m scores, or the score of a frame
+        that is like no sample. A verification counts near copies among the vectors once; here each counts.
 
     Raises:
         InputError: for other shapes or types, no vectors, and values that are not finite or not of unit length.
@@ -82,10 +82,13 @@ def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
     for start in range(0, n, block):
         chosen = samples[start : start + block]
         pairs = (chosen.reshape(-1, d) @ probes).reshape(len(chosen), k, p, m)
+        likest = pairs.max(axis=1).min(axis=2)
         scores = pairs.transpose(0, 2, 1, 3).reshape(len(chosen), p, k * m)
         if k * m > 1:
             scores = np.partition(scores, k * m - higher, axis=-1)[..., k * m - higher :]
-        fused[start : start + block] = scores.mean(axis=-1, dtype=np.float64).clip(-1.0, 1.0)
+        means = scores.mean(axis=-1, dtype=np.float64)
+        means = np.where(likest < matching.FOREIGN, np.minimum(means, likest), means)
+        fused[start : start + block] = means.clip(-1.0, 1.0)
     return fused
 
 
