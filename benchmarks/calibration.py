@@ -2,15 +2,15 @@
 
 python benchmarks/calibration.py --data DATA [--embedder NAME ...] [--write] [--json FILE]
 
-DATA: see photo_sets.py; lfw_exclusions.csv, beside this file, lists which labels of LFW are wrong. A point holds for every
-group of people that there is data for: LFW's women and men, East Asian celebrities, and adults in eight groups by sex
-and skin colour. The rate of each is a tail fit's (tails.py) with its upper 95 % limit over people. A point's estimate in
-the worst group is at most its target, the limit at most a quarter more.
+DATA: see photo_sets.py; lfw_exclusions.csv, beside this file, lists which labels of LFW are wrong. A point holds for
+every group of people that there is data for: LFW's women and men, East Asian celebrities, and adults in eight groups by
+sex and skin colour. The rate of each is a tail fit's (tails.py) with its upper 95 % limit over people. A point's
+estimate in the worst group is at most its target, the limit at most a quarter more.
 
 Of the eight groups nobody knows who is who, so a group's rate for several samples is its rate for one photo times the
 ratio of the two rates in LFW, of women or of men, whichever is higher. That it carries over is an assumption.
 References are scored as they are made at enrollment (with the mirrored crop) and plain: a point holds for both.
---write puts the points into models/manifest.toml; those of an accelerator stay.
+--write puts the points into models/manifest.toml and docs/contract.md; those of an accelerator stay.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 import photo_sets
 from operating_points import write_points
 from photo_sets import ROOT, PhotoSet, of_embedder
+from readme import write_between_markers
 from tails import GRID, Scores, Tail, tail_over_people, threshold_for
 
 from facesdk.evaluation import fused_scores
@@ -43,8 +44,8 @@ MOST = 3_000_000  # scores of a protocol in one set, about
 LEAST_PHOTOS = 8  # of a person whose FNMR is measured
 EXCLUSIONS = Path(__file__).with_name("lfw_exclusions.csv")
 COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1, 2, 3 or 4, 5 and
-# more; columns: frames, likewise. estimates, bounds: of the worst group's false match rate and its upper 95 %% limit over
-# people; fnmr: of the people of LFW with eight photos and more, each weighing the same. inf: not offered."""
+# more; columns: frames, likewise. estimates, bounds: of the worst group's false match rate and its upper 95 %% limit
+# over people; fnmr: of the people of LFW with eight photos and more, each weighing the same. inf: not offered."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,11 @@ class Calibration:
                     }
                     group = max(needed, key=lambda name: needed[name])
                     if needed[group] > worst[number]["thresholds"]:
-                        at = min(int(round(needed[group] * 1000)), len(GRID) - 1) if np.isfinite(needed[group]) else -1
+                        at = min(round(needed[group] * 1000), len(GRID) - 1) if np.isfinite(needed[group]) else -1
+                        estimate, bound = (float(f"{rate[at]:.2g}") for rate in rates[group])
                         worst[number] = {
-                            "thresholds": round(needed[group], 3), "groups": group,
-                            "estimates": float(f"{rates[group][0][at]:.2g}"), "bounds": float(f"{rates[group][1][at]:.2g}"),
+                            "thresholds": round(needed[group], 3), "groups": group, "estimates": estimate,
+                            "bounds": bound,
                         }  # fmt: skip
         return worst
 
@@ -221,8 +223,10 @@ def table(embedder: str, points: Sequence[dict]) -> str:
              "|---" * (1 + len(points)) + "|"]  # fmt: skip
     for i, k in enumerate(BUCKETS):
         for j, m in enumerate(BUCKETS):
-            cells = [f"{p['thresholds'][i][j]:.3f} ({p['groups'][i][j]}, < {p['bounds'][i][j]:.1e}), FNMR {100 * p['fnmr'][i][j]:.2f} %"
-                     for p in points]  # fmt: skip
+            cells = []
+            for p in points:
+                at, group, bound, fnmr = (p[name][i][j] for name in ("thresholds", "groups", "bounds", "fnmr"))
+                cells.append(f"{at:.3f} ({group}, < {bound:.1e}), FNMR {100 * fnmr:.2f} %")
             lines.append(f"| {k} + {m} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -245,6 +249,8 @@ def main() -> int:
         arguments.json.write_text(json.dumps(points, indent=1) + "\n")
     if arguments.write:
         write_points(ROOT / "models" / "manifest.toml", points, comment=COMMENT % datetime.date.today())
+        tables = "\n\n".join(table(name, listed) for name, listed in points.items())
+        write_between_markers(ROOT / "docs" / "contract.md", "points", f"{datetime.date.today()}.\n\n{tables}")
     return 0
 
 

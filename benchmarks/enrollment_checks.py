@@ -55,7 +55,8 @@ def near_copies(data: Path, references: np.ndarray) -> None:
     for name, chosen in (("one session", one_session), ("another session", one_person)):
         shown = ", ".join(f"{v:.2f}" for v in np.quantile(alike[chosen], QUANTILES))
         print(
-            f"{name}: {shown} (quantiles {QUANTILES}); above {NEAR_COPY}: {100 * np.mean(alike[chosen] > NEAR_COPY):.1f} %"
+            f"{name}: {shown} (quantiles {QUANTILES}); "
+            f"above {NEAR_COPY}: {100 * np.mean(alike[chosen] > NEAR_COPY):.1f} %"
         )
     single, random = fused_scores(references, frames[:, None]), np.random.default_rng(0)
     for name in ("neighbours", "one session", "different sessions"):
@@ -96,7 +97,8 @@ def mixtures(data: Path, embedder: str) -> None:
             np.einsum("nkd,nld->nkl", vectors[np.array(drawn)], vectors[np.array(drawn)]).min(axis=(1, 2)) < limit
             for drawn in (genuine, mixed)
         )
-        print(f"{embedder}, {count} samples, {len(people)} people: genuine refused {int(refused.sum())} of {len(refused)}, "
+        print(f"{embedder}, {count} samples, {len(people)} people: "
+              f"genuine refused {int(refused.sum())} of {len(refused)}, "
               f"mixtures passed {int((~passed).sum())} of {len(passed)}")  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 python benchmarks/lfw.py --data DATA [--write] [--json FILE]
 
-DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of people with
-eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify; the interval
-is a bootstrap over people. A group is compared with itself. --write puts the tables into README.md. In LFW the labelled
-face is the one nearest the photo's centre.
+DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of people
+with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify; the
+interval is a bootstrap over people. A group is compared with itself. --write puts the tables into README.md. In LFW the
+labelled face is the one nearest the photo's centre.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def measure(
         result["protocols"].append({
             "samples": samples, "frames": frames, "threshold": threshold(embedder, TARGET, samples, frames),
             "people": len(shares), "fnmr": float(shares.mean()), "interval": interval(shares),
-            "groups": {n: {"people": int(c.sum()), "fnmr": float(shares[c].mean())} for n, c in groups.items() if c.any()},
+            "groups": {n: {"people": int(c.sum()), "fnmr": float(shares[c].mean())}
+                       for n, c in groups.items() if c.any()},
             "false_matches": false_matches(photos, pairs, embedder, samples, frames),
         })  # fmt: skip
     return result
@@ -130,8 +131,8 @@ def measure(
 def table(results: list[dict], photos: PhotoSet) -> str:
     """The README's tables."""
     lines = [
-        f"LFW deep-funneled, cleaned: {len(photos.paths):,} photos of {photos.people.max() + 1:,} people; FNMR of those with "
-        f"{LEAST_PHOTOS} photos and more, each weighing the same ({platform.machine()}, {datetime.date.today()}).",
+        f"LFW deep-funneled, cleaned: {len(photos.paths):,} photos of {photos.people.max() + 1:,} people; FNMR of "
+        f"those with {LEAST_PHOTOS} photos and more, each weighing the same ({platform.machine()}, {datetime.date.today()}).",
         "Points of target 2e-5, for the worst group: see docs/contract.md.",
         "",
         "| embedder | 10-fold | " + " | ".join(f"{k} + {m}" for k, m in PROTOCOLS) + " |",
@@ -150,11 +151,13 @@ def table(results: list[dict], photos: PhotoSet) -> str:
         ratio = f"{groups[worst]['fnmr'] / p['fnmr']:.1f} ({worst}, {groups[worst]['people']})" if p["fnmr"] else "-"
         sexes = ", ".join(f"{100 * p['groups'][n]['fnmr']:.2f} %" for n in ("women", "men"))
         false = ", ".join(f"{n} of {of:,}" for n, of in p["false_matches"].values())
-        lines.append(f"| {p['samples']} + {p['frames']} | {p['people']} | {100 * p['fnmr']:.2f} % ({100 * low:.2f} to {100 * high:.2f}) "
-                     f"| {sexes} | {ratio} | {false} |")  # fmt: skip
+        fnmr = f"{100 * p['fnmr']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+        way = f"{p['samples']} + {p['frames']}"
+        lines.append(f"| {way} | {p['people']} | {fnmr} | {sexes} | {ratio} | {false} |")
     refused = photos.refused
     refusals = ", ".join(f"{name} {n}" for name, n in sorted(Counter(refused[refused != ""].tolist()).items()))
-    lines += ["", f"A verification asks for a better picture for {100 * np.mean(refused != ''):.2f} % of the photos ({refusals}); "
+    share = f"{100 * np.mean(refused != ''):.2f} %"
+    lines += ["", f"A verification asks for a better picture for {share} of the photos ({refusals});",
               "they count above all the same."]  # fmt: skip
     return "\n".join(lines)
 

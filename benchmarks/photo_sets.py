@@ -109,11 +109,11 @@ def padded(frame: np.ndarray) -> np.ndarray:
 
 
 def measured(engine: Engine, data: Path, name: str, *, first: int = 0, step: int = 1) -> list[tuple]:
-    """What an engine of the joint embedder makes of every `step`-th picture: a row each, of its path alone for a miss."""
+    """A row for every `step`-th picture, by an engine of the joint embedder; of its path alone for a miss."""
     rows: list[tuple] = []
     for path, frame in frames(data, name, first=first, step=step):
         sample = labelled_face(engine, frame, name)
-        if sample is None:
+        if sample is None or sample.turned:
             rows.append((path,))
             continue
         refusal = assess(sample, 1, QualityLimits(), enrolling=False)
@@ -157,7 +157,8 @@ def _arrays(rows: list[tuple]) -> dict[str, np.ndarray]:
     return {
         "paths": np.array([r[0] for r in found]), "joint": np.stack([r[1] for r in found]),
         "mirrored": np.stack([r[2] for r in found]), "refused": np.array([r[3] for r in found]),
-        "measures": np.array([r[4] for r in found], np.float32), "missed": np.array([r[0] for r in rows if len(r) == 1], str),
+        "measures": np.array([r[4] for r in found], np.float32),
+        "missed": np.array([r[0] for r in rows if len(r) == 1], str),
     }  # fmt: skip
 
 

@@ -120,12 +120,12 @@ def refusals(data: Path, name: str, step: int) -> None:
         if right is Guidance.MORE_LIGHT:
             worst = {g: 100 * c[right] / sum(c.values()) for g, c in groups.items()}
         if kind == "undisturbed":
-            text += f" {dict((k.name, n) for k, n in all_of.items() if k is not None)}"
+            text += f" { {k.name: n for k, n in all_of.items() if k is not None} }"
         print(f"{text}; by group {', '.join(f'{g} {v:.1f}' for g, v in sorted(worst.items()))}", flush=True)
 
 
 def light(data: Path, count: int) -> None:
-    """Prints the misses of one photo against another that was made dark and noisy, by signal to noise and brightness."""
+    """Prints the misses of one photo against another, made dark and noisy, by signal to noise and brightness."""
     lfw, _ = cleaned_lfw(photo_sets.load(data, "lfw"))
     vectors, random = photo_sets.of_embedder(lfw.joint, "sface"), np.random.default_rng(0)
     counts = np.bincount(lfw.people)

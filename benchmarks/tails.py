@@ -88,7 +88,7 @@ def _poisson(design: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scores:
-    """Non-mated scores (n,) and the two people of each, numbers from 0, for all owners against all others, `draws` times."""
+    """Non-mated scores (n,) of all owners against all others, once or several times; people are numbers from 0."""
 
     values: np.ndarray
     one: np.ndarray

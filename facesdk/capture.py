@@ -94,7 +94,7 @@ def embedded(samples: Sequence[Sample], engine: Engine, *, mirror: bool = False)
 
 
 def _add_mirror_image(made: list[Features], sample: Sample, engine: Engine) -> None:
-    """Makes of the last features the mean direction of them and those of the mirrored crop. InputError: there is none."""
+    """Makes of the last features the mean direction of them and of the mirrored crop's. InputError: there is none."""
     import numpy as np
 
     image = engine.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1])))

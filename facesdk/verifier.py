@@ -191,7 +191,7 @@ class FaceVerifier:
             generation = template.generation
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
-            samples_count = len(matching.near_copies(template.samples))
+            samples_count = len(matching.near_copies(list(template.samples)))
         start = time.perf_counter()
         samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
@@ -200,7 +200,7 @@ class FaceVerifier:
         probes = matching.vectors_of(embedded(samples, engine))
 
         def compare(template: Template) -> bool:
-            return matching.fused_score(template.samples, template.turned(probes)) >= point.threshold
+            return matching.fused_score(list(template.samples), template.turned(probes)) >= point.threshold
 
         try:
             frames_count = len(matching.near_copies(probes))

@@ -43,7 +43,8 @@ def test_what_is_no_set_of_unit_vectors_is_refused() -> None:
     broken = good.copy()
     broken[1, 2, 3] = np.nan
     for wrong in (
-        good.astype(np.float64), good[0], good[:0], good[:, :0], good[:, :, :0], 2 * good, 0 * good, broken, good.tolist(), None
+        good.astype(np.float64), good[0], good[:0], good[:, :0], good[:, :, :0], 2 * good, 0 * good, broken,
+        good.tolist(), None,
     ):  # fmt: skip
         for both in ((wrong, good), (good, wrong)):
             with pytest.raises(InputError):

@@ -61,8 +61,9 @@ class Record:
     """What an enrollment makes, checked when made (InputError). The repr shows no features.
 
     samples: float32 (n, d), each sample's features, what probes are compared with; 1 <= n <= 10 and 1 <= d <= 4096.
-    reference: float32 (d,), their shortened mean, of a length over 0 and at most 1. model_ids: SHA-256 of each model file, in hex. consent says
-    how the person agreed. policy: what a verification must meet at least, as facesdk.policy writes it; or empty.
+    reference: float32 (d,), their shortened mean, of a length over 0 and at most 1. model_ids: SHA-256 of each model
+    file, in hex. consent says how the person agreed. policy: what a verification must meet at least, as facesdk.policy
+    writes it; or empty.
     """
 
     user: str
