@@ -2,8 +2,8 @@
 
 python benchmarks/lfw.py --data DATA [--write] [--json FILE]
 
-DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of people
-with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify; the
+DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of
+people with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify; the
 interval is a bootstrap over people. A group is compared with itself. --write puts the tables into README.md. In LFW the
 labelled face is the one nearest the photo's centre.
 """
@@ -131,8 +131,9 @@ def measure(
 def table(results: list[dict], photos: PhotoSet) -> str:
     """The README's tables."""
     lines = [
-        f"LFW deep-funneled, cleaned: {len(photos.paths):,} photos of {photos.people.max() + 1:,} people; FNMR of "
-        f"those with {LEAST_PHOTOS} photos and more, each weighing the same ({platform.machine()}, {datetime.date.today()}).",
+        f"LFW deep-funneled, cleaned: {len(photos.paths):,} photos of {photos.people.max() + 1:,} people;",
+        f"FNMR of those with {LEAST_PHOTOS} photos and more, each weighing the same ({platform.machine()}, "
+        f"{datetime.date.today()}).",
         "Points of target 2e-5, for the worst group: see docs/contract.md.",
         "",
         "| embedder | 10-fold | " + " | ".join(f"{k} + {m}" for k, m in PROTOCOLS) + " |",

@@ -3,7 +3,8 @@
 python benchmarks/template_protection.py --data DATA [--write README.md]
 
 DATA as for benchmarks/photo_sets.py. An enrollment here is one photo, sealed and opened by the vault's own code under a
-key of its own. A linker sees two references as they are sealed, without a key, and must say whether they are of one person.
+key of its own. A linker sees two references as they are sealed, without a key, and must say whether they are of one
+person.
 """
 
 from __future__ import annotations

@@ -132,7 +132,8 @@ def open_source(name: str | os.PathLike[str] | int, *, rotate: int = 0) -> Frame
     """The source of this name: a camera's number or device node, a folder of pictures, or a video file.
 
     rotate: degrees clockwise by which its pictures are turned, 0, 90, 180 or 270; of a camera that is mounted upside
-    down, 180. CameraError for one that is not there, is something else or cannot be opened, InputError for what is no name.
+    down, 180. CameraError for one that is not there, is something else or cannot be opened, InputError for what is no
+    name.
     """
     text = os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else str(_number(name))
     if text.isdecimal():
