@@ -3,9 +3,9 @@
 python benchmarks/lfw.py --data DATA [--write] [--json FILE]
 
 DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of
-people with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify; the
-interval is a bootstrap over people. A group is compared with itself. --write puts the tables into README.md. In LFW the
-labelled face is the one nearest the photo's centre.
+people with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify;
+the interval is a bootstrap over people. A group is compared with itself. --write puts the tables into README.md. In LFW
+the labelled face is the one nearest the photo's centre.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def main() -> int:
         frames = pictures(arguments.data / f"{name}.tar", suffix=suffix, step=step)
         for turns in range(4):
             found, scores, vectors = hints(engine, frames, turns)
-            used = np.array(vectors).reshape(len(vectors), -1)
+            used = np.array(vectors).reshape(len(vectors), engine.dimension)
             matched = int((np.triu(used @ used.T, 1) >= threshold("sface", 1e-3, 1, 1)).sum())
             below = f"{int((scores < CERTAINLY_UPRIGHT).sum())} of {len(scores)} scores below {CERTAINLY_UPRIGHT}"
             pairs = f"{matched} of {len(frames) * (len(frames) - 1) // 2:,} pairs matched"
