@@ -26,6 +26,7 @@ from facesdk.errors import (
     StoreIntegrityError,
 )
 from facesdk.evaluation import vector
+from facesdk.models import load_manifest
 from facesdk.policy import AttemptRules
 from facesdk.types import Features, Sample
 from facesdk.vault import PassphraseKey
@@ -411,3 +412,18 @@ def test_a_broken_log_never_unlocks(enrolled: FaceVerifier) -> None:
 def test_an_engine_s_class_is_no_engine(tmp_path) -> None:
     with pytest.raises(InputError, match="engine must be made by"):
         FaceVerifier(tmp_path, passphrase="the words of this test", engine=Engine)  # type: ignore[arg-type]
+
+
+def test_status_says_what_the_contract_is(verifier: FaceVerifier) -> None:
+    from facesdk.cli.keys import _contract
+
+    verifier.enroll("owner", [portrait(n) for n in ("obama_2005", "obama_2009", "obama_2012")])
+    found = _contract(verifier.keeper, "owner")
+    # Those of 2005 and 2012 are so alike that they count as one.
+    assert {k: found[k] for k in ("embedder", "samples", "differing", "target_fmr")} == {
+        "embedder": "sface", "samples": 3, "differing": 2, "target_fmr": 2e-5
+    }  # fmt: skip
+    point = load_manifest().embedder("sface").point(2e-5, samples=2, frames=3)
+    assert found["fnmr"][3] == point.fnmr
+    assert "2 of 3 samples count" in found["text"]
+    assert f"{100 * point.fnmr:.1f} % with 3 frame(s)" in found["text"]

@@ -81,7 +81,7 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
 
     if not isinstance(kind, KeyKind):
         return {"unusable": kind}, [f"user      {user}: unusable: {kind}"]
-    about = protection(kind, tcti=tcti)
+    about, contract = protection(kind, tcti=tcti), None
     try:
         state, _ = keeper.state(user)
         if isinstance(state, Required):
@@ -96,18 +96,42 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
                 "ready",
                 f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since the last match",
             )
+            contract = _contract(keeper, user)
     except FaceSdkError as error:
         now, why = "unknown", str(error)
     result = {
-        "sealed_by": about.label, "stops": about.stops, "does_not_stop": about.does_not_stop, "state": now, "why": why,
-        "rollback": about.rollback, "transport": about.transport,
+        "contract": contract, "sealed_by": about.label, "stops": about.stops, "does_not_stop": about.does_not_stop,
+        "state": now, "why": why, "rollback": about.rollback, "transport": about.transport,
     }  # fmt: skip
     lines = [
         f"user      {user}: sealed by {about.label}", f"state     {now}: {why}", f"stops     {about.stops}",
         f"not       {about.does_not_stop}", f"rollback  {about.rollback}",
         *([f"transport {about.transport}"] if about.transport else []),
+        f"contract  {contract['text'] if contract else 'unlock to see which one the template has'}",
     ]  # fmt: skip
     return result, lines
+
+
+def _contract(keeper: Keeper, user: str) -> dict[str, Any]:
+    """For whom the open template's false match rate holds, and how often its owner must expect to be refused."""
+    from facesdk import matching
+    from facesdk.models import load_manifest
+    from facesdk.policy import Policy
+
+    with keeper.opened(user) as template:
+        embedder, count, policy = template.embedder, template.count, Policy().tightened(template.policy)
+        differing = len(matching.near_copies(list(template.samples)))
+    known: dict[str, Any] = {"embedder": embedder, "samples": count, "differing": differing}
+    known["target_fmr"] = policy.target_fmr
+    entry = load_manifest().embedders.get(embedder)
+    if entry is None or policy.target_fmr not in entry.targets:
+        return {**known, "fnmr": {}, "text": f"{embedder!r} has no operating points in this release: enroll again"}
+    points = {frames: entry.point(policy.target_fmr, samples=differing, frames=frames) for frames in (1, 3)}
+    misses = {frames: point.fnmr for frames, point in points.items() if point.offered}
+    shares = ", ".join(f"{100 * share:.1f} % with {frames} frame(s)" for frames, share in misses.items())
+    held = f"FMR {policy.target_fmr:g} in the group that is falsely matched most"
+    text = f"{held}; {differing} of {count} samples count; misses {shares} (docs/contract.md)"
+    return {**known, "fnmr": misses, "text": text}
 
 
 def status(arguments: argparse.Namespace) -> int:
