@@ -1,13 +1,20 @@
-"""Scores and features for measuring. The one place that gives them out; a program that unlocks has no use for it."""
+"""Scores, features and thresholds for measuring. The one place that gives them out; unlocking has no use for it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from facesdk import matching
+from facesdk.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from facesdk.types import Features, Float32Array
+
+UNIT_TOLERANCE = 1e-3  # as vault.record has it
+BLOCK_SCORES = 4_000_000  # at once: 16 MB
 
 
 def vector(features: Features) -> Float32Array:
@@ -20,3 +27,51 @@ def score(features_a: Features, features_b: Features) -> float:
     """Comparison score, the cosine: -1 to 1, higher is more alike. InputError for features of two embedders."""
     a, b = matching.vectors_of([features_a, features_b])
     return matching.score(a, b)
+
+
+def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
+    """The scores of n references and p verifications with each other, fused as a verification does it.
+
+    Args:
+        samples: float32 (n, k, d), unit vectors of each reference's samples.
+        frames: float32 (p, m, d), unit vectors of each verification's frames.
+
+    Returns:
+        float32 (n, p): of each pair the mean of the k * m // 2 + 1 highest of its k * m scores. A verification counts
+        near copies among the vectors once before that; here each counts.
+
+    Raises:
+        InputError: for other shapes or types, no vectors, and values that are not finite or not of unit length.
+    """
+    import numpy as np
+
+    for name, array in (("samples", samples), ("frames", frames)):
+        _check_vectors(name, array)
+    (n, k, d), (p, m, other) = samples.shape, frames.shape
+    if d != other:
+        raise InputError(f"samples and frames must be of one embedder, not of {d} and {other} features")
+    higher = k * m // 2 + 1
+    fused: Float32Array = np.empty((n, p), np.float32)
+    probes = np.ascontiguousarray(frames.reshape(p * m, d)).T
+    block = max(1, BLOCK_SCORES // (k * m * p))
+    for start in range(0, n, block):
+        chosen = samples[start : start + block]
+        pairs = (chosen.reshape(-1, d) @ probes).reshape(len(chosen), k, p, m)
+        scores = pairs.transpose(0, 2, 1, 3).reshape(len(chosen), p, k * m)
+        if k * m > 1:
+            scores = np.partition(scores, k * m - higher, axis=-1)[..., k * m - higher :]
+        fused[start : start + block] = scores.mean(axis=-1, dtype=np.float64).clip(-1.0, 1.0)
+    return fused
+
+
+def _check_vectors(name: str, array: NDArray[np.float32]) -> None:
+    import numpy as np
+
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 3:
+        came = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(f"{name} must be a float32 array of people, vectors and features, not {came}")
+    if 0 in array.shape:
+        raise InputError(f"{name} must hold at least one vector, not shape {array.shape}")
+    lengths = np.sqrt(np.einsum("nkd,nkd->nk", array, array, dtype=np.float64))
+    if not (np.abs(lengths - 1.0) < UNIT_TOLERANCE).all():  # NaN is not below it
+        raise InputError(f"{name} must be unit vectors of finite numbers, as facesdk.evaluation.vector gives them")

@@ -117,9 +117,10 @@ def _content(path: Path) -> bytes:
     try:
         # Not blocking: a pipe without a writer would keep us waiting before its kind is known.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise InputError("cannot be read (not a regular file)")
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(min(found.st_size, MAX_FILE_BYTES) + 1)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error
     if len(data) > MAX_FILE_BYTES:

@@ -97,4 +97,5 @@ def interval_of(drawn: NDArray[Any]) -> Interval:
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, (tail, 1 - tail))
-    return float(low), float(high)
+    # What is beyond six digits is the order of additions, which differs between processors.
+    return float(f"{low:.6g}"), float(f"{high:.6g}")

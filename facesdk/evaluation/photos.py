@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,7 +91,12 @@ def chosen_groups(photos: Photos, columns: Sequence[str] | None) -> Photos:
 
 
 def _of_folder(folder: Path) -> Photos:
-    found = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(
+        Path(where, name).relative_to(folder)
+        for where, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    )
     if not found:
         raise InputError(f"{folder}: no JPEG or PNG file in it; expected a folder for each person with pictures inside")
     outside = [p for p in found if len(p.parts) == 1]
