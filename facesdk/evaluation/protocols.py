@@ -37,39 +37,49 @@ class Fused:
         """The lowest threshold at which the FMR among these people is at most the target; None without comparisons."""
         import numpy as np
 
-        non_mated = self._inside(members)[0]
-        if not non_mated.size:
-            return None
-        allowed = int(target * non_mated.size)
-        edge = np.partition(non_mated, non_mated.size - 1 - allowed)[non_mated.size - 1 - allowed]
-        return min(1.0, float(np.nextafter(edge, np.float32(2))))
+        scores = self.non_mated_scores(members)
+        return min(1.0, float(np.nextafter(scores[int(target * len(scores))], np.float32(2)))) if len(scores) else None
 
     def rates(self, thresholds: Sequence[float], members: NDArray[np.bool_], draws: Draws) -> list[Result]:
         """FMR and FNMR at each threshold among these people, bool (people,)."""
+        fmr = cross_rates(self.non_mated(thresholds, members), draws)
+        fnmr = own_rates(self.mated(thresholds, members), draws)
+        return [{"threshold": t, "fmr": x, "fnmr": y} for t, x, y in zip(thresholds, fmr, fnmr, strict=True)]
+
+    def non_mated(self, thresholds: Sequence[float], members: NDArray[np.bool_]) -> CrossCounts:
+        """False matches by the owner of the reference and the person in front of the camera."""
         import numpy as np
 
         size = len(members)
-        rows, columns = np.flatnonzero(members[self.people]), np.flatnonzero(members[self.owners])
-        scores, a, b = self.scores[np.ix_(rows, columns)], self.people[rows], self.owners[columns]
-        probes = np.bincount(b, minlength=size)
-        low = min(thresholds, default=2.0)
-        r, c = np.nonzero((scores >= np.float64(low)) & (a[:, None] != b[None]))
+        scores, a, b = self._inside(members)
+        r, c = np.nonzero((scores >= np.float64(min(thresholds, default=2.0))) & (a[:, None] != b[None]))
         pair, place = np.unique(a[r] * size + b[c], return_inverse=True)
         hits = [np.bincount(place[scores[r, c] >= np.float64(t)], minlength=len(pair)) for t in thresholds]
-        cross = CrossCounts(pair // max(size, 1), pair % max(size, 1), np.stack(hits, axis=1),
-                            np.bincount(a, minlength=size), probes, False)  # fmt: skip
-        own_row = np.full(size, -1)
-        own_row[a] = np.arange(len(a))
-        own = scores[own_row[b], np.arange(len(b))] if len(b) else np.zeros(0, np.float32)
-        misses = [np.bincount(b[own < np.float64(t)], minlength=size) for t in thresholds]
-        fmr, fnmr = cross_rates(cross, draws), own_rates(OwnCounts(np.stack(misses, axis=1), probes), draws)
-        return [{"threshold": t, "fmr": x, "fnmr": y} for t, x, y in zip(thresholds, fmr, fnmr, strict=True)]
+        references, probes = np.bincount(a, minlength=size), np.bincount(b, minlength=size)
+        return CrossCounts(pair // size, pair % size, np.stack(hits, axis=1), references, probes, False)
 
-    def _inside(self, members: NDArray[np.bool_]) -> tuple[Float32Array, Float32Array]:
-        """Non-mated and mated scores among these people."""
-        scores = self.scores[members[self.people]][:, members[self.owners]]
-        mated = self.people[members[self.people]][:, None] == self.owners[members[self.owners]][None]
-        return scores[~mated], scores[mated]
+    def mated(self, thresholds: Sequence[float], members: NDArray[np.bool_]) -> OwnCounts:
+        """False non-matches by person."""
+        import numpy as np
+
+        scores, a, b = self._inside(members)
+        row = np.full(len(members), -1)
+        row[a] = np.arange(len(a))
+        own = scores[row[b], np.arange(len(b))]
+        misses = [np.bincount(b[own < np.float64(t)], minlength=len(members)) for t in thresholds]
+        return OwnCounts(np.stack(misses, axis=1), np.bincount(b, minlength=len(members)))
+
+    def non_mated_scores(self, members: NDArray[np.bool_]) -> Float32Array:
+        """Of these people, the highest first."""
+        import numpy as np
+
+        scores, a, b = self._inside(members)
+        return -np.sort(-scores[a[:, None] != b[None]])
+
+    def _inside(self, members: NDArray[np.bool_]) -> tuple[Float32Array, NDArray[np.intp], NDArray[np.intp]]:
+        """The scores among these people, with the person of each row and column."""
+        rows, columns = members[self.people], members[self.owners]
+        return self.scores[rows][:, columns], self.people[rows], self.owners[columns]
 
 
 def parse_protocol(text: str) -> tuple[int, int]:

@@ -7,10 +7,11 @@ counts as often as both of its people were drawn together: comparisons of one pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from facesdk.evaluation.intervals import bootstrap, clopper_pearson, interval_of
+from facesdk.evaluation.intervals import CONFIDENCE, bootstrap, clopper_pearson, interval_of, upper_limit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,16 +76,53 @@ def own_rates(counts: OwnCounts, draws: Draws) -> list[Result]:
 
 def cross_rates(counts: CrossCounts, draws: Draws) -> list[Result]:
     """The rates of each threshold, of errors between two people: FMR."""
+    compact = _compact(counts)
+    statistic = _cross_statistic(compact)
+    return _rates(counts.errors.sum(axis=0), _total(compact), statistic, len(compact.owners), draws)
+
+
+def upper_limits(counts: CrossCounts, draws: Draws) -> tuple[list[float], list[float]]:
+    """Of each threshold the rate by person, and what 95 % of draws do not exceed; never below what no error would mean.
+
+    Without errors as many pairs of people as there are say that the rate is below 3 over their number, at 95 %.
+    """
+    import numpy as np
+
+    compact = _compact(counts)
+    people = len(compact.owners)
+    statistic = _cross_statistic(compact)
+    measured = statistic(np.ones((1, people)))[0, :, 1]
+    drawn = bootstrap(statistic, people, count=draws.count, seed=draws.seed)[:, :, 1]
+    least = upper_limit(0, people * (people - 1) // 2)
+    return measured.tolist(), np.maximum(np.nanquantile(drawn, CONFIDENCE, axis=0), least).tolist()
+
+
+def _compact(counts: CrossCounts) -> CrossCounts:
+    """The same without people that were not compared, whom a draw is not to pick."""
     import numpy as np
 
     here = np.flatnonzero((counts.owners > 0) | (counts.others > 0))
     number = np.zeros(len(counts.owners), np.intp)
     number[here] = np.arange(len(here))
-    a, b, owners, others = number[counts.a], number[counts.b], counts.owners[here], counts.others[here]
-    compact = CrossCounts(a, b, counts.errors, owners, others, counts.both_ways, counts.listed)
+    return replace(
+        counts, a=number[counts.a], b=number[counts.b], owners=counts.owners[here], others=counts.others[here]
+    )
+
+
+def _total(counts: CrossCounts) -> int:
+    import numpy as np
+
+    return round(float(_met(counts, np.ones((1, len(counts.owners))))[0][0])) if len(counts.owners) else 0
+
+
+def _cross_statistic(counts: CrossCounts) -> Callable[[NDArray[Any]], Floats]:
+    """Weights (draws, people) to rates (draws, thresholds, by picture and by person)."""
+    import numpy as np
+
+    a, b = counts.a, counts.b
 
     def statistic(weights: NDArray[Any]) -> Floats:
-        total, met = _met(compact, weights)
+        total, met = _met(counts, weights)
         inverse = np.divide(1, met, out=np.zeros_like(met), where=met > 0)
         each = inverse[:, a] + inverse[:, b] if counts.both_ways else inverse[:, a]
         drawn, errors = weights[:, a] * weights[:, b], counts.errors.astype(weights.dtype)
@@ -92,8 +130,7 @@ def cross_rates(counts: CrossCounts, draws: Draws) -> list[Result]:
         with np.errstate(invalid="ignore"):
             return np.stack([(drawn @ errors) / total[:, None], ((drawn * each) @ errors) / present[:, None]], axis=-1)
 
-    total = _met(compact, np.ones((1, len(here))))[0] if len(here) else np.zeros(1)
-    return _rates(counts.errors.sum(axis=0), round(float(total[0])), statistic, len(here), draws)
+    return statistic
 
 
 def _met(counts: CrossCounts, weights: NDArray[Any]) -> tuple[Floats, NDArray[Any]]:

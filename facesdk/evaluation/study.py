@@ -71,23 +71,20 @@ def evaluate(
     photos: Photos, records: Records, settings: Settings, *, workers: Workers, say: Say = lambda text: None
 ) -> Result:
     """Everything that a report shows. InputError where no picture could be read."""
-    import numpy as np
-
     if not len(records.rows):
         first = next(iter(records.unreadable.values()), "there is none")
         raise InputError(f"none of the {len(photos.names)} pictures could be read ({first})")
     limits, draws = QualityLimits(), Draws(settings.draws, settings.seed)
-    refused = refusals(records.rows, limits, enrolling=False)
-    usable = records.rows["sampled"] & (settings.with_refused | (np.array(refused) == ""))
+    usable = usable_of(records, settings)
     say(f"comparing {int(usable.sum())} pictures")
-    compared, names = _compared(photos, records, usable, settings, workers)
+    compared, names = compared_of(photos, records, usable, settings, workers)
     say("rates, intervals and groups")
     result = {
         "schema": SCHEMA,
         "settings": {**asdict(settings), "made_by": made_by(settings.embedder),
                      "models": list(load_manifest().model_ids(settings.embedder)), "quality_limits": asdict(limits)},
         "photos": _photos(photos, records, usable),
-        "fta": _refused(photos, records, refused, draws),
+        "fta": _refused(photos, records, refusals(records.rows, limits, enrolling=False), draws),
         "fte": _refused(photos, records, refusals(records.rows, limits, enrolling=True), draws),
         "one_to_one": _one_to_one(compared, settings, draws),
         "protocols": [_protocol(p, records.rows["vector"][usable], compared, settings, draws) for p in settings.protocols],
@@ -100,7 +97,16 @@ def evaluate(
     return result
 
 
-def _compared(
+def usable_of(records: Records, settings: Settings) -> NDArray[np.bool_]:
+    """Which pictures are compared: those that a verification would not refuse, or all with features."""
+    import numpy as np
+
+    refused = np.array(refusals(records.rows, QualityLimits(), enrolling=False))
+    usable: NDArray[np.bool_] = records.rows["sampled"] & (settings.with_refused | (refused == ""))
+    return usable
+
+
+def compared_of(
     photos: Photos, records: Records, usable: NDArray[np.bool_], settings: Settings, workers: Workers
 ) -> tuple[Compared, list[tuple[str, str]]]:
     """The comparisons, and name and person of each picture in them."""
@@ -215,7 +221,7 @@ def _protocol(
         return {**head, "people": 0, "groups": [], "worst_to_overall": [],
                 "note": f"fewer than two people have {sum(protocol)} pictures that can be used"}  # fmt: skip
     size = int(compared.people.max()) + 1
-    members = [_people_of(group, compared.people, size) for group in compared.groups]
+    members = [people_of(group, compared.people, size) for group in compared.groups]
     points = _protocol_points(scores, protocol, settings, members[0])
     groups = []
     for group, inside in zip(compared.groups, members, strict=True):
@@ -241,7 +247,8 @@ def _protocol_points(
     return points + [("swept", target, x) for target, x in swept if x is not None and math.isfinite(x)]
 
 
-def _people_of(group: Group, people: NDArray[np.int32], size: int) -> NDArray[np.bool_]:
+def people_of(group: Group, people: NDArray[np.int32], size: int) -> NDArray[np.bool_]:
+    """Who belongs to a group with all pictures, bool (size,)."""
     import numpy as np
 
     inside = np.bincount(people[group.members], minlength=size)
