@@ -33,7 +33,9 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """The options of both commands."""
-    parser.add_argument("--groups", type=Path, metavar="CSV", help="groups of pictures or people: path,... or person,...")
+    parser.add_argument(
+        "--groups", type=Path, metavar="CSV", help="groups of pictures or people: path,... or person,..."
+    )
     parser.add_argument("--by", action="append", metavar="COLUMN", help="a column that is a group (default: all)")
     parser.add_argument("--embedder", default="joint", metavar="NAME", help="joint (default), sface or mobilefacenet")
     parser.add_argument("--fmr", type=_numbers, metavar="LIST", help="false match rates to find thresholds for")
@@ -59,7 +61,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", action="store_true", help=text)
     text = "compute every nth picture's features only, into --out; `evaluate merge` makes the report of all parts"
     parser.add_argument("--shard", metavar="I/N", help=text)
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="let the workers of a Dask cluster compute (extra: dask)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="let the workers of a Dask cluster compute (extra: dask)"
+    )
 
 
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +97,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
             parts.write_part(arguments.out, shard, photos=photos, records=records, settings=settings)
             line = f"part {shard[0]} of {shard[1]}, {len(records.rows)} pictures, written to {arguments.out}"
             warning = "it holds biometric features in the clear: delete it when the report is made"
-            show(arguments, {"part": list(shard), "out": str(arguments.out), "read": len(records.rows)}, [line, warning])
+            show(
+                arguments, {"part": list(shard), "out": str(arguments.out), "read": len(records.rows)}, [line, warning]
+            )
             return 0
         return _report(arguments, photos, records, settings, workers)
 
@@ -158,7 +164,11 @@ def calibrate(arguments: argparse.Namespace) -> int:
     points = operating_points(photos, records, settings, say=say)
     write_points(arguments.out, settings.embedder, points)
     lines = [line for point in points for line in point.lines()]
-    show(arguments, {"out": str(arguments.out), "points": [p.as_dict() for p in points]}, [*lines, f"written to {arguments.out}"])
+    show(
+        arguments,
+        {"out": str(arguments.out), "points": [p.as_dict() for p in points]},
+        [*lines, f"written to {arguments.out}"],
+    )
     return 0
 
 

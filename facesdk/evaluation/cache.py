@@ -64,7 +64,7 @@ class Cache:
         parts = [self._read(path) for path in self._files()]
         if not parts:
             return np.empty(0, self.dtype)
-        rows = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        rows: Rows = np.concatenate(parts) if len(parts) > 1 else parts[0]
         _, first = np.unique(rows["key"], return_index=True)
         return rows if len(first) == len(rows) else rows[np.sort(first)]
 
@@ -99,7 +99,7 @@ class Cache:
 
         with self._errors("read"):
             try:
-                rows = np.load(path, allow_pickle=False)
+                rows: Rows = np.load(path, allow_pickle=False)
             except (ValueError, EOFError) as error:
                 raise InputError(f"{path}: damaged ({error})", hint="delete it: its pictures are read again") from error
         if rows.dtype != self.dtype or rows.ndim != 1:

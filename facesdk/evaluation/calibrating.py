@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesdk.errors import InputError
-from facesdk.evaluation.comparing import Compared
+from facesdk.evaluation.comparing import Compared, Group
 from facesdk.evaluation.features import Records
 from facesdk.evaluation.pairs import NON_MATED
 from facesdk.evaluation.protocols import Fused, fused
@@ -62,7 +63,9 @@ class Points:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity: None."""
-        rows = [[{k: None if v == math.inf else v for k, v in vars(cell).items()} for cell in row] for row in self.cells]
+        rows = [
+            [{k: None if v == math.inf else v for k, v in vars(cell).items()} for cell in row] for row in self.cells
+        ]
         return {"target_fmr": self.target, "samples": list(BUCKETS), "frames": list(BUCKETS), "cells": rows}
 
 
@@ -78,7 +81,9 @@ class _Group:
     mated: Callable[[Sequence[float]], OwnCounts]
 
 
-def operating_points(photos: Photos, records: Records, settings: Settings, *, say: Say = lambda text: None) -> list[Points]:
+def operating_points(
+    photos: Photos, records: Records, settings: Settings, *, say: Say = lambda text: None
+) -> list[Points]:
     """The points of every target. InputError where the photos can support none of them."""
     draws = Draws(settings.draws, settings.seed)
     usable = usable_of(records, settings)
@@ -101,9 +106,9 @@ def operating_points(photos: Photos, records: Records, settings: Settings, *, sa
 def write_points(file: Path, embedder: str, points: Sequence[Points]) -> None:
     """Makes a file with the points as the manifest has them. InputError where it cannot be made."""
     lines = [
-        "# Operating points by `facesdk calibrate`. Rows: samples of the reference, 1 or 2, 3 or 4, 5 and more; columns:",
-        "# frames, likewise. estimates, bounds: of the worst group's false match rate by person and its upper 95 % limit",
-        "# over people. inf: not offered.",
+        "# Operating points by `facesdk calibrate`. Rows: samples of the reference, 1 or 2, 3 or 4, 5 and more;",
+        "# columns: frames, likewise. estimates, bounds: of the worst group's false match rate by person and its upper",
+        "# 95 % limit over people; fnmr: of the group where it is worst. inf: not offered.",
     ]
     for point in points:
         lines += ["", f"[[operating_points.{embedder}]]", *_fields(point, embedder)]
@@ -137,16 +142,19 @@ def _groups(compared: Compared, vectors: Float32Array, protocol: tuple[int, int]
     """The groups that must hold: all that there are, everybody where there is none. One photo each: all pairs."""
     chosen = compared.groups[1:] or compared.groups
     if protocol == (1, 1):
-        found = []
-        for group in chosen:
-            people = len(set(compared.people[group.members].tolist()))
-            found.append(_Group(group.label, people, compared.count(group, NON_MATED),
-                                compared.tail(group, NON_MATED).scores,
-                                lambda t, g=group: compared.non_mated(g, t), lambda t, g=group: compared.mated(g, t)))  # fmt: skip
-        return found
+        return [_of_compared(compared, group) for group in chosen]
     scores = fused(vectors, compared.people, protocol, seed=seed)
     size = int(compared.people.max(initial=0)) + 1
     return [_of_fused(scores, group.label, people_of(group, compared.people, size)) for group in chosen]
+
+
+def _of_compared(compared: Compared, group: Group) -> _Group:
+    people = len(set(compared.people[group.members].tolist()))
+    scores = compared.tail(group, NON_MATED).scores
+    count = compared.count(group, NON_MATED)
+    return _Group(
+        group.label, people, count, scores, partial(compared.non_mated, group), partial(compared.mated, group)
+    )
 
 
 def _of_fused(scores: Fused | None, label: str, members: Any) -> _Group:
@@ -190,12 +198,12 @@ def _unsupported(group: _Group, target: float) -> str:
         return ""
     people = math.ceil((1 + math.sqrt(1 + 8 * needed)) / 2)
     who = f"group {group.label} has" if group.label else "there are"
-    return (f"not offered: {who} {group.people} people with enough pictures, {pairs:,} pairs of people; to show this rate "
-            f"takes {needed:,} pairs, {people:,} people")  # fmt: skip
+    return (f"not offered: {who} {group.people} people with enough pictures, {pairs:,} pairs of people; to show this "
+            f"rate takes {needed:,} pairs, {people:,} people")  # fmt: skip
 
 
 def _lowest(group: _Group, target: float, draws: Draws) -> float:
-    """The lowest of some thresholds, each just above a non-mated score, from which on the limit is at most the target."""
+    """The lowest of thresholds just above non-mated scores from which on the limit is at most the target."""
     import numpy as np
 
     # Four times as many errors as the target allows: by person it may allow more than by picture.

@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Compared:
-    """All comparisons with who is on the pictures. people: int32 (n,) from 0 on. listed: only some pairs were compared."""
+    """All comparisons with who is on the pictures. people: int32 (n,) from 0 on. listed: not all pairs."""
 
     comparisons: Comparisons
     people: NDArray[np.int32]
@@ -99,10 +99,12 @@ class Compared:
         kept = slice(None) if self.listed else slice(0, int((tail.scores >= min(thresholds, default=2)).sum()))
         ends = np.sort(self.people[tail.pairs[kept]].astype(np.int64), axis=1)
         pair, place = np.unique(ends[:, 0] * size + ends[:, 1], return_inverse=True)
-        errors = np.stack([np.bincount(place[tail.scores[kept] >= np.float64(t)], minlength=len(pair)) for t in thresholds],
-                          axis=1)  # fmt: skip
+        scores = tail.scores[kept]
+        wrong = [np.bincount(place[scores >= np.float64(t)], minlength=len(pair)) for t in thresholds]
         listed = np.bincount(place, minlength=len(pair)) if self.listed else None
-        return CrossCounts(pair // max(size, 1), pair % max(size, 1), errors, pictures, pictures, True, listed)
+        return CrossCounts(
+            pair // max(size, 1), pair % max(size, 1), np.stack(wrong, axis=1), pictures, pictures, True, listed
+        )
 
     def mated(self, group: Group, thresholds: Sequence[float]) -> OwnCounts:
         """False non-matches by person, at thresholds that the kept pairs reach."""
@@ -111,7 +113,9 @@ class Compared:
         tail = self.tail(group, MATED)
         size = int(self.people.max(initial=-1)) + 1
         person = self.people[tail.pairs[:, 0]]
-        errors = np.stack([np.bincount(person[tail.scores < np.float64(t)], minlength=size) for t in thresholds], axis=1)
+        errors = np.stack(
+            [np.bincount(person[tail.scores < np.float64(t)], minlength=size) for t in thresholds], axis=1
+        )
         pictures = np.bincount(self.people[group.members], minlength=size)
         each = np.bincount(person, minlength=size) if self.listed else pictures * (pictures - 1) // 2
         return OwnCounts(errors, each)
@@ -167,7 +171,9 @@ def _counted(compared: Compared, group: Group, kind: int, threshold: float) -> R
     wrong, of = compared.errors(group, kind, threshold), compared.count(group, kind)
     return {
         "errors": wrong, "comparisons": of, "people": None,
-        "by_picture": {"rate": wrong / of if of else None, "clopper_pearson": clopper_pearson(wrong, of), "bootstrap": None},
+        "by_picture": {
+            "rate": wrong / of if of else None, "clopper_pearson": clopper_pearson(wrong, of), "bootstrap": None,
+        },
         "by_person": {"rate": None, "bootstrap": None},
     }  # fmt: skip
 

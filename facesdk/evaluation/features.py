@@ -98,7 +98,9 @@ def records_of(
     at = {key: row for row, key in enumerate(rows["key"].tolist())}
     unreadable |= {place: failed.get(key, _CHANGED) for place, key in keys.items() if key not in at}
     found = [place for place, key in keys.items() if key in at]
-    return Records(np.array(found, np.intp), rows[[at[keys[place]] for place in found]], dict(sorted(unreadable.items())))
+    return Records(
+        np.array(found, np.intp), rows[[at[keys[place]] for place in found]], dict(sorted(unreadable.items()))
+    )
 
 
 def _keys_of(photos: Photos, places: Sequence[int]) -> tuple[dict[int, bytes], dict[int, str]]:

@@ -107,14 +107,15 @@ def bin_of(scores: Float32Array) -> NDArray[np.intp]:
     import numpy as np
 
     place = (scores + np.float32(1)) * np.float32(BINS // 2)
-    return np.clip(place, 0, BINS - 1).astype(np.intp)
+    bins: NDArray[np.intp] = np.clip(place, 0, BINS - 1).astype(np.intp)
+    return bins
 
 
 def bin_edges() -> NDArray[np.float64]:
     """The lower ends of the bins."""
     import numpy as np
 
-    return np.arange(BINS) * (2 / BINS) - 1
+    return np.arange(BINS, dtype=np.float64) * (2 / BINS) - 1
 
 
 def _joined(x: Tail, y: Tail, *, sign: int, keep: int) -> Tail:

@@ -60,7 +60,9 @@ def write_part(folder: Path, shard: tuple[int, int], *, photos: Photos, records:
             os.fsync(file.fileno())
         partial.rename(folder)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})", hint="name another folder with --out") from error
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror})", hint="name another folder with --out"
+        ) from error
 
 
 def read_parts(folders: Sequence[Path]) -> tuple[Photos, Records, Settings]:
@@ -131,4 +133,6 @@ def _settings(found: dict[str, Any]) -> Settings:
 def _photos(found: dict[str, Any]) -> Photos:
     pairs = None if found["pairs"] is None else tuple((a, b) for a, b in found["pairs"])
     groups = {column: tuple(values) for column, values in found["groups"].items()}
-    return Photos(Path(found["folder"]), tuple(found["names"]), tuple(found["people"]), groups, pairs, tuple(found["notes"]))
+    return Photos(
+        Path(found["folder"]), tuple(found["names"]), tuple(found["people"]), groups, pairs, tuple(found["notes"])
+    )

@@ -158,7 +158,9 @@ def _of_pairs(file: Path, rows: Iterator[tuple[int, dict[str, str]]]) -> Photos:
             raise InputError(f"{file}, line {line}: same is 0 where other lines connect the two pictures as one "
                              "person's: one of them is wrong")  # fmt: skip
     names = tuple(places)
-    return Photos(file.parent, names, tuple(names[root(i)] for i in range(len(names))), pairs=tuple(dict.fromkeys(pairs)))
+    return Photos(
+        file.parent, names, tuple(names[root(i)] for i in range(len(names))), pairs=tuple(dict.fromkeys(pairs))
+    )
 
 
 def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
@@ -168,7 +170,9 @@ def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: expected text in UTF-8 ({error.reason} at byte {error.start}): save it so") from error
+        raise InputError(
+            f"{file}: expected text in UTF-8 ({error.reason} at byte {error.start}): save it so"
+        ) from error
     reader = csv.reader(text.splitlines(), strict=True)
     header = [name.strip() for name in next(reader, [])]
     if not header or len(set(header)) != len(header) or "" in header:
@@ -180,7 +184,9 @@ def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]
                 if not fields:
                     continue
                 if len(fields) != len(header):
-                    raise InputError(f"{file}, line {reader.line_num}: expected {len(header)} fields, not {len(fields)}")
+                    raise InputError(
+                        f"{file}, line {reader.line_num}: expected {len(header)} fields, not {len(fields)}"
+                    )
                 yield reader.line_num, dict(zip(header, (f.strip() for f in fields), strict=True))
         except csv.Error as error:
             raise InputError(f"{file}, line {reader.line_num}: not a line of a CSV file ({error})") from error

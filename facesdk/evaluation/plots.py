@@ -42,7 +42,13 @@ def _det(axes: Any, result: Result) -> None:
         if pairs:
             name = group["group"] or "everybody"
             axes.plot(*zip(*pairs, strict=True), label=name, lw=2 if not group["group"] else 1)
-    axes.set(xscale="log", yscale="log", xlabel="FMR, by picture", ylabel="FNMR, by picture", title="DET, one photo against one")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="FMR, by picture",
+        ylabel="FNMR, by picture",
+        title="DET, one photo against one",
+    )
     axes.set_xlim(left=max(_LEAST, axes.get_xlim()[0]))
     axes.grid(alpha=0.3, which="both")
     if axes.get_legend_handles_labels()[0]:
@@ -57,7 +63,9 @@ def _histogram(axes: Any, result: Result) -> None:
         total = sum(shown[kind])
         if total:
             shares = [count / total for count in shown[kind]]
-            axes.stairs(shares, [*shown["lower_ends"], 1.0], fill=True, alpha=0.45, color=color, label=kind.replace("_", "-"))
+            axes.stairs(
+                shares, [*shown["lower_ends"], 1.0], fill=True, alpha=0.45, color=color, label=kind.replace("_", "-")
+            )
     for rates in everybody["rates"]:
         if rates["chosen"] == "shipped":
             axes.axvline(rates["threshold"], color="k", lw=0.8, ls=":")

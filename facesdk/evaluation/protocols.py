@@ -91,9 +91,7 @@ def parse_protocol(text: str) -> tuple[int, int]:
     return samples, frames
 
 
-def fused(
-    vectors: Float32Array, people: NDArray[np.int32], protocol: tuple[int, int], *, seed: int
-) -> Fused | None:
+def fused(vectors: Float32Array, people: NDArray[np.int32], protocol: tuple[int, int], *, seed: int) -> Fused | None:
     """Everybody with enough photos: k of them, chosen by the seed, are the reference, each further m a verification.
 
     None where fewer than two people have k + m photos.

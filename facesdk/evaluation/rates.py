@@ -39,7 +39,7 @@ class OwnCounts:
 
 @dataclass(frozen=True)
 class CrossCounts:
-    """What two people have with each other: errors (pairs, thresholds) of the people a and b; pairs without are left out.
+    """What two people have with each other: errors (pairs, thresholds) of the people a and b where there are any.
 
     owners, others: how many samples of each person were compared with those of everybody else. both_ways: a pair is
     compared once, and is an error for both (pictures); else it is one for the owner of the reference, a. Where only
@@ -154,7 +154,8 @@ def _rates(errors: NDArray[np.int64], comparisons: int, statistic: Any, people: 
     """The measured rates, in float64, and the intervals."""
     import numpy as np
 
-    measured = statistic(np.ones((1, people)))[0] if comparisons else None
+    # Ten digits: what is beyond is the order of additions.
+    measured = [float(f"{x:.10g}") for x in statistic(np.ones((1, people)))[0, :, 1]] if comparisons else None
     # One person is drawn again and again: that says nothing of others.
     drawn = bootstrap(statistic, people, count=draws.count, seed=draws.seed) if comparisons and people > 1 else None
     rates = []
@@ -166,6 +167,6 @@ def _rates(errors: NDArray[np.int64], comparisons: int, statistic: Any, people: 
                 "rate": wrong / comparisons if comparisons else None,
                 "clopper_pearson": clopper_pearson(wrong, comparisons), "bootstrap": interval[0],
             },
-            "by_person": {"rate": None if measured is None else float(f"{measured[t, 1]:.10g}"), "bootstrap": interval[1]},
+            "by_person": {"rate": measured[t] if measured else None, "bootstrap": interval[1]},
         })  # fmt: skip
     return rates

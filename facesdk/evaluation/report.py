@@ -1,4 +1,4 @@
-"""A result as files: report.json, PNG plots and one self-contained HTML page, in a folder that is whole or not there."""
+"""A result as files: report.json, PNG plots and one self-contained HTML page, in a folder that is whole or absent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def write(files: Mapping[str, bytes], folder: Path, *, replace: bool = False) ->
         partial.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})", hint="name another folder with --out") from error
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror})", hint="name another folder with --out"
+        ) from error
 
 
 def _page(result: Result, drawn: Mapping[str, bytes]) -> str:
@@ -65,7 +67,8 @@ def _page(result: Result, drawn: Mapping[str, bytes]) -> str:
     )  # fmt: skip
     environment.filters.update(rate=rate_text, interval=interval_text, count=lambda n: f"{n:,}")
     pictures = {name: base64.b64encode(png).decode() for name, png in drawn.items()}
-    return environment.get_template(_TEMPLATE).render(result=result, pictures=pictures) + "\n"
+    page: str = environment.get_template(_TEMPLATE).render(result=result, pictures=pictures)
+    return page + "\n"
 
 
 def rate_text(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The non-mated pairs that look most alike side by side, to be looked at: label errors show at once. It holds photos."""
+"""The non-mated pairs that look most alike side by side, where label errors show at once. It holds photos."""
 
 from __future__ import annotations
 

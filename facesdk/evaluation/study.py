@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,9 @@ SCHEMA = "facesdk-evaluation/1"
 TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)
 TOP = 50
 _HISTOGRAM = 256  # bins shown
+_ERRORS = ("fmr", "fnmr")
 Say = Callable[[str], None]
+Point = tuple[str, float | None, float]  # how a threshold was chosen, for which FMR, and the threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +80,9 @@ def evaluate(
     usable = usable_of(records, settings)
     say(f"comparing {int(usable.sum())} pictures")
     compared, names = compared_of(photos, records, usable, settings, workers)
+    vectors = records.rows["vector"][usable]
     say("rates, intervals and groups")
-    result = {
+    result: Result = {
         "schema": SCHEMA,
         "settings": {**asdict(settings), "made_by": made_by(settings.embedder),
                      "models": list(load_manifest().model_ids(settings.embedder)), "quality_limits": asdict(limits)},
@@ -87,7 +90,7 @@ def evaluate(
         "fta": _refused(photos, records, refusals(records.rows, limits, enrolling=False), draws),
         "fte": _refused(photos, records, refusals(records.rows, limits, enrolling=True), draws),
         "one_to_one": _one_to_one(compared, settings, draws),
-        "protocols": [_protocol(p, records.rows["vector"][usable], compared, settings, draws) for p in settings.protocols],
+        "protocols": [_protocol(p, vectors, compared, settings, draws) for p in settings.protocols],
     }  # fmt: skip
     threshold = next((r["threshold"] for r in result["one_to_one"]["groups"][0]["rates"]), None)
     tail = compared.tail(compared.groups[0], MATED)
@@ -152,7 +155,11 @@ def _refused(photos: Photos, records: Records, reasons: Sequence[str], draws: Dr
         rate = own_rates(OwnCounts(errors[:, None], np.bincount(people[members], minlength=len(number))), draws)[0]
         groups.append({"group": label, **rate})
     reasons_found = Counter(reason for reason in reasons if reason)
-    return {"reasons": dict(sorted(reasons_found.items())), "groups": groups, "ratio": _ratio(groups, lambda g: g)}
+    return {
+        "reasons": dict(sorted(reasons_found.items())),
+        "groups": groups,
+        "ratio": _ratio([(g["group"], g) for g in groups]),
+    }
 
 
 def _labels(photos: Photos, records: Records) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -167,7 +174,7 @@ def _swept(name: str, target: float | None, threshold: float, rates: Result) -> 
 
 def _one_to_one(compared: Compared, settings: Settings, draws: Draws) -> Result:
     everybody = compared.groups[0]
-    points = [("shipped", target, threshold) for target, threshold in shipped_points(settings.embedder, (1, 1))]
+    points: list[Point] = [("shipped", target, x) for target, x in shipped_points(settings.embedder, (1, 1))]
     points += [("fixed", None, threshold) for threshold in settings.thresholds]
     found = [(target, compared.threshold_at(everybody, target)) for target in settings.targets]
     points += [("swept", target, threshold) for target, threshold in found if threshold is not None]
@@ -181,12 +188,7 @@ def _one_to_one(compared: Compared, settings: Settings, draws: Draws) -> Result:
             "rates": [_swept(*point, rate) for point, rate in zip(points, rates, strict=True)],
             "curve": curve(compared, group), "histogram": _shown(compared, group),
         })  # fmt: skip
-    ratios = [
-        {"threshold": t, "fmr": _ratio(groups, lambda g, i=i: g["rates"][i]["fmr"]),
-         "fnmr": _ratio(groups, lambda g, i=i: g["rates"][i]["fnmr"])}
-        for i, (_, _, t) in enumerate(points)
-    ]  # fmt: skip
-    return {"groups": groups, "worst_to_overall": ratios, "targets_below_one_error": unsupported}
+    return {"groups": groups, "worst_to_overall": _ratios(groups, points), "targets_below_one_error": unsupported}
 
 
 def _shown(compared: Compared, group: Group) -> Result:
@@ -199,19 +201,28 @@ def _shown(compared: Compared, group: Group) -> Result:
     }
 
 
-def _ratio(groups: Sequence[Result], rate_of: Callable[[Result], Mapping[str, Any]]) -> Result | None:
-    """The worst group's rate over everybody's, by person; None without groups or without errors."""
-    overall, *others = [(g["group"], rate_of(g)["by_person"]["rate"]) for g in groups]
+def _ratios(groups: Sequence[Result], points: Sequence[Point]) -> list[Result]:
+    """At each threshold the worst group's rates over everybody's."""
+    return [
+        {
+            "threshold": threshold,
+            **{name: _ratio([(g["group"], g["rates"][i][name]) for g in groups]) for name in _ERRORS},
+        }
+        for i, (_, _, threshold) in enumerate(points)
+    ]
+
+
+def _ratio(rates: Sequence[tuple[str, Result]]) -> Result | None:
+    """The worst group's rate over everybody's, the first, by person; None without groups or without errors."""
+    (_, overall), *others = [(label, rate["by_person"]["rate"]) for label, rate in rates]
     known = [(rate, label) for label, rate in others if rate is not None]
-    if not known or not overall[1]:
+    if not known or not overall:
         return None
     rate, label = max(known)
-    return {"group": label, "ratio": rate / overall[1]}
+    return {"group": label, "ratio": rate / overall}
 
 
-def _protocol(
-    protocol: tuple[int, int], vectors: Any, compared: Compared, settings: Settings, draws: Draws
-) -> Result:
+def _protocol(protocol: tuple[int, int], vectors: Any, compared: Compared, settings: Settings, draws: Draws) -> Result:
     """The rates of one protocol for everybody and for each group; a person belongs to a group with all photos."""
     import numpy as np
 
@@ -230,18 +241,19 @@ def _protocol(
             "group": group.label, "people": int(np.isin(scores.people, np.flatnonzero(inside)).sum()),
             "rates": [_swept(*point, rate) for point, rate in zip(points, rates, strict=True)],
         })  # fmt: skip
-    ratios = [
-        {"threshold": t, "fmr": _ratio(groups, lambda g, i=i: g["rates"][i]["fmr"]),
-         "fnmr": _ratio(groups, lambda g, i=i: g["rates"][i]["fnmr"])}
-        for i, (_, _, t) in enumerate(points)
-    ]  # fmt: skip
-    return {**head, "people": len(scores.people), "groups": groups, "worst_to_overall": ratios, "note": ""}
+    return {
+        **head,
+        "people": len(scores.people),
+        "groups": groups,
+        "worst_to_overall": _ratios(groups, points),
+        "note": "",
+    }
 
 
 def _protocol_points(
     scores: Fused, protocol: tuple[int, int], settings: Settings, everybody: NDArray[np.bool_]
-) -> list[tuple[str, float | None, float]]:
-    points: list[tuple[str, float | None, float]] = [("shipped", t, x) for t, x in shipped_points(settings.embedder, protocol)]
+) -> list[Point]:
+    points: list[Point] = [("shipped", t, x) for t, x in shipped_points(settings.embedder, protocol)]
     points += [("fixed", None, threshold) for threshold in settings.thresholds]
     swept = [(target, scores.threshold_at(target, everybody)) for target in settings.targets]
     return points + [("swept", target, x) for target, x in swept if x is not None and math.isfinite(x)]

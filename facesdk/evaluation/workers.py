@@ -66,9 +66,7 @@ class LocalWorkers:
             pool.shutdown(cancel_futures=True)
 
 
-def _in_order(
-    pool: Executor, call: Callable[[Job], Result], jobs: Sequence[Job], *, ahead: int
-) -> Iterator[Result]:
+def _in_order(pool: Executor, call: Callable[[Job], Result], jobs: Sequence[Job], *, ahead: int) -> Iterator[Result]:
     """The results, with only some of the jobs handed out ahead, so that little is lost and little is held."""
     rest = iter(jobs)
     waiting: list[Future[Result]] = [pool.submit(call, job) for job in islice(rest, ahead)]
