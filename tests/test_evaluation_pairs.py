@@ -34,7 +34,9 @@ def by_loop(vectors, people, classes, thresholds):
             score = _core.compare(vectors[i], vectors[j])
             a, b = max(classes[i], classes[j]), min(classes[i], classes[j])
             mated = int(people[i] == people[j])
-            bins[a * (a + 1) // 2 + b, mated, min(BINS - 1, max(0, int((np.float32(score) + np.float32(1)) * 2048)))] += 1
+            bins[
+                a * (a + 1) // 2 + b, mated, min(BINS - 1, max(0, int((np.float32(score) + np.float32(1)) * 2048)))
+            ] += 1
             above[a * (a + 1) // 2 + b, mated] += np.array([score >= t for t in thresholds], np.uint64)
             kept[mated].append((score, i, j))
     return bins, above, sorted(kept[0], key=lambda p: (-p[0], p[1:])), sorted(kept[1])

@@ -67,10 +67,12 @@ def all_pairs(
 
 
 def _count_part(common: Mapping[str, Any], part: tuple[int, int]) -> Comparisons:
+    import numpy as np
+
     thresholds = common["thresholds"]
-    bins, above, highest, lowest = _core.count_pairs(
-        common["vectors"], common["people"], common["classes"], list(thresholds), keep=KEEP, part=part
-    )
+    # Arrays that came through a network lie in its buffers at any address.
+    arrays = [np.require(common[name], requirements=["C", "A"]) for name in ("vectors", "people", "classes")]
+    bins, above, highest, lowest = _core.count_pairs(*arrays, list(thresholds), keep=KEEP, part=part)
     return Comparisons(thresholds, bins, above, Tail(*highest), Tail(*lowest))
 
 
