@@ -79,14 +79,15 @@ def count_pairs(
     vectors: _Floats,
     people: NDArray[np.int32],
     classes: NDArray[np.int32],
-    thresholds: Sequence[float],
+    thresholds: NDArray[np.float64],
     *,
     keep: int,
-    part: tuple[int, int] = (0, 1),
+    part: int = 0,
+    parts: int = 1,
     variant: str = "",
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], _Tail, _Tail]:
     """All pairs of unit vectors in blocks: counts by score, class cell and kind, and the tails as native/core/pairs.h
-    has them; of the blocks part[0], part[0] + part[1], ... The GIL is released. variant: default the fastest."""
+    has them; of the blocks part, part + parts, ... The GIL is released. variant: default the fastest."""
 
 class Secret:
     """Locked memory outside core dumps, zeros in a forked child, wiped by close() and when freed; a writable buffer."""

@@ -1,10 +1,10 @@
 #include "bindings_pairs.h"
 
 #include <pybind11/numpy.h>
-#include <pybind11/stl.h>
 
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,9 +45,8 @@ void check_unit(const Rows& rows) {
   }
 }
 
-template <typename T>
-py::array_t<T> array_of(const std::vector<T>& values, const std::vector<py::ssize_t>& shape) {
-  return py::array_t<T>(shape, values.data());
+py::array_t<uint64_t> array_of(const std::vector<uint64_t>& values, py::ssize_t cells, py::ssize_t last) {
+  return py::array_t<uint64_t>({cells, py::ssize_t{2}, last}, values.data());
 }
 
 py::tuple tail_of(const std::vector<Pair>& pairs, bool cut) {
@@ -65,7 +64,7 @@ py::tuple tail_of(const std::vector<Pair>& pairs, bool cut) {
 }
 
 py::tuple count_all(const py::array& vectors, const py::array& people, const py::array& classes,
-                    const std::vector<double>& thresholds, py::ssize_t keep, std::pair<py::ssize_t, py::ssize_t> part,
+                    const py::array& thresholds, py::ssize_t keep, py::ssize_t part, py::ssize_t parts,
                     const std::string& variant) {
   const Rows rows = rows_of(vectors);
   const auto* person = floats_of<int32_t>(people, 1, "int32 vector of people");
@@ -74,8 +73,10 @@ py::tuple count_all(const py::array& vectors, const py::array& people, const py:
     wrong("a person and a class for each vector", describe(people) + " and " + describe(classes));
   }
   if (keep < 1) wrong("at least one pair to keep", std::to_string(keep));
-  if (part.second < 1 || part.first < 0 || part.first >= part.second) wrong("a part of 0 to parts - 1", std::to_string(part.first));
-  for (const double t : thresholds) {
+  if (part < 0 || part >= parts) wrong("a part of 0 to parts - 1", std::to_string(part) + " of " + std::to_string(parts));
+  const std::span<const double> at(floats_of<double>(thresholds, 1, "float64 vector of thresholds"),
+                                   static_cast<size_t>(thresholds.size()));
+  for (const double t : at) {
     if (!(std::abs(t) <= 1)) wrong("thresholds from -1 to 1", std::to_string(t));
   }
   int32_t most = 0;
@@ -89,12 +90,11 @@ py::tuple count_all(const py::array& vectors, const py::array& people, const py:
   {
     const py::gil_scoped_release release;
     check_unit(rows);
-    counts = count_pairs(all, thresholds, static_cast<size_t>(keep), static_cast<size_t>(part.first),
-                         static_cast<size_t>(part.second), chosen);
+    counts = count_pairs(all, at, static_cast<size_t>(keep), static_cast<size_t>(part), static_cast<size_t>(parts), chosen);
   }
   const auto cells = static_cast<py::ssize_t>(all.class_count * (all.class_count + 1) / 2);
-  return py::make_tuple(array_of(counts.bins, {cells, 2, kBins}),
-                        array_of(counts.above, {cells, 2, static_cast<py::ssize_t>(thresholds.size())}),
+  return py::make_tuple(array_of(counts.bins, cells, kBins),
+                        array_of(counts.above, cells, thresholds.size()),
                         tail_of(counts.highest, counts.highest_cut), tail_of(counts.lowest, counts.lowest_cut));
 }
 
@@ -102,7 +102,7 @@ py::tuple count_all(const py::array& vectors, const py::array& people, const py:
 
 void bind_pairs(py::module_& m) {
   m.def("count_pairs", &count_all, py::arg("vectors"), py::arg("people"), py::arg("classes"), py::arg("thresholds"),
-        py::kw_only(), py::arg("keep"), py::arg("part") = std::pair<py::ssize_t, py::ssize_t>(0, 1), py::arg("variant") = "");
+        py::kw_only(), py::arg("keep"), py::arg("part") = 0, py::arg("parts") = 1, py::arg("variant") = "");
   m.def("scores_f32", [](const std::string& variant, const py::array& a, const py::array& b) {
     const Rows x = rows_of(a), y = rows_of(b);
     if (x.d != y.d || a.shape(1) != b.shape(1)) wrong("rows of one length", describe(a) + " and " + describe(b));

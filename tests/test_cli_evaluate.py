@@ -141,8 +141,8 @@ def test_killed_at_random_moments_and_resumed_the_report_has_the_same_bytes(
     whole: Path, folder: Path, groups: Path, tmp_path: Path
 ) -> None:
     out, random = tmp_path / "report", np.random.default_rng(3)
-    words = command_line("evaluate", folder, "--groups", groups, "--workers", 2, "--cache", tmp_path / "cache", *OPTIONS,
-                         "--out", out)  # fmt: skip
+    words = command_line("evaluate", folder, "--groups", groups, "--workers", 2, "--cache", tmp_path / "cache",
+                         *OPTIONS, "--out", out)  # fmt: skip
     for _ in range(5):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
@@ -334,7 +334,7 @@ def test_calibration_holds_the_worst_group_to_its_upper_limit(tmp_path: Path) ->
 
 
 def test_what_the_photos_cannot_show_is_refused_with_how_many_people_it_takes() -> None:
-    photos, records, settings = made_up(20, 2)
+    photos, records, _ = made_up(20, 2)
     with pytest.raises(InputError, match=r"there are 20 people .* 190 pairs of people; .* takes 300 pairs, 25 people"):
         operating_points(photos, records, Settings(embedder="sface", targets=(0.01,), draws=200))
 

@@ -71,8 +71,12 @@ def _count_part(common: Mapping[str, Any], part: tuple[int, int]) -> Comparisons
 
     thresholds = common["thresholds"]
     # Arrays that came through a network lie in its buffers at any address.
-    arrays = [np.require(common[name], requirements=["C", "A"]) for name in ("vectors", "people", "classes")]
-    bins, above, highest, lowest = _core.count_pairs(*arrays, list(thresholds), keep=KEEP, part=part)
+    vectors, people, classes = (
+        np.require(common[name], requirements=["C", "A"]) for name in ("vectors", "people", "classes")
+    )
+    bins, above, highest, lowest = _core.count_pairs(
+        vectors, people, classes, np.array(thresholds, np.float64), keep=KEEP, part=part[0], parts=part[1]
+    )
     return Comparisons(thresholds, bins, above, Tail(*highest), Tail(*lowest))
 
 

@@ -15,6 +15,15 @@ int bin_of(float score) noexcept {
   return static_cast<int>(std::max(std::min(place, kBins - 1.0f), 0.0f));
 }
 
+// The order of a tail: by score, then by place. One type for both kinds, so that there is one sort.
+struct Before {
+  bool highest;
+  bool operator()(const Pair& x, const Pair& y) const noexcept {
+    if (x.score != y.score) return highest ? x.score > y.score : x.score < y.score;
+    return x.a != y.a ? x.a < y.a : x.b < y.b;
+  }
+};
+
 size_t cell_of(size_t a, size_t b) noexcept { return a < b ? cell_of(b, a) : a * (a + 1) / 2 + b; }
 
 class Counter {
@@ -113,11 +122,6 @@ class Counter {
 
 }  // namespace
 
-bool Tail::before(const Pair& x, const Pair& y) const noexcept {
-  if (x.score != y.score) return highest_ ? x.score > y.score : x.score < y.score;
-  return x.a != y.a ? x.a < y.a : x.b < y.b;
-}
-
 bool Tail::offer(const Pair& pair) {
   pairs_.push_back(pair);
   if (pairs_.size() < 2 * keep_) return false;
@@ -126,17 +130,16 @@ bool Tail::offer(const Pair& pair) {
 }
 
 void Tail::trim() {
-  const auto order = [this](const Pair& x, const Pair& y) { return before(x, y); };
   if (pairs_.size() <= keep_) return;
   full_ = true;
-  std::nth_element(pairs_.begin(), pairs_.begin() + static_cast<std::ptrdiff_t>(keep_ - 1), pairs_.end(), order);
+  std::nth_element(pairs_.begin(), pairs_.begin() + static_cast<std::ptrdiff_t>(keep_ - 1), pairs_.end(), Before{highest_});
   pairs_.resize(keep_);
   edge_ = pairs_.back().score;
 }
 
 std::vector<Pair> Tail::sorted() && {
   trim();
-  std::sort(pairs_.begin(), pairs_.end(), [this](const Pair& x, const Pair& y) { return before(x, y); });
+  std::sort(pairs_.begin(), pairs_.end(), Before{highest_});
   return std::move(pairs_);
 }
 

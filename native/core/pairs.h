@@ -30,7 +30,6 @@ class Tail {
   bool cut() const noexcept { return full_; }  // whether pairs were left out
 
  private:
-  bool before(const Pair& x, const Pair& y) const noexcept;
   void trim();
   size_t keep_;
   bool highest_, full_ = false;
