@@ -81,7 +81,7 @@ def count_pairs(
     classes: NDArray[np.int32],
     thresholds: NDArray[np.float64],
     *,
-    keep: int,
+    keep: tuple[int, int],
     part: int = 0,
     parts: int = 1,
     variant: str = "",

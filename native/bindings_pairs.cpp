@@ -64,7 +64,7 @@ py::tuple tail_of(const std::vector<Pair>& pairs, bool cut) {
 }
 
 py::tuple count_all(const py::array& vectors, const py::array& people, const py::array& classes,
-                    const py::array& thresholds, py::ssize_t keep, py::ssize_t part, py::ssize_t parts,
+                    const py::array& thresholds, const py::tuple& keep, py::ssize_t part, py::ssize_t parts,
                     const std::string& variant) {
   const Rows rows = rows_of(vectors);
   const auto* person = floats_of<int32_t>(people, 1, "int32 vector of people");
@@ -72,7 +72,9 @@ py::tuple count_all(const py::array& vectors, const py::array& people, const py:
   if (static_cast<size_t>(people.size()) != rows.n || static_cast<size_t>(classes.size()) != rows.n) {
     wrong("a person and a class for each vector", describe(people) + " and " + describe(classes));
   }
-  if (keep < 1) wrong("at least one pair to keep", std::to_string(keep));
+  if (keep.size() != 2) wrong("how many pairs to keep of either kind", std::to_string(keep.size()) + " numbers");
+  const auto highest = keep[0].cast<py::ssize_t>(), lowest = keep[1].cast<py::ssize_t>();
+  if (highest < 1 || lowest < 1) wrong("at least one pair to keep of either kind", std::to_string(std::min(highest, lowest)));
   if (part < 0 || part >= parts) wrong("a part of 0 to parts - 1", std::to_string(part) + " of " + std::to_string(parts));
   const std::span<const double> at(floats_of<double>(thresholds, 1, "float64 vector of thresholds"),
                                    static_cast<size_t>(thresholds.size()));
@@ -90,7 +92,7 @@ py::tuple count_all(const py::array& vectors, const py::array& people, const py:
   {
     const py::gil_scoped_release release;
     check_unit(rows);
-    counts = count_pairs(all, at, static_cast<size_t>(keep), static_cast<size_t>(part), static_cast<size_t>(parts), chosen);
+    counts = count_pairs(all, at, {static_cast<size_t>(highest), static_cast<size_t>(lowest)}, static_cast<size_t>(part), static_cast<size_t>(parts), chosen);
   }
   const auto cells = static_cast<py::ssize_t>(all.class_count * (all.class_count + 1) / 2);
   return py::make_tuple(array_of(counts.bins, cells, kBins),

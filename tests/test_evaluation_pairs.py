@@ -66,7 +66,7 @@ def test_counts_and_tails_are_those_of_one_loop(variant: str, n: int) -> None:
     thresholds = [-1.0, -0.1, 0.2, 0.2 + 1e-12, 1.0]
     bins, above, highest, lowest = by_loop(vectors, people, classes, thresholds)
     for keep in (1, 10, 100_000):
-        came = _core.count_pairs(vectors, people, classes, np.array(thresholds), keep=keep, variant=variant)
+        came = _core.count_pairs(vectors, people, classes, np.array(thresholds), keep=(keep, keep), variant=variant)
         assert np.array_equal(came[0], bins)
         assert np.array_equal(came[1], above)
         assert as_list(came[2]) == highest[:keep]
@@ -92,7 +92,8 @@ def test_parts_add_up_to_the_whole_to_the_bit(n: int, parts: int, seed: int) -> 
 
 
 def test_parts_that_were_cut_add_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs_module, "KEEP", 40)
+    monkeypatch.setattr(pairs_module, "KEEP_NON_MATED", 40)
+    monkeypatch.setattr(pairs_module, "KEEP_MATED", 30)
     vectors, people = people_vectors(150, 3)
     classes = np.zeros(len(people), np.int32)
     whole = all_pairs(vectors, people, classes, thresholds=(), workers=LocalWorkers(1))
@@ -112,9 +113,9 @@ def test_a_threshold_is_compared_with_the_scores_and_not_with_their_bins() -> No
     middle = float(scores[900])
     below, above = float(np.nextafter(np.float32(middle), np.float32(-2))), float(np.nextafter(middle, 2))
     assert bin_of(np.float32([below]))[0] == bin_of(np.float32([middle]))[0]
-    counts = _core.count_pairs(vectors, people, np.zeros(60, np.int32), np.array([below, middle, above]), keep=1)[1][
-        0, 0
-    ]
+    counts = _core.count_pairs(vectors, people, np.zeros(60, np.int32), np.array([below, middle, above]), keep=(1, 1))[
+        1
+    ][0, 0]
     expected = [int((scores >= t).sum()) for t in (below, middle, above)]
     assert counts.tolist() == expected
     assert len(set(expected)) > 1
@@ -134,7 +135,7 @@ def test_listed_pairs_are_counted_as_all_of_them_are() -> None:
 
 
 def test_too_many_listed_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs_module, "KEEP", 2)
+    monkeypatch.setattr(pairs_module, "KEEP_MATED", 2)
     vectors, people = people_vectors(3, 1)
     with pytest.raises(InputError, match="expected at most 2 listed pairs, not 3"):
         listed_pairs(vectors, people, people, thresholds=(), pairs=[(0, 1), (0, 2), (1, 2)])
@@ -145,7 +146,7 @@ def test_the_interpreter_is_free_meanwhile() -> None:
     done, ticks = threading.Event(), 0
 
     def count() -> None:
-        _core.count_pairs(vectors, people, np.zeros(4000, np.int32), np.zeros(0), keep=1)
+        _core.count_pairs(vectors, people, np.zeros(4000, np.int32), np.zeros(0), keep=(1, 1))
         done.set()
 
     thread = threading.Thread(target=count)
@@ -159,7 +160,7 @@ def test_the_interpreter_is_free_meanwhile() -> None:
 def test_hostile_arrays_are_refused_with_what_was_expected() -> None:
     good, ids = vectors_of(5, 16), np.zeros(5, np.int32)
 
-    def call(vectors=good, people=ids, classes=ids, thresholds=(), keep=1, part=(0, 1)):
+    def call(vectors=good, people=ids, classes=ids, thresholds=(), keep=(1, 1), part=(0, 1)):
         return _core.count_pairs(
             vectors, people, classes, np.array(thresholds, float), keep=keep, part=part[0], parts=part[1]
         )
@@ -190,13 +191,13 @@ def test_hostile_arrays_are_refused_with_what_was_expected() -> None:
         with pytest.raises(ValueError, match="expected thresholds from -1 to 1"):
             call(thresholds=[bad])
     with pytest.raises(ValueError, match="at least one pair to keep"):
-        call(keep=0)
+        call(keep=(1, 0))
     for part in ((1, 1), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="expected a part of 0 to parts - 1"):
             call(part=part)
     with pytest.raises(ValueError, match="no kernels are named sse9"):
-        _core.count_pairs(good, ids, ids, np.zeros(0), keep=1, variant="sse9")
-    empty = _core.count_pairs(np.ones((0, 8), np.float32), ids[:0], ids[:0], np.array([0.5]), keep=1)
+        _core.count_pairs(good, ids, ids, np.zeros(0), keep=(1, 1), variant="sse9")
+    empty = _core.count_pairs(np.ones((0, 8), np.float32), ids[:0], ids[:0], np.array([0.5]), keep=(1, 1))
     assert empty[0].sum() == 0
     with pytest.raises(ValueError, match="expected rows of one length"):
         _core.scores_f32("scalar", good, vectors_of(5, 17))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from facesdk.evaluation.workers import Workers
     from facesdk.types import Float32Array
 
-# Kept of either kind. Of 13,233 photos of LFW it is every mated pair, and non-mated ones down to an FMR of 3e-3.
-KEEP = 1 << 18
+# So many pairs are kept: of 13,233 photos of LFW every mated one, and the non-mated ones down to an FMR of 1.5e-3.
+KEEP_NON_MATED, KEEP_MATED = 1 << 17, 1 << 18
 BINS = 4096
 NON_MATED, MATED = 0, 1
 
@@ -46,11 +46,10 @@ class Comparisons:
     lowest: Tail
 
     def __add__(self, other: Comparisons) -> Comparisons:
-        keep = max(KEEP, 1)
         return Comparisons(
             self.thresholds, self.bins + other.bins, self.above + other.above,
-            _joined(self.highest, other.highest, sign=-1, keep=keep),
-            _joined(self.lowest, other.lowest, sign=1, keep=keep),
+            _joined(self.highest, other.highest, sign=-1, keep=KEEP_NON_MATED),
+            _joined(self.lowest, other.lowest, sign=1, keep=KEEP_MATED),
         )  # fmt: skip
 
 
@@ -75,7 +74,13 @@ def _count_part(common: Mapping[str, Any], part: tuple[int, int]) -> Comparisons
         np.require(common[name], requirements=["C", "A"]) for name in ("vectors", "people", "classes")
     )
     bins, above, highest, lowest = _core.count_pairs(
-        vectors, people, classes, np.array(thresholds, np.float64), keep=KEEP, part=part[0], parts=part[1]
+        vectors,
+        people,
+        classes,
+        np.array(thresholds, np.float64),
+        keep=(KEEP_NON_MATED, KEEP_MATED),
+        part=part[0],
+        parts=part[1],
     )
     return Comparisons(thresholds, bins, above, Tail(*highest), Tail(*lowest))
 
@@ -84,11 +89,13 @@ def listed_pairs(
     vectors: Float32Array, people: NDArray[np.int32], classes: NDArray[np.int32], *,
     thresholds: Sequence[float], pairs: Sequence[tuple[int, int]],
 ) -> Comparisons:  # fmt: skip
-    """The same of these pairs (a < b) only. InputError for more than KEEP, which would need the bounds of all_pairs."""
+    """The same of these pairs (a < b) only. InputError for more than KEEP_MATED, which would need the bounds of all_pairs."""
     import numpy as np
 
-    if len(pairs) > KEEP:
-        raise InputError(f"expected at most {KEEP} listed pairs, not {len(pairs)}: leave the list out for all pairs")
+    if len(pairs) > KEEP_MATED:
+        raise InputError(
+            f"expected at most {KEEP_MATED} listed pairs, not {len(pairs)}: leave the list out for all pairs"
+        )
     both = np.array(pairs, np.uint32).reshape(-1, 2)
     scores = np.array([matching.score(vectors[a], vectors[b]) for a, b in pairs], np.float32)
     mated = (people[both[:, 0]] == people[both[:, 1]]).astype(int)

@@ -14,8 +14,8 @@
 namespace facesdk {
 namespace {
 
-// A register holds the eight lanes of two columns side by side: four rows by eight columns in sixteen sums.
-constexpr size_t kRows = 4, kPairs = 4, kColumns = 2 * kPairs;
+// A register holds the eight lanes of two columns side by side: four rows by twelve columns in 24 sums.
+constexpr size_t kRows = 4, kPairs = 6, kColumns = 2 * kPairs;
 
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

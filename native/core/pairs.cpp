@@ -28,8 +28,8 @@ size_t cell_of(size_t a, size_t b) noexcept { return a < b ? cell_of(b, a) : a *
 
 class Counter {
  public:
-  Counter(const PairsOf& all, std::span<const double> thresholds, size_t keep, const Kernels& kernels)
-      : all_(all), thresholds_(thresholds), kernels_(kernels), highest_(keep, true), lowest_(keep, false),
+  Counter(const PairsOf& all, std::span<const double> thresholds, const Keep& keep, const Kernels& kernels)
+      : all_(all), thresholds_(thresholds), kernels_(kernels), highest_(keep.highest, true), lowest_(keep.lowest, false),
         at_threshold_(kBins), telling_{std::vector<uint8_t>(kBins, 1), std::vector<uint8_t>(kBins, 1)},
         scores_(kStripe * kBlock) {
     const size_t cells = all.class_count * (all.class_count + 1) / 2;
@@ -143,7 +143,7 @@ std::vector<Pair> Tail::sorted() && {
   return std::move(pairs_);
 }
 
-PairCounts count_pairs(const PairsOf& all, std::span<const double> thresholds, size_t keep, size_t part, size_t parts,
+PairCounts count_pairs(const PairsOf& all, std::span<const double> thresholds, const Keep& keep, size_t part, size_t parts,
                        const Kernels& kernels) {
   Counter counter(all, thresholds, keep, kernels);
   size_t number = 0;

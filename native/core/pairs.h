@@ -45,6 +45,11 @@ struct PairsOf {
   size_t n, d, class_count;
 };
 
+// How many of the highest non-mated pairs and of the lowest mated ones to keep, at least one of each.
+struct Keep {
+  size_t highest, lowest;
+};
+
 // A cell is an unordered pair of classes a >= b, at a * (a + 1) / 2 + b. kind: 0 non-mated, 1 mated.
 struct PairCounts {
   std::vector<uint64_t> bins;   // (cells, 2, kBins)
@@ -55,7 +60,7 @@ struct PairCounts {
 
 // Counts the pairs of the blocks part, part + parts, ...; the parts' counts add up to those of all pairs, and the tails
 // of all pairs are among theirs. Which part counts a pair changes no bit of its score.
-PairCounts count_pairs(const PairsOf& all, std::span<const double> thresholds, size_t keep, size_t part, size_t parts,
+PairCounts count_pairs(const PairsOf& all, std::span<const double> thresholds, const Keep& keep, size_t part, size_t parts,
                        const Kernels& kernels);
 
 }  // namespace facesdk

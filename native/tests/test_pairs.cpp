@@ -117,7 +117,7 @@ TEST(pairs_are_counted_as_a_loop_counts_them) {
         const Case made(n, 16, 40, class_count);
         const PairsOf all = made.all(class_count);
         for (const size_t keep : {size_t{1}, size_t{100}, size_t{1000000}}) {
-          const PairCounts expected = by_loop(all, thresholds, keep), came = count_pairs(all, thresholds, keep, 0, 1, *k);
+          const PairCounts expected = by_loop(all, thresholds, keep), came = count_pairs(all, thresholds, {keep, keep}, 0, 1, *k);
           CHECK(came.bins == expected.bins);
           CHECK(came.above == expected.above);
           CHECK(same(came.highest, expected.highest));
@@ -137,7 +137,7 @@ TEST(pairs_of_equal_scores_are_kept_by_their_place) {
   for (size_t i = 0; i < n; ++i) people[i] = static_cast<int32_t>(i);
   const PairsOf all{equal.data(), people.data(), classes.data(), n, d, 1};
   for (const Kernels* k : supported()) {
-    const PairCounts came = count_pairs(all, std::vector<double>{1.0}, 500, 0, 1, *k);
+    const PairCounts came = count_pairs(all, std::vector<double>{1.0}, {500, 1}, 0, 1, *k);
     CHECK(same(came.highest, by_loop(all, {1.0}, 500).highest));
     CHECK_EQ(came.above[0], n * (n - 1) / 2);
   }
@@ -148,13 +148,13 @@ TEST(pairs_in_parts_add_up) {
   const PairsOf all = made.all(2);
   const std::vector<double> thresholds = {0.2};
   const Kernels& k = kernels();
-  const PairCounts whole = count_pairs(all, thresholds, 50, 0, 1, k);
+  const PairCounts whole = count_pairs(all, thresholds, {50, 7}, 0, 1, k);
   for (const size_t parts : {2, 3, 11}) {
     PairCounts sum;
     sum.bins.resize(whole.bins.size());
     sum.above.resize(whole.above.size());
     for (size_t part = 0; part < parts; ++part) {
-      const PairCounts one = count_pairs(all, thresholds, 50, part, parts, k);
+      const PairCounts one = count_pairs(all, thresholds, {50, 7}, part, parts, k);
       for (size_t i = 0; i < sum.bins.size(); ++i) sum.bins[i] += one.bins[i];
       for (size_t i = 0; i < sum.above.size(); ++i) sum.above[i] += one.above[i];
       sum.highest.insert(sum.highest.end(), one.highest.begin(), one.highest.end());
