@@ -18,6 +18,7 @@ from evaluation_tools import people_vectors, photo_folder
 
 from facesdk.cli import evaluate as command
 from facesdk.cli import main
+from facesdk.cli.parser import make_parser
 from facesdk.errors import InputError
 from facesdk.evaluation import report as report_module
 from facesdk.evaluation.calibrating import operating_points, write_points
@@ -189,6 +190,7 @@ CLUSTER = """
 import sys
 from distributed import LocalCluster
 from facesdk.cli import main
+from facesdk.cli.parser import make_parser
 if __name__ == "__main__":
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         sys.exit(main([*sys.argv[1:], "--scheduler", cluster.scheduler_address]))
@@ -350,3 +352,18 @@ def test_calibrate_from_photos_says_what_they_cannot_show(
     assert printed["points"][0]["cells"][0][0]["bound"] <= 0.2
     assert os.path.exists(tmp_path / "p.toml")
     assert main([*words, "--fmr", "0.2"]) == 2
+
+
+def test_the_guide_names_only_options_that_there_are() -> None:
+    guide = (Path(__file__).resolve().parent.parent / "docs" / "evaluate.md").read_text()
+    parser = make_parser()
+    commands = next(a for a in parser._actions if a.choices).choices
+    known = {option for name in ("evaluate", "calibrate") for option in commands[name]._option_string_actions}
+    named = set(re.findall(r"--[a-z][a-z-]+", guide))
+    assert len(named) > 10
+    assert named <= known
+    assert {o for o in known if o.startswith("--")} - named <= {
+        "--help", "--json", "--embedder", "--workers", "--seed", "--replace",
+    }  # fmt: skip
+    for line in guide.splitlines():
+        assert "../" not in line

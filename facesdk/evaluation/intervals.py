@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,8 +86,9 @@ def bootstrap(
     """The statistic (draws, ...) of all draws, one below the other; NaN where a draw has nothing to compare."""
     import numpy as np
 
-    parts = [statistic(weights) for weights in draws(people, count=count, seed=seed)]
-    return np.concatenate(parts)
+    # numpy leaves Python to other threads in the long steps; the order of the results is that of the draws.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return np.concatenate(list(pool.map(statistic, draws(people, count=count, seed=seed))))
 
 
 def interval_of(drawn: NDArray[Any]) -> Interval:
