@@ -89,7 +89,7 @@ def listed_pairs(
     vectors: Float32Array, people: NDArray[np.int32], classes: NDArray[np.int32], *,
     thresholds: Sequence[float], pairs: Sequence[tuple[int, int]],
 ) -> Comparisons:  # fmt: skip
-    """The same of these pairs (a < b) only. InputError for more than KEEP_MATED, which would need the bounds of all_pairs."""
+    """The same of these pairs (a < b) only. InputError for more than KEEP_MATED of them."""
     import numpy as np
 
     if len(pairs) > KEEP_MATED:
