@@ -3,8 +3,8 @@
 python benchmarks/pairs.py [--vectors 13233] [--features 320] [--people 5749] [--threads 2] [--rounds 7]
 
 numpy's way: 1,024 rows at a time, their product with all vectors as benchmarks/lfw.py has it (`numpy`), or with those
-on and above the diagonal only (`numpy_triangle`); histograms of mated and non-mated scores with the same bins. All run in
-turn, so that what else the machine does meets all. The core also counts at thresholds and keeps the pairs that tell
+on and above the diagonal only (`numpy_triangle`); histograms of mated and non-mated scores with the same bins. All run
+in turn, so that what else the machine does meets all. The core also counts at thresholds and keeps the pairs that tell
 most.
 """
 

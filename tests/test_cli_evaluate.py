@@ -276,7 +276,18 @@ def test_one_person_and_one_picture_make_a_report_without_rates(tmp_path: Path) 
     folder = photo_folder(tmp_path / "all")
     (tmp_path / "p").mkdir()
     (folder / "biden").rename(tmp_path / "p" / "biden")
-    assert main(["evaluate", str(tmp_path / "p"), "--workers", "1", "--out", str(tmp_path / "r"), *OPTIONS]) == 0
+    words = [
+        "evaluate",
+        str(tmp_path / "p"),
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path / "r"),
+        "--threshold",
+        "0.5",
+        *OPTIONS,
+    ]
+    assert main(words) == 0
     result = json.loads((tmp_path / "r" / "report.json").read_text())
     assert result["one_to_one"]["groups"][0]["non_mated"] == 0
     assert result["protocols"][0]["people"] == 0
