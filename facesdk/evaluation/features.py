@@ -36,7 +36,7 @@ QUALITY = ("eye_distance_px", "brightness", "contrast", "overexposed", "sharpnes
 POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 FORMAT = 1
 # Pictures that one job holds, and that a file of the cache gets: so many a killed run reads again.
-_JOB, _FILE = 8, 64
+_JOB, _FILE = 4, 32
 _CHANGED = "changed while it was read"
 Progress = Callable[[int, int], None]
 

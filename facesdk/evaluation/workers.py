@@ -56,7 +56,7 @@ class LocalWorkers:
             self.count, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
         )  # fmt: skip
         try:
-            yield from _in_order(pool, call, jobs, ahead=4 * self.count)
+            yield from _in_order(pool, call, jobs, ahead=2 * self.count)
         except BrokenProcessPool as error:
             raise WorkersLostError(
                 "a worker process was ended from outside, perhaps for lack of memory",
