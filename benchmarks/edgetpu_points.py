@@ -1,36 +1,34 @@
-"""The thresholds at which an Edge TPU holds the processor's targets on LFW; the higher of the two is the one in use.
+"""The thresholds at which an Edge TPU holds the processor's targets; the higher of the two is the one in use.
 
 python benchmarks/edgetpu_points.py --data DATA [--device usb:0] [--models FOLDER] [--write]
 
-DATA as for lfw.py. Every compiled network of FOLDER's manifest runs on the device, all else on the processor, in one
-process. The threshold of a target is the processor's where the device holds it there, else the lowest at which it does.
---write puts [[operating_points.NAME_edgetpu]] into that manifest for each embedder; one with a threshold more than 0.01
-over the processor's loses those it had. Exit code 1, with the reason, if there is one, or nothing to measure with.
-Features are not kept: each run measures the device anew.
+DATA as for calibration.py, which measures here what it measures of the processor. Every compiled network of FOLDER's
+manifest runs on the device, all else on the processor, in one process. --write puts
+[[operating_points.NAME_edgetpu]] into that manifest for each embedder; one with a threshold more than 0.01 over the
+processor's loses those it had. Exit code 1, with the reason, if there is one, or nothing to measure with. Features are
+not kept: each run measures the device anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import math
 import platform
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
-from lfw import ARCHIVE, EMBEDDERS, Photos, all_scores, extract, group_scores, labelled
-from operating_points import lowest_threshold, point_at, write_points
+from calibration import EMBEDDERS, Calibration, table
+from operating_points import write_points
+from photo_sets import SETS, measured, photo_set
 
 from facesdk import Engine
 from facesdk.errors import FaceSdkError, InputError
 from facesdk.models import MANIFEST, EmbedderEntry, Manifest, load_manifest, models_folder
 
-# A device further off is not taken for the same network. From the target 2e-5 to 1e-5 the thresholds rise by 0.03.
+# A device further off is not taken for the same network. From the target 2e-5 to 1e-5 the thresholds rise by 0.02.
 MAX_RISE = 0.01
-Pair = tuple[dict, dict]  # what the accelerator comes to at the processor's threshold, and at the one for both
 
 
 def unmeasured(manifest: Manifest, device: str) -> Engine:
@@ -38,43 +36,20 @@ def unmeasured(manifest: Manifest, device: str) -> Engine:
 
     AcceleratorError where Engine(runtime="edgetpu") has another reason to refuse the device than that they were not.
     """
-    measured = patch("facesdk.accelerator._measured", lambda _entry: True)
-    with patch("facesdk.engine.load_manifest", lambda: manifest), measured:
+    as_measured = patch("facesdk.accelerator._measured", lambda _entry: True)
+    with patch("facesdk.engine.load_manifest", lambda: manifest), as_measured:
         return Engine("joint", runtime=f"edgetpu:{device}")
 
 
-def points_of(photos: Photos, manifest: Manifest, entry: EmbedderEntry) -> list[Pair]:
-    """For each target the counts at the processor's threshold, and at the lowest not below it that holds the target."""
-    models = [manifest.models[name] for name in ("face_mesh", *entry.models)]
-    ids = [(model.edgetpu or model).sha256[:16] for model in models]
-    mated, _, _ = all_scores(photos.features[entry.name], photos.subjects, floor=1.0)
-    groups, pairs = group_scores(photos, entry.name), []
-    for own in entry.processor_points:
-        at = partial(point_at, target=own.target_fmr, mated=mated, groups=groups, models=ids)
-        point = there = at(own.threshold)
-        if there["fmr"] > own.target_fmr:
-            point = at(lowest_threshold(groups, own.target_fmr))
-        pairs.append((there, point))
-    return pairs
-
-
-def table(entries: Sequence[EmbedderEntry], measured: Mapping[str, list[Pair]]) -> str:
-    """A row for each target of each embedder."""
-    lines = [
-        "| embedder | target FMR | processor's threshold | its FNMR | false matches there "
-        "| threshold | false matches | allowed | 95 % bound | FNMR |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for entry in entries:
-        for own, (there, point) in zip(entry.processor_points, measured[entry.name], strict=True):
-            count, target = point["comparisons"], own.target_fmr
-            lines.append(
-                f"| {entry.name} | {target:.0e} | {own.threshold:.5f} | {100 * own.fnmr:.2f} % "
-                f"| {round(there['fmr'] * there['comparisons']):,} {there['group']} "
-                f"| {point['threshold']:.5f} | {round(point['fmr'] * count):,} of {count:,} {point['group']} "
-                f"| {math.floor(target * count):,} | {point['fmr_bound']:.1e} | {100 * point['fnmr']:.2f} % |"
-            )
-    return "\n".join(lines)
+def rise_of(entry: EmbedderEntry, points: Sequence[dict]) -> float:
+    """How far the device's thresholds lie above the processor's, at most, over all points that both have."""
+    own = {points.target_fmr: points.thresholds for points in entry.processor_points}
+    return max(
+        there - here
+        for point in points
+        for row, own_row in zip(point["thresholds"], own[point["target_fmr"]], strict=True)
+        for there, here in zip(row, own_row, strict=True)
+    )
 
 
 def run(data: Path, folder: Path, *, device: str, write: bool) -> list[str]:
@@ -83,19 +58,22 @@ def run(data: Path, folder: Path, *, device: str, write: bool) -> list[str]:
     entries = [manifest.embedder(name) for name in EMBEDDERS]
     entries = [entry for entry in entries if any(manifest.models[name].edgetpu for name in entry.models)]
     if not all(entry.processor_points for entry in entries):
-        raise InputError("there is nothing to hold: measure the processor's operating points first, benchmarks/lfw.py")
+        raise InputError("there is nothing to hold: measure the processor's points first, benchmarks/calibration.py")
     engine = unmeasured(manifest, device)
-    photos = labelled(extract(engine, data / ARCHIVE), data, manifest)
-    measured = {entry.name: points_of(photos, manifest, entry) for entry in entries}
+    sets = {name: photo_set(data, name, measured(engine, data, name)) for name in SETS}
     compiled = ", ".join(name for name, model in manifest.models.items() if model.edgetpu)
-    print(f"LFW deep-funneled, faces found: {len(photos.paths):,}; {compiled} on {engine.runtime.version}")
-    print(f"({platform.machine()}, {datetime.date.today()}).\n")
-    print(table(entries, measured))
-    points = {name: [point for _, point in pairs] for name, pairs in measured.items()}
-    rises = {name: max(p["threshold"] - there["threshold"] for there, p in pairs) for name, pairs in measured.items()}
-    failed = [name for name, rise in rises.items() if rise > MAX_RISE]
+    print(f"{compiled} on {engine.runtime.version} ({platform.machine()}, {datetime.date.today()})\n")
+    written, failed = {}, []
+    for entry in entries:
+        models = [manifest.models[name] for name in ("face_mesh", *entry.models)]
+        points = Calibration(sets, entry.name, [(m.edgetpu or m).sha256[:16] for m in models]).points()
+        rise = rise_of(entry, points)
+        print(f"{table(entry.name, points)}\nabove the processor's by at most {rise:.3f}\n")
+        if not rise <= MAX_RISE:
+            failed.append(entry.name)
+        written[f"{entry.name}_edgetpu"] = [] if entry.name in failed else points
     if write:
-        write_points(folder / MANIFEST, {f"{n}_edgetpu": [] if n in failed else p for n, p in points.items()})
+        write_points(folder / MANIFEST, written)
     return failed
 
 

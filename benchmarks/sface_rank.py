@@ -14,7 +14,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -152,22 +151,18 @@ def prepare(models: Path, work: Path) -> None:
 
 def crop_photos(data: Path, work: Path) -> tuple[np.ndarray, np.ndarray]:
     """Names (n,) and uint8 crops (n, 112, 112, 3) of all photos with a face, made once."""
-    from lfw import _centre_face
+    from photo_sets import frames, labelled_face
 
     from facesdk import Engine
-    from facesdk.images import decode_rgb
 
     stored = work / "crops.npz"
     if not stored.exists():
         engine, names, crops = Engine("sface"), [], []
-        with tarfile.open(data / "lfw-deepfunneled.tar") as tar:
-            for member in sorted((m for m in tar if m.name.endswith(".jpg")), key=lambda m: m.name):
-                frame = decode_rgb(tar.extractfile(member).read(), name=member.name)
-                face = _centre_face(engine, frame)
-                sample = None if face is None else engine.sample(frame, face)
-                if sample is not None:
-                    names.append(member.name)
-                    crops.append(sample.crop)
+        for name, frame in frames(data, "lfw"):
+            sample = labelled_face(engine, frame, "lfw")
+            if sample is not None:
+                names.append(name)
+                crops.append(sample.crop)
         np.savez(stored, names=np.array(names), crops=np.stack(crops))
     with np.load(stored) as found:
         return found["names"], found["crops"]

@@ -2,8 +2,8 @@
 
 python benchmarks/template_protection.py --data DATA [--write README.md]
 
-DATA as for benchmarks/lfw.py. An enrollment here is one photo, sealed and opened by the vault's own code under a key of
-its own. A linker sees two references as they are sealed, without a key, and must say whether they are of one person.
+DATA as for benchmarks/photo_sets.py. An enrollment here is one photo, sealed and opened by the vault's own code under a
+key of its own. A linker sees two references as they are sealed, without a key, and must say whether they are of one person.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import lfw
 import numpy as np
+import photo_sets
 from readme import write_between_markers
 
 from facesdk.matching import fused_score, make_reference
@@ -131,12 +131,12 @@ def renewed(features: np.ndarray, rng: np.random.Generator, *, count: int) -> tu
     return np.array(old_scores), np.array(new_scores)
 
 
-def measure(photos: lfw.Photos, embedder: str, *, seed: int) -> dict:
+def measure(photos: photo_sets.PhotoSet, embedder: str, *, seed: int) -> dict:
     """Everything reported of one embedder."""
     rng = np.random.default_rng(seed)
-    features = np.ascontiguousarray(photos.features[embedder], np.float32)
+    features = np.ascontiguousarray(photo_sets.of_embedder(photos.joint, embedder), np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    people = [np.flatnonzero(photos.subjects == s) for s in np.unique(photos.subjects)]
+    people = [np.flatnonzero(photos.people == i) for i in range(photos.people.max() + 1)]
     several = [rows for rows in people if len(rows) > 1]
     # Two photos of each person, several times over: every enrollment has a rotation of its own.
     pairs = np.array([rng.choice(rows, 2, replace=False) for _ in range(ROUNDS) for rows in several])
@@ -213,8 +213,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=24745)
     parser.add_argument("--write", type=Path, metavar="README")
     arguments = parser.parse_args()
-    photos = lfw.load(arguments.data)
-    results = [measure(photos, embedder, seed=arguments.seed) for embedder in lfw.EMBEDDERS]
+    photos = photo_sets.load(arguments.data, "lfw")
+    results = [measure(photos, embedder, seed=arguments.seed) for embedder in ("sface", "joint", "mobilefacenet")]
     text = table(results)
     print(text)
     wrong = [f"{r['embedder']}: {line}" for r in results for line in failures(r)]

@@ -1,4 +1,7 @@
-"""What becomes of pictures that are turned by 90, 180 and 270 degrees, and of upright ones: refusals by their hint.
+"""What becomes of pictures that are turned by 90, 180 and 270 degrees, and of upright ones.
+
+Refusals by their hint, and strangers who match where a turned camera took the pictures on both sides (at the threshold
+for one photo and FMR 1e-3, the lowest there is).
 
 python benchmarks/turned.py --data DATA [--step 6]
 
@@ -18,6 +21,7 @@ import numpy as np
 
 from facesdk import Engine
 from facesdk.engine import CERTAINLY_UPRIGHT
+from facesdk.evaluation import threshold, vector
 from facesdk.images import decode_rgb
 from facesdk.picture_file import MIN_SIDE
 from facesdk.policy import QualityLimits
@@ -33,16 +37,17 @@ def pictures(archive: Path, *, suffix: str, step: int) -> list[np.ndarray]:
     return [frame for frame in frames if min(frame.shape[:2]) >= MIN_SIDE]
 
 
-def hints(engine: Engine, frames: list[np.ndarray], turns: int) -> tuple[Counter[str], np.ndarray]:
-    """How many would be compared ("used"), and how many get which hint; the detector's scores of the faces found."""
+def hints(engine: Engine, frames: list[np.ndarray], turns: int) -> tuple[Counter[str], np.ndarray, list[np.ndarray]]:
+    """How many would be compared ("used"), and how many get which hint; the detector's scores; features of the used."""
     found: Counter[str] = Counter()
-    scores = []
+    scores, vectors = [], []
     for frame in frames:
         sample, faces = engine.observe(np.ascontiguousarray(np.rot90(frame, turns)))
         refusal = assess(sample, len(faces), QualityLimits(), enrolling=False)
         found["used" if refusal is None else refusal.guidance.name] += 1
         scores += [faces[0].score] if faces else []
-    return found, np.array(scores)
+        vectors += [vector(engine.embed(sample))] if refusal is None and sample is not None else []
+    return found, np.array(scores), vectors
 
 
 def main() -> int:
@@ -57,9 +62,13 @@ def main() -> int:
     ):  # fmt: skip
         frames = pictures(arguments.data / f"{name}.tar", suffix=suffix, step=step)
         for turns in range(4):
-            found, scores = hints(engine, frames, turns)
+            found, scores, vectors = hints(engine, frames, turns)
+            used = np.array(vectors).reshape(len(vectors), -1)
+            matched = int((np.triu(used @ used.T, 1) >= threshold("sface", 1e-3, 1, 1)).sum())
             below = f"{int((scores < CERTAINLY_UPRIGHT).sum())} of {len(scores)} scores below {CERTAINLY_UPRIGHT}"
-            print(f"{name}, {90 * turns} deg, n = {len(frames)}: {dict(found)}; {below}, highest {scores.max():.3f}")
+            pairs = f"{matched} of {len(frames) * (len(frames) - 1) // 2:,} pairs matched"
+            print(f"{name}, {90 * turns} deg, n = {len(frames)}: {dict(found)}; {pairs}; {below}, "
+                  f"highest {scores.max():.3f}")  # fmt: skip
     return 0
 
 

@@ -20,9 +20,9 @@ from facesdk.vault.passphrase import read_passphrase
 OPTION, ABSENT_S = "--passphrase-file", 3.0  # locked again when the owner was not seen for so long
 
 
-def bursts(source: str, size: int) -> Iterator[tuple[float, list]]:
+def bursts(source: str, size: int, rotate: int) -> Iterator[tuple[float, list]]:
     """Frames in groups of `size` (the last may be smaller), each with the time of its last frame."""
-    with open_source(source) as opened:
+    with open_source(source, rotate=rotate) as opened:
         frames = iter(opened)
         while group := list(islice(frames, size)):
             yield group[-1].time_s, [frame.image for frame in group]
@@ -31,7 +31,7 @@ def bursts(source: str, size: int) -> Iterator[tuple[float, list]]:
 def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[str]:
     """What happens: "unlock", "lock", or a sentence for the person. The verifier counts attempts, forgets its key."""
     unlocked, last_seen = False, 0.0
-    for now, frames in bursts(arguments.source, size=5):
+    for now, frames in bursts(arguments.source, 5, int(arguments.rotate)):
         try:
             outcome = verifier.verify(arguments.user, frames, camera="unlock demo", consecutive=True)
             there, hint = bool(outcome), outcome.guidance.value or "not recognized"
@@ -57,7 +57,8 @@ def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for option, default in (("--user", "owner"), ("--source", "0"), ("--unlock", "true"), ("--lock", "true")):
+    options = {"--user": "owner", "--source": "0", "--rotate": "0", "--unlock": "true", "--lock": "true"}
+    for option, default in options.items():
         parser.add_argument(option, default=default)
     parser.add_argument("--vault", type=Path, required=True)
     parser.add_argument("--passphrase-file", type=Path)

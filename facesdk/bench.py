@@ -232,23 +232,17 @@ def _samples(engine: Engine, names: str = "*") -> dict[str, Features]:
     return {name: features for name, features in found.items() if features is not None}
 
 
-def _threshold(embedder: str) -> float:
-    from facesdk.models import load_manifest
-
-    points = load_manifest().embedder(embedder).operating_points
-    return next(point.threshold for point in points if point.target_fmr == TARGET_FMR)
-
-
 def _portraits(engine: Engine) -> dict[str, Any]:
     """How many pairs of bundled portraits are decided rightly at FMR 2e-5: [right, all]."""
     from facesdk import matching
+    from facesdk.evaluation import threshold
 
-    samples, threshold = list(_samples(engine).items()), _threshold(engine.embedder)
+    samples, limit = list(_samples(engine).items()), threshold(engine.embedder, TARGET_FMR, 1, 1)
     counts = {"mated": [0, 0], "non_mated": [0, 0]}
     for i, (a, first) in enumerate(samples):
         for b, second in samples[:i]:
             mated = a.split("_")[0] == b.split("_")[0]
-            accepted = matching.score(*matching.vectors_of([first, second])) >= threshold
+            accepted = matching.score(*matching.vectors_of([first, second])) >= limit
             count = counts["mated" if mated else "non_mated"]
             count[0] += accepted == mated
             count[1] += 1
@@ -275,9 +269,10 @@ def _bits(engine: Engine) -> dict[str, str]:
 def _tracking(engine: Engine) -> dict[str, Any]:
     """A tracker's frames against detection in every one, in turn: means of a clip, medians over its repetitions."""
     from facesdk import matching
+    from facesdk.evaluation import threshold
     from facesdk.tracking import Tracker
 
-    reference, threshold = _samples(engine, "obama_2009.*")["obama_2009"], _threshold(engine.embedder)
+    reference, limit = _samples(engine, "obama_2009.*")["obama_2009"], threshold(engine.embedder, TARGET_FMR, 1, 1)
     clip, same, detections = bench_clip(), 0, 0
     means: dict[str, list[float]] = {"tracking_ms": [], "detection_ms": []}
     for _ in range(CLIP_ROUNDS):
@@ -291,7 +286,7 @@ def _tracking(engine: Engine) -> dict[str, Any]:
                 features = None if sample is None else engine.embed(sample)
                 total[name] += (time.perf_counter() - start) * 1e3
                 vectors = matching.vectors_of([reference, features]) if features is not None else None
-                matches.append(vectors is not None and matching.score(*vectors) >= threshold)
+                matches.append(vectors is not None and matching.score(*vectors) >= limit)
             same += matches[0] == matches[1]
         detections += tracker.detections
         for name, values in means.items():
@@ -311,7 +306,9 @@ def _fresh_verify(engine: Engine, runtime: str, *, say: Callable[[str], None]) -
     with tempfile.TemporaryDirectory(prefix="facesdk-bench-") as folder, as_file(files("facesdk.portraits")) as faces:
         vault, key = Path(folder) / "vault", Path(folder) / "key"
         KeyFileKey.create(key)
-        FaceVerifier(vault, key_file=key, engine=engine).enroll("owner", [faces / "obama_2009.jpg"])
+        FaceVerifier(vault, key_file=key, engine=engine).enroll(
+            "owner", [faces / "obama_2009.jpg"], allow_few_samples=True
+        )
         words = ["verify", "--vault", str(vault), "--key-file", str(key), "--json", "--embedder", engine.embedder]
         words += ["--threads", str(engine.threads), "--runtime", runtime, str(faces / "obama_2012.jpg")]
         for number in range(FRESH_PROCESSES):

@@ -5,6 +5,7 @@ Nothing else opens a model.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import sys
@@ -26,25 +27,70 @@ MANIFEST = "manifest.toml"
 COMMON_MODELS = ("blazeface_short_range", "face_mesh")
 
 
+# Samples of a reference, and frames of a verification, that a point stands for: 1, 2, 3 or 4, 5 and more.
+BUCKETS = (1, 2, 3, 5)
+Matrix = tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold on the comparison score and what was measured there (see models/README.md for the data).
+    """A threshold on the fused score, and what was measured there (see models/README.md for the data).
 
-    fmr_bound: 95 % upper bound of the false match rate in the worse of the groups; comparisons: non-mated ones of it.
-    models: the first 16 digits of the sha256 of each model it was measured with; a point of other models is not used.
+    samples, frames: the least number of each that it is for. group: the one that it is bound by; fmr and fmr_bound: of
+    that group's false match rate the estimate and the upper 95 % limit over people. fnmr: of people of LFW, each
+    weighing the same. The threshold is infinite where the data cannot support the target.
     """
 
     target_fmr: float
+    samples: int
+    frames: int
     threshold: float
     group: str
-    comparisons: int
     fmr: float
     fmr_bound: float
     fnmr: float
+
+    @property
+    def offered(self) -> bool:
+        """Whether there is a threshold that holds the target."""
+        return math.isfinite(self.threshold)
+
+
+@dataclass(frozen=True)
+class OperatingPoints:
+    """The points of one target, as matrices: a row for each of BUCKETS samples, a column for each of BUCKETS frames.
+
+    models: the first 16 digits of the sha256 of each model they were measured with; those of other models are not used.
+    """
+
+    target_fmr: float
+    thresholds: Matrix
+    groups: tuple[tuple[str, ...], ...]
+    estimates: Matrix
+    bounds: Matrix
+    fnmr: Matrix
     models: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        for name in ("thresholds", "groups", "estimates", "bounds", "fnmr"):
+            rows = getattr(self, name)
+            if [len(row) for row in rows] != [len(BUCKETS)] * len(BUCKETS):
+                raise ValueError(f"{name} of {self.target_fmr:g} are not {len(BUCKETS)} x {len(BUCKETS)}")
 
-Points = tuple[OperatingPoint, ...]
+    def at(self, *, samples: int, frames: int) -> OperatingPoint:
+        """The point for so many samples and frames, 1 or more of each."""
+        i, j = bucket_of(samples), bucket_of(frames)
+        return OperatingPoint(
+            self.target_fmr, BUCKETS[i], BUCKETS[j], self.thresholds[i][j], self.groups[i][j], self.estimates[i][j],
+            self.bounds[i][j], self.fnmr[i][j],
+        )  # fmt: skip
+
+
+def bucket_of(count: int) -> int:
+    """Which of BUCKETS so many samples or frames fall into. InputError for fewer than one."""
+    if type(count) is not int or count < BUCKETS[0]:
+        raise InputError(f"samples and frames are counted from 1, not {count!r}")
+    return sum(count >= least for least in BUCKETS) - 1
 
 
 @dataclass(frozen=True)
@@ -83,27 +129,41 @@ class ModelEntry:
 class EmbedderEntry:
     """One way to features: models whose unit vectors are joined, each with weight its share of the squared length.
 
+    same_person: samples of one enrollment that score less are not taken for one person's.
     processor_points: measured with the models themselves. edgetpu_points: measured with their compiled files in their
-    place ([[operating_points.NAME_edgetpu]]), one that holds for each target of processor_points, or none at all.
+    place ([[operating_points.NAME_edgetpu]]), for each target of processor_points, or none at all.
     """
 
     name: str
     models: tuple[str, ...]
     weights: tuple[float, ...]
-    processor_points: Points
-    edgetpu_points: Points = ()
+    same_person: float
+    processor_points: tuple[OperatingPoints, ...]
+    edgetpu_points: tuple[OperatingPoints, ...] = ()
 
     @property
-    def operating_points(self) -> Points:
-        """The points in use on the processor and the Edge TPU alike: for each target that with the higher threshold.
+    def targets(self) -> tuple[float, ...]:
+        """The target false match rates that there are points for, the highest first."""
+        return tuple(sorted((points.target_fmr for points in self.processor_points), reverse=True))
 
-        Its figures are of the files that its `models` names. The other was measured at this threshold or
-        a lower one: here it has no more false matches than there, so the target is held; its FNMR here is not known.
+    def point(self, target_fmr: float, *, samples: int, frames: int) -> OperatingPoint:
+        """The point in use on the processor and the Edge TPU alike: the one with the higher threshold.
+
+        Its figures are of the files that it was measured with. The other was measured at this threshold or a lower one:
+        here it has no more false matches than there, so the target is held; its FNMR here is not known. InputError for
+        a target without points.
         """
-        if not self.edgetpu_points:
-            return self.processor_points
-        pairs = zip(self.processor_points, self.edgetpu_points, strict=True)
-        return tuple(max(pair, key=lambda point: point.threshold) for pair in pairs)
+        found = [
+            points.at(samples=samples, frames=frames)
+            for points in (*self.processor_points, *self.edgetpu_points)
+            if points.target_fmr == target_fmr
+        ]
+        if not found:
+            listed = ", ".join(f"{target:g}" for target in self.targets) or "none"
+            raise InputError(
+                f"embedder {self.name!r} was not measured at FMR {target_fmr!r}: choose another target_fmr ({listed})"
+            )
+        return max(found, key=lambda point: point.threshold)
 
 
 @dataclass(frozen=True)
@@ -164,22 +224,28 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         ids = tuple(m.sha256[:16] for m in used)
         compiled_ids = tuple((m.edgetpu or m).sha256[:16] for m in used)
         processor = _points(points.get(name, ()), ids)
-        edgetpu = _holding(_points(points.get(f"{name}_edgetpu", ()), compiled_ids), processor)
-        embedders[name] = EmbedderEntry(name, tuple(entry["models"]), tuple(entry["weights"]), processor, edgetpu)
+        edgetpu = _complete(_points(points.get(f"{name}_edgetpu", ()), compiled_ids), processor)
+        embedders[name] = EmbedderEntry(
+            name, tuple(entry["models"]), tuple(entry["weights"]), float(entry["same_person"]), processor, edgetpu
+        )
     return Manifest(folder, models, embedders)
 
 
-def _points(listed: Iterable[dict[str, Any]], ids: tuple[str, ...]) -> Points:
+def _points(listed: Iterable[dict[str, Any]], ids: tuple[str, ...]) -> tuple[OperatingPoints, ...]:
     """The points that were measured with these models."""
-    points = (OperatingPoint(**{**point, "models": tuple(point.get("models", ()))}) for point in listed)
+    points = (OperatingPoints(**{name: _frozen(value) for name, value in entry.items()}) for entry in listed)
     return tuple(point for point in points if point.models == ids)
 
 
-def _holding(measured: Points, wanted: Points) -> Points:
-    """For each of the wanted targets the measured point that holds it; none if one of them has none."""
-    held = {point.target_fmr: point for point in measured if point.fmr <= point.target_fmr}
-    targets = [point.target_fmr for point in wanted]
-    return tuple(held[target] for target in targets) if held.keys() >= set(targets) else ()
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+def _complete(
+    measured: tuple[OperatingPoints, ...], wanted: tuple[OperatingPoints, ...]
+) -> tuple[OperatingPoints, ...]:
+    """What was measured, if it has each of the wanted targets; else nothing."""
+    return measured if {p.target_fmr for p in measured} >= {p.target_fmr for p in wanted} else ()
 
 
 def load_model(name: str, manifest: Manifest | None = None, *, edgetpu: bool = False) -> mmap.mmap:

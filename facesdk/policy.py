@@ -21,6 +21,7 @@ BOUNDS = {
     "min_brightness": (0.0, 255.0),
     "max_overexposed": (0.0, 1.0),
     "min_sharpness": (0.0, 1e4),
+    "min_signal_to_noise": (0.0, 1e3),
     "max_sample_similarity": (0.5, 1.0),
 }
 
@@ -31,17 +32,19 @@ class QualityLimits:
 
     min_eye_distance_px: faces smaller than this are refused at enrollment; verification takes three quarters of it.
         ISO/IEC 19794-5 asks for 90 px in passports; networks with 112 px crops have their eyes 35 px apart.
-    max_yaw_deg, max_pitch_deg: the face may be turned this far. min_brightness, max_overexposed, min_sharpness: see
-        Quality; no bundled portrait is refused at verification, and the README says how much of LFW is.
+    max_yaw_deg, max_pitch_deg: the face may be turned this far. min_brightness (of a picture that is black),
+        max_overexposed, min_sharpness, min_signal_to_noise: see Quality; no bundled portrait is refused at
+        verification, and the README says how much of LFW is.
     max_sample_similarity: two samples of an enrollment more alike than this are near copies.
     """
 
     min_eye_distance_px: float = 32.0
     max_yaw_deg: float = 35.0
     max_pitch_deg: float = 35.0
-    min_brightness: float = 35.0
-    max_overexposed: float = 0.35
+    min_brightness: float = 4.0
+    max_overexposed: float = 0.45
     min_sharpness: float = 20.0
+    min_signal_to_noise: float = 3.8
     max_sample_similarity: float = 0.985
 
     def __post_init__(self) -> None:
@@ -141,7 +144,7 @@ PRESETS: Mapping[str, AttemptRules] = MappingProxyType(
 class Policy(QualityLimits):
     """Quality limits, the false match rate to hold and the attempt rules. Frozen and checked when made (InputError).
 
-    target_fmr: what the worse-off group must meet; one of the manifest's operating points. Source of the default,
+    target_fmr: what the worst-off group must meet; one of the manifest's operating points. Source of the default,
         1 in 50,000: Android Compatibility Definition, class 3 biometrics.
     attempts: when a face may be tried and when the passphrase is needed; the phone preset unless another is given.
     """
@@ -183,21 +186,33 @@ class Policy(QualityLimits):
             listed = ", ".join(f"{value:g}" for value in offered)
             raise InputError(f"target_fmr must be a measured operating point ({listed}), not {self.target_fmr!r}")
 
-    def operating_point(self, embedder: str, *, target_fmr: float | None = None) -> OperatingPoint:
-        """The embedder's operating point for this policy's target_fmr or another. InputError if not measured."""
+    def operating_point(
+        self, embedder: str, *, samples: int, frames: int, target_fmr: float | None = None
+    ) -> OperatingPoint:
+        """The embedder's point for so many samples and frames, at this policy's target_fmr or another.
+
+        InputError where that was not measured, or where the data cannot support it.
+        """
         wanted = self.target_fmr if target_fmr is None else target_fmr
-        for point in load_manifest().embedder(embedder).operating_points:
-            if point.target_fmr == wanted:
-                return point
-        raise InputError(f"embedder {embedder!r} was not measured at FMR {wanted:g}: choose another target_fmr")
+        point = load_manifest().embedder(embedder).point(wanted, samples=samples, frames=frames)
+        if not point.offered:
+            raise InputError(
+                f"no threshold is known to hold FMR {wanted:g} in every group of people for {samples} sample(s) and "
+                f"{frames} frame(s) of {embedder!r}",
+                hint="enroll again with three or more pictures that differ, or verify with more frames",
+            )
+        return point
 
 
 # What an enrollment seals; the similarity of samples matters at enrollment alone.
 FLOOR = ("target_fmr", *(name for name in BOUNDS if name != "max_sample_similarity"))
 
 
+SINCE = {"min_signal_to_noise"}  # what floors that were sealed before there was such a field lack
+
+
 def _offered() -> list[float]:
-    return sorted({p.target_fmr for e in load_manifest().embedders.values() for p in e.operating_points})
+    return sorted({target for embedder in load_manifest().embedders.values() for target in embedder.targets})
 
 
 def _stricter(name: str, one: float, other: float) -> float:
@@ -211,7 +226,9 @@ def _floor_of(sealed: str) -> dict[str, float]:
     try:
         floor = json.loads(sealed)
         bounds = {**BOUNDS, "target_fmr": (0.0, 1.0)}
-        if set(floor) != set(FLOOR) or not all(bounds[n][0] <= floor[n] <= bounds[n][1] for n in FLOOR):
+        if not set(FLOOR) - SINCE <= set(floor) <= set(FLOOR):
+            raise ValueError
+        if not all(bounds[name][0] <= value <= bounds[name][1] for name, value in floor.items()):
             raise ValueError
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreIntegrityError("the policy sealed with the template is not one this release writes") from error

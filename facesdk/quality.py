@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facesdk import crop_measures
 from facesdk.types import Decision, Guidance
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ VERIFY_SIZE = 0.75
 MIN_PRESENCE = 0.5
 # Up to here roll is borne well; of a face on its side the mesh reads about 90, or makes an upright one of it.
 MAX_ROLL_DEG = 45.0
+USUAL_CONTRAST = 40.0  # gray levels; the limit for sharpness is for a face that has it
+# Of an enrollment: see crop_measures. benchmarks/quality.py measures what each refuses, disturbed and undisturbed.
+MIN_EYE_BRIGHTNESS = 0.38
+MIN_MOUTH_DETAIL = 0.035
+MAX_CHIN_COLOUR = 0.2
+MASKED = "mouth and chin cannot be seen (a mask)"
+MIN_SHARPNESS_RATIO = 0.03
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ def assess(sample: Sample | None, faces: int, limits: QualityLimits, *, enrollin
     """None for a sample to be used, else why not. faces: how many were detected, to tell none from a covered one."""
     if faces == 0:
         return Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
+    if enrolling and sample is not None and _mouth_is_hidden(sample):  # first: a mask makes the mesh fail as well
+        return _poor(Guidance.TAKE_OFF_MASK, MASKED)
     if sample is not None and (sample.turned or not abs(sample.face.pose.roll_deg) <= MAX_ROLL_DEG):
         return _poor(Guidance.HOLD_UPRIGHT, "the face is upside down or lies on its side")
     if sample is None or not sample.quality.presence >= MIN_PRESENCE:
@@ -52,10 +62,28 @@ def assess(sample: Sample | None, faces: int, limits: QualityLimits, *, enrollin
         return _poor(Guidance.COME_CLOSER, f"the face is too small: {size}")
     if not (abs(pose.yaw_deg) <= limits.max_yaw_deg and abs(pose.pitch_deg) <= limits.max_pitch_deg):
         return _poor(Guidance.LOOK_STRAIGHT, "the face is turned away")
-    if not quality.brightness >= limits.min_brightness:
+    if not (quality.brightness >= limits.min_brightness and quality.signal_to_noise >= limits.min_signal_to_noise):
         return _poor(Guidance.MORE_LIGHT, "the face is too dark")
     if not quality.overexposed <= limits.max_overexposed:
         return _poor(Guidance.LESS_LIGHT, "the face is over-exposed")
-    if not quality.sharpness >= limits.min_sharpness:
+    # A dim picture has the same edges with less contrast.
+    if not quality.sharpness >= limits.min_sharpness * min(1.0, (quality.contrast / USUAL_CONTRAST) ** 2):
+        return _poor(Guidance.HOLD_STILL, "the face is blurred")
+    return _hidden_or_blurred(sample) if enrolling else None
+
+
+def _mouth_is_hidden(sample: Sample) -> bool:
+    # Blur hides a mouth as well.
+    sharp = crop_measures.sharpness_ratio(sample.crop) >= MIN_SHARPNESS_RATIO
+    return sharp and not crop_measures.mouth_detail(sample.crop) >= MIN_MOUTH_DETAIL
+
+
+def _hidden_or_blurred(sample: Sample) -> Refusal | None:
+    """What a reference must not have: two people who wear the same, or move alike, are taken for each other."""
+    if not crop_measures.eye_brightness(sample.crop) >= MIN_EYE_BRIGHTNESS:
+        return _poor(Guidance.TAKE_OFF_GLASSES, "the eyes cannot be seen (sunglasses)")
+    if not crop_measures.chin_colour(sample.crop) <= MAX_CHIN_COLOUR:
+        return _poor(Guidance.TAKE_OFF_MASK, MASKED)
+    if not crop_measures.sharpness_ratio(sample.crop) >= MIN_SHARPNESS_RATIO:
         return _poor(Guidance.HOLD_STILL, "the face is blurred")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -49,6 +50,8 @@ class Guidance(Enum):
     MORE_LIGHT = "More light, please: the face is too dark."
     LESS_LIGHT = "Less light on the face, please: it is over-exposed."
     HOLD_STILL = "Hold still: the picture is blurred."
+    TAKE_OFF_GLASSES = "Take off the sunglasses: the eyes cannot be seen."
+    TAKE_OFF_MASK = "Take off the mask: mouth and chin cannot be seen."
     UNCOVER_FACE = "Show your whole face: it could not be made out."
     CHANGE_SOMETHING = "Take another picture: this one is nearly the same as an earlier one."
 
@@ -86,6 +89,7 @@ class Quality:
 
     eye_distance_px: between the eye centres in the frame. overexposed: share of pixels at 250 or more.
     sharpness: variance of the Laplacian. presence: 0..1, the mesh network's opinion that this is a face.
+    signal_to_noise: contrast over noise (crop_measures.signal_to_noise), which says whether there is enough light.
     """
 
     eye_distance_px: float
@@ -94,6 +98,7 @@ class Quality:
     overexposed: float
     sharpness: float
     presence: float
+    signal_to_noise: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,7 @@ class Sample:
 
     face: with landmarks; quality: of the aligned crop; runner_up: area of the frame's second face over this one's (0 if
     there was none, or the caller named the face); crop: uint8 (112, 112, 3), RGB, what features are made of;
-    turned: upside down or on its side, so that crop and mesh mean nothing.
+    turned: upside down, on its side, or not where the detector saw eyes, nose and mouth: crop and mesh mean nothing.
     """
 
     face: Face

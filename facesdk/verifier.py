@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 from facesdk import _core, matching
 from facesdk._core import process_token
 from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
-from facesdk.engine import Engine
-from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, Reason
+from facesdk.engine import DEFAULT_EMBEDDER, Engine
+from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError, Reason
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
 from facesdk.types import Decision, Guidance, Outcome
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from facesdk.types import Picture, Pictures
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32
-DEFAULT_EMBEDDER = "joint"
+ENOUGH_SAMPLES = 3  # one photo's threshold, which holds for everybody, would refuse the owner too often
 CONSENT = "given to the program that called enroll()"
 
 
@@ -118,9 +118,14 @@ class FaceVerifier:
         return self._made[embedder]
 
     def enroll(
-        self, user: str, images: Pictures, *, replace: bool = False, consent: str = CONSENT, colors: str = "rgb"
-    ) -> None:
-        """Seals a template of this user from one to ten pictures of one face; the pictures themselves are not kept.
+        self, user: str, images: Pictures, *, replace: bool = False, allow_few_samples: bool = False,
+        consent: str = CONSENT, colors: str = "rgb",
+    ) -> None:  # fmt: skip
+        """Seals a template of this user from three to ten pictures of one face; the pictures themselves are not kept.
+
+        Five that differ in pose, light and distance are best. allow_few_samples: take one or two; a verification then
+        uses the threshold for one photo, which refuses the owner much more often (docs/contract.md). Of pictures that
+        are nearly the same, as neighbouring frames are, one counts.
 
         The caller must have the person's consent; `consent` says in a few words how it was given and is sealed too, as
         is the policy: no verification may meet less. The key is open afterwards, unless it was locked meanwhile. Raises
@@ -128,6 +133,8 @@ class FaceVerifier:
         replace=True, and the vault's errors.
         """
         frames = pictures(images, at_most=MAX_SAMPLES, colors=colors)
+        if len(frames) < ENOUGH_SAMPLES and not allow_few_samples:
+            raise few_samples(len(frames))
         key = self._needed_key()
         key.check()
         if not replace and self._keeper.vault.exists(user):
@@ -184,7 +191,7 @@ class FaceVerifier:
             generation = template.generation
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
-        threshold = policy.operating_point(engine.embedder).threshold
+            samples_count = len(matching.near_copies(list(template.samples)))
         start = time.perf_counter()
         samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
@@ -193,9 +200,11 @@ class FaceVerifier:
         probes = matching.vectors_of(embedded(samples, engine))
 
         def compare(template: Template) -> bool:
-            return matching.fused_score(template.reference, template.turned(probes)) >= threshold
+            return matching.fused_score(list(template.samples), template.turned(probes)) >= point.threshold
 
         try:
+            frames_count = len(matching.near_copies(probes))
+            point = policy.operating_point(engine.embedder, samples=samples_count, frames=frames_count)
             match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label(policy))
         finally:
             for probe in probes:
@@ -294,6 +303,14 @@ class FaceVerifier:
             what = "other models or another detector" if same else other
             raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
         return engine
+
+
+def few_samples(count: int) -> EnrollmentError:
+    return EnrollmentError(
+        f"{ENOUGH_SAMPLES} or more pictures were expected, {count} came: the threshold for one photo that holds for "
+        "everybody refuses the owner too often",
+        hint="take more, with the head turned a little and in another light, or give allow_few_samples=True",
+    )
 
 
 def _folder(vault: Path | str) -> Path:

@@ -61,8 +61,14 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
+def joint() -> Engine:
+    """An engine of two networks."""
+    return Engine("joint")
+
+
+@pytest.fixture(scope="session")
 def sface() -> Engine:
-    """The fastest engine to test with."""
+    """The same, by its name."""
     return Engine("sface")
 
 

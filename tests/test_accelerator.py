@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -16,11 +17,11 @@ import numpy as np
 import pytest
 from conftest import portrait
 
-from facesdk import Decision, Engine, FaceVerifier, accelerator
+from facesdk import Decision, Engine, FaceVerifier, Policy, accelerator
 from facesdk.accelerator import Device, EdgeTpu, attached, device_of, probes, synthetic_crop
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.evaluation import vector
-from facesdk.models import Manifest, load_manifest, load_model, models_folder
+from facesdk.models import BUCKETS, Manifest, load_manifest, load_model, models_folder
 
 DEVICES, FAIL_AT, VANISH_AT = 0, 1, 2
 MAXIMUM_NODES = {"sface": 27, "mobilefacenet": 33}
@@ -113,13 +114,13 @@ def test_auto_takes_a_compiled_model(library, compiled) -> None:
     assert engine.model_ids == Engine("mobilefacenet", runtime="litert-native").model_ids
 
 
-def test_models_without_a_compiled_file_stay_on_the_processor(library, compiled, engine) -> None:
+def test_models_without_a_compiled_file_stay_on_the_processor(library, compiled, joint) -> None:
     compiled("mobilefacenet")
-    joint = Engine("joint", runtime="edgetpu:usb:0")
-    assert joint.runtime.name == "edgetpu"
-    assert list(joint.networks()) == list(engine.networks())
+    both = Engine("joint", runtime="edgetpu:usb:0")
+    assert both.runtime.name == "edgetpu"
+    assert list(both.networks()) == list(joint.networks())
     library.test_reset()
-    assert (features(joint) == features(engine)).all()
+    assert (features(both) == features(joint)).all()
     assert library.test_runs() == MAXIMUM_NODES["mobilefacenet"]
 
 
@@ -265,6 +266,11 @@ def test_a_compiled_file_of_another_network_is_refused(library, compiled, monkey
         Engine("mobilefacenet", runtime="edgetpu")
 
 
+def moved(point: dict, by: float) -> list[list[float]]:
+    """Its thresholds, all of them moved."""
+    return [[threshold + by for threshold in row] for row in point["thresholds"]]
+
+
 def points(change: Callable[[dict], None] = lambda _point: None, *, skip: float | None = None) -> str:
     """Operating points of the accelerator: the processor's own, changed."""
     entry, lines = load_manifest().embedder("mobilefacenet"), []
@@ -274,7 +280,7 @@ def points(change: Callable[[dict], None] = lambda _point: None, *, skip: float 
         if point.target_fmr == skip:
             continue
         lines += ["", "[[operating_points.mobilefacenet_edgetpu]]"]
-        lines += [f"{key} = {value!r}" for key, value in values.items()]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -283,13 +289,12 @@ def points(change: Callable[[dict], None] = lambda _point: None, *, skip: float 
     [
         ("", False),
         (points(), True),
-        (points(lambda p: p.update(threshold=p["threshold"] - 0.01)), True),
-        (points(lambda p: p.update(threshold=p["threshold"] + 1e-5)), True),
-        (points(lambda p: p.update(fmr=p["target_fmr"] * 1.01)), False),
+        (points(lambda p: p.update(thresholds=moved(p, -0.01))), True),
+        (points(lambda p: p.update(thresholds=moved(p, 1e-5))), True),
         (points(lambda p: p.update(models=["0" * 16, "1" * 16])), False),
         (points(skip=2e-5), False),
     ],
-    ids=["none", "all", "lower threshold", "higher threshold", "fmr over target", "other models", "one missing"],
+    ids=["none", "all", "lower threshold", "higher threshold", "other models", "one missing"],
 )
 def test_rounding_needs_points_that_hold_every_target(library, compiled, monkeypatch, text, accepted) -> None:
     compiled("mobilefacenet", points=text)
@@ -307,14 +312,15 @@ def test_the_processor_decides_by_the_accelerator_s_threshold_where_it_is_higher
     compiled, monkeypatch, tmp_path, key_file, of_this_file
 ) -> None:
     def near_one(point: dict) -> None:
-        point["threshold"] = 0.99 - point["target_fmr"]
+        point["thresholds"] = [[0.99 - point["target_fmr"]] * len(BUCKETS)] * len(BUCKETS)
         point["models"] = point["models"] if of_this_file else ["0" * 16, "1" * 16]
 
     manifest = compiled("mobilefacenet", points=points(near_one))
     monkeypatch.setattr("facesdk.policy.load_manifest", lambda: manifest)
     engine = Engine("mobilefacenet", runtime="litert-native")
-    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine)
-    verifier.enroll("owner", [portrait("obama_2009")])
+    policy = Policy(target_fmr=1e-3)
+    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine, policy=policy)
+    verifier.enroll("owner", [portrait("obama_2009")], allow_few_samples=True)
     outcome = verifier.verify("owner", portrait("obama_2012"))
     assert outcome.decision is (Decision.NON_MATCH if of_this_file else Decision.MATCH)
 

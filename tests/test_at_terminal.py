@@ -54,7 +54,9 @@ def test_the_example_asks_nobody_where_its_input_is_no_terminal(tmp_path: Path, 
     secret.write_text("passphrase\n")
     secret.chmod(0o600)
     vault, frames = tmp_path / "vault", tmp_path / "frames"
-    FaceVerifier(vault, passphrase="passphrase", engine=engine).enroll("owner", [portrait("obama_2005")])
+    FaceVerifier(vault, passphrase="passphrase", engine=engine).enroll(
+        "owner", [portrait("obama_2005")], allow_few_samples=True
+    )
     frames.mkdir()
     for number in range(60):
         Image.fromarray(portrait("sunak")).save(frames / f"{number:03d}.png", compress_level=0)
@@ -70,7 +72,10 @@ def test_the_example_asks_nobody_where_its_input_is_no_terminal(tmp_path: Path, 
 
 @pytest.mark.parametrize("command", ["enroll", "unlock", "renew", "export"])
 def test_a_command_asks_nobody_where_its_input_is_no_terminal(command: str, tmp_path: Path) -> None:
-    words = {"enroll": ["--yes", str(PORTRAITS / "sunak.jpg")], "export": [str(tmp_path / "exported")]}.get(command, [])
+    words = {
+        "enroll": ["--yes", "--allow-few-samples", str(PORTRAITS / "sunak.jpg")],
+        "export": [str(tmp_path / "exported")],
+    }.get(command, [])
     vault = ["--vault", str(tmp_path / "vault")]
     code, text = at_terminal(sys.executable, "-m", "facesdk", command, *vault, *words, redirect="< /dev/null")
     assert code in (2, 3), text

@@ -11,8 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import PORTRAITS
+from conftest import PORTRAITS, portrait
 
+from facesdk import Engine
 from facesdk.camera import open_source, source
 from facesdk.errors import CameraError, InputError
 
@@ -128,3 +129,30 @@ def test_what_is_no_name_is_an_input_error(name: object) -> None:
         assert next(iter(frames)).image.ndim == 3
     with pytest.raises(InputError, match="device node"):
         open_source(name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_source_turns_its_pictures_clockwise(tmp_path: Path, degrees: int) -> None:
+    picture = np.zeros((80, 100, 3), np.uint8)
+    picture[:40, :50] = 255  # the corner at the top left
+    cv2.imwrite(str(tmp_path / "one.png"), picture)
+    (frame,) = open_source(tmp_path, rotate=degrees)
+    assert frame.image.flags.c_contiguous
+    height, width = frame.image.shape[:2]
+    assert (height, width) == ((80, 100) if degrees in (0, 180) else (100, 80))
+    corners = frame.image[0, 0, 0], frame.image[0, -1, 0], frame.image[-1, -1, 0], frame.image[-1, 0, 0]
+    assert [bool(corner) for corner in corners] == [degrees == at for at in (0, 90, 180, 270)]
+
+
+def test_a_camera_upside_down_is_put_right_by_its_source(tmp_path: Path, sface: Engine) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.rot90(portrait("obama_2012"), 2)[:, :, ::-1])
+    (upside_down,), (upright,) = open_source(tmp_path), open_source(tmp_path, rotate=180)
+    assert sface.observe(upside_down.image)[0].turned
+    assert np.array_equal(upright.image, portrait("obama_2012"))
+
+
+@pytest.mark.parametrize("wrong", [45, -90, 360, 90.0, True, "90", None])
+def test_other_rotations_are_refused(tmp_path: Path, wrong: Any) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((80, 100, 3), np.uint8))
+    with pytest.raises(InputError, match="rotate must be one of 0, 90, 180, 270"):
+        open_source(tmp_path, rotate=wrong)

@@ -28,14 +28,25 @@ def options(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def enrolled(options: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
     assert (
-        main(["enroll", *options, "--embedder", "sface", portrait_file("obama_2005"), portrait_file("obama_2009")]) == 0
+        main(
+            [
+                "enroll",
+                "--allow-few-samples",
+                *options,
+                "--embedder",
+                "sface",
+                portrait_file("obama_2005"),
+                portrait_file("obama_2009"),
+            ]
+        )
+        == 0
     )
     capsys.readouterr()
     return options
 
 
 def test_enroll_verify_list_remove(options, capsys) -> None:
-    assert main(["enroll", *options, "--user", "anna", portrait_file("ardern_2018")]) == 0
+    assert main(["enroll", "--allow-few-samples", *options, "--user", "anna", portrait_file("ardern_2018")]) == 0
     out, err = capsys.readouterr()
     assert "enrolled anna" in out
     assert "encrypted template" in err
@@ -68,12 +79,25 @@ def test_verify_json_has_no_score(enrolled, capsys) -> None:
 def test_errors_have_codes_hints_and_json(enrolled, capsys, tmp_path) -> None:
     picture = portrait_file("obama_2012")
     (vault, key) = enrolled[1], enrolled[3]
-    assert main(["enroll", *enrolled, picture]) == 2
+    assert main(["enroll", "--allow-few-samples", *enrolled, picture]) == 2
     assert "hint: --replace" in capsys.readouterr().err
     assert main(["verify", *enrolled, "--embedder", "joint", picture]) == 2
     assert "EngineMismatch" not in capsys.readouterr().err
     shutil.copy(key, tmp_path / "other")
-    assert main(["enroll", "--vault", str(tmp_path / "v2"), "--key-file", str(tmp_path / "third"), picture]) == 0
+    assert (
+        main(
+            [
+                "enroll",
+                "--allow-few-samples",
+                "--vault",
+                str(tmp_path / "v2"),
+                "--key-file",
+                str(tmp_path / "third"),
+                picture,
+            ]
+        )
+        == 0
+    )
     assert main(["verify", "--vault", vault, "--key-file", str(tmp_path / "third"), "--json", picture]) == 4
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["error"] == "KeyUnavailableError"
     sealed = next(Path(vault).glob("*.face"))
@@ -91,7 +115,7 @@ def test_unreadable_pictures_are_usage_errors(enrolled, capsys, tmp_path, conten
 
 
 def test_refused_samples_exit_with_one_and_say_why(options, capsys) -> None:
-    assert main(["enroll", *options, portrait_file("obama_2012"), portrait_file("sunak")]) == 1
+    assert main(["enroll", "--allow-few-samples", *options, portrait_file("obama_2012"), portrait_file("sunak")]) == 1
     assert "not the same person" in capsys.readouterr().err
     assert main(["list", "--vault", options[1], "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"users": []}
@@ -143,7 +167,7 @@ def test_passphrase_file(tmp_path, capsys) -> None:
     secret.write_text("correct horse\n")
     secret.chmod(0o600)
     options = ["--vault", str(tmp_path / "vault"), "--passphrase-file", str(secret)]
-    assert main(["enroll", *options, portrait_file("obama_2012")]) == 0
+    assert main(["enroll", "--allow-few-samples", *options, portrait_file("obama_2012")]) == 0
     assert main(["verify", *options, portrait_file("obama_2009")]) == 0
     secret.write_text("battery staple\n")
     assert main(["verify", *options, portrait_file("obama_2009")]) == 4
@@ -165,7 +189,7 @@ def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
 
     me, later = portrait_file("obama_2012"), portrait_file("obama_2009")
     twice = ("yes", "secret words", "secret words")
-    assert facesdk("enroll", "--embedder", "sface", me, answers=twice)[0] == 0
+    assert facesdk("enroll", "--allow-few-samples", "--embedder", "sface", me, answers=twice)[0] == 0
     assert facesdk("verify", later)[0] == 4
     assert facesdk("unlock", answers=("wrong",))[0] == 4
     assert facesdk("unlock", answers=("secret words",))[0] == 0

@@ -44,7 +44,12 @@ class Said:
 def vault(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("hints")
     options = ["--vault", str(folder / "vault"), "--passphrase-file", secret_file(folder / "words")]
-    assert facesdk("enroll", "--yes", "--embedder", "sface", *options, portrait_file("obama_2005")).returncode == 0
+    assert (
+        facesdk(
+            "enroll", "--allow-few-samples", "--yes", "--embedder", "sface", *options, portrait_file("obama_2005")
+        ).returncode
+        == 0
+    )
     return options
 
 
@@ -60,7 +65,7 @@ def test_the_good_case_first(vault: list[str]) -> None:
 # --- passphrase files, before anybody is enrolled and after
 
 
-@pytest.mark.parametrize("command", [["enroll", "--yes"], ["verify"]])
+@pytest.mark.parametrize("command", [["enroll", "--allow-few-samples", "--yes"], ["verify"]])
 def test_passphrase_files(vault: list[str], tmp_path: Path, command: list[str]) -> None:
     words = tmp_path / "words"
     where = ["--vault", str(tmp_path / "new")] if command[0] == "enroll" else vault[:2]
@@ -200,7 +205,9 @@ def test_a_hard_linked_backup(vault: list[str], tmp_path: Path) -> None:
 def test_a_folder_that_is_no_vault(tmp_path: Path, vault: list[str], command: str) -> None:
     (tmp_path / "letters").mkdir(0o755)
     (tmp_path / "letters" / "to_anna.txt").write_text("precious")
-    more = {"verify": ["x.jpg"], "enroll": ["--yes", portrait_file("obama_2005")]}.get(command, [])
+    more = {"verify": ["x.jpg"], "enroll": ["--yes", "--allow-few-samples", portrait_file("obama_2005")]}.get(
+        command, []
+    )
     key = vault[2:] if command in ("unlock", "renew", "enroll", "verify") else []
     said = Said(facesdk(command, "--vault", str(tmp_path / "letters"), *key, *more))
     assert "is no vault" in said.error

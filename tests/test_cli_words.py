@@ -34,7 +34,7 @@ def test_every_path_may_be_any_bytes(tmp_path: Path, locale: dict[str, str], nam
     with_words = [b"--vault", vault, b"--passphrase-file", words]
     picture = portrait_file("obama_2005")
     for command in (
-        [b"enroll", b"--yes", b"--embedder", b"sface", *with_words, picture],
+        [b"enroll", b"--allow-few-samples", b"--yes", b"--embedder", b"sface", *with_words, picture],
         [b"verify", *with_words, portrait_file("obama_2009")],
         [b"list", b"--vault", vault],
         [b"renew", *with_words],
@@ -44,7 +44,10 @@ def test_every_path_may_be_any_bytes(tmp_path: Path, locale: dict[str, str], nam
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
     with_key = [b"--vault", vault, b"--key-file", moved]
-    for wrong in ([b"verify", *with_key, below + b"/none"], [b"enroll", b"--yes", *with_key, below + b"/none"]):
+    for wrong in (
+        [b"verify", *with_key, below + b"/none"],
+        [b"enroll", b"--allow-few-samples", b"--yes", *with_key, below + b"/none"],
+    ):
         done = facesdk(*wrong, env=locale)
         assert (done.returncode, b"Error" in done.stderr) == (2, False), done.stderr
         assert b"none" in done.stderr
@@ -54,7 +57,16 @@ def test_every_path_may_be_any_bytes(tmp_path: Path, locale: dict[str, str], nam
 def test_every_path_may_be_any_bytes_in_the_keyring(tmp_path: Path) -> None:
     vault = os.fsencode(tmp_path) + b"/b\xfcro"
     words = secret_file(tmp_path / "words")
-    enroll = [b"enroll", b"--yes", b"--vault", vault, "--passphrase-file", words, portrait_file("obama_2005")]
+    enroll = [
+        b"enroll",
+        b"--allow-few-samples",
+        b"--yes",
+        b"--vault",
+        vault,
+        "--passphrase-file",
+        words,
+        portrait_file("obama_2005"),
+    ]
     assert facesdk(*enroll, env=UTF8).returncode == 0
     key, moved = ["--passphrase-file", words], ["--recovery-passphrase-file", words, os.fsencode(tmp_path) + b"/\xfc"]
     for command in (
@@ -70,7 +82,9 @@ def test_every_path_may_be_any_bytes_in_the_keyring(tmp_path: Path) -> None:
 def test_a_typed_passphrase_is_the_bytes_that_were_typed(tmp_path: Path, locale: dict[str, str], words: bytes) -> None:
     secret = secret_file(tmp_path / "words", words)
     vault = ["--vault", str(tmp_path / "vault")]
-    enroll = facesdk("enroll", "--yes", *vault, "--passphrase-file", secret, portrait_file("obama_2005"))
+    enroll = facesdk(
+        "enroll", "--allow-few-samples", "--yes", *vault, "--passphrase-file", secret, portrait_file("obama_2005")
+    )
     assert enroll.returncode == 0, enroll.stderr
     for typed, expected in ((words, 0), (words[:-1], 4), (words + b"\xff", 4)):
         code, shown, _ = in_terminal(["renew", *vault], [typed + b"\n"], env=locale)
@@ -82,7 +96,9 @@ def test_a_typed_passphrase_is_the_bytes_that_were_typed(tmp_path: Path, locale:
 def test_what_is_typed_at_enrollment_opens_from_a_file(tmp_path: Path) -> None:
     vault, typed = ["--vault", str(tmp_path / "vault")], b"\xe9\xff words of no encoding"
     answers = [b"yes\n", typed + b"\n", typed + b"\n"]
-    code, shown, _ = in_terminal(["enroll", *vault, portrait_file("obama_2005")], answers, env=ASCII)
+    code, shown, _ = in_terminal(
+        ["enroll", "--allow-few-samples", *vault, portrait_file("obama_2005")], answers, env=ASCII
+    )
     assert code == 0, shown
     assert facesdk("renew", *vault, "--passphrase-file", secret_file(tmp_path / "w", typed)).returncode == 0
     assert facesdk("renew", *vault, "--passphrase-file", secret_file(tmp_path / "w", typed[1:])).returncode == 4
@@ -105,7 +121,7 @@ def test_what_is_typed_at_enrollment_opens_from_a_file(tmp_path: Path) -> None:
 )
 def test_answers_that_are_none(tmp_path: Path, answers: list[bytes], code: int, says: bytes) -> None:
     """The terminal echoes again after each, nothing was stored, and nothing of the passphrase was shown."""
-    command = ["enroll", "--vault", str(tmp_path / "vault"), portrait_file("obama_2005")]
+    command = ["enroll", "--allow-few-samples", "--vault", str(tmp_path / "vault"), portrait_file("obama_2005")]
     found, shown, echoes = in_terminal(command, answers)
     assert (found, echoes) == (code, True), shown
     assert says in shown
@@ -116,7 +132,12 @@ def test_answers_that_are_none(tmp_path: Path, answers: list[bytes], code: int, 
 
 def test_the_prompt_is_seen_where_stderr_goes_to_a_file(tmp_path: Path) -> None:
     vault, words = ["--vault", str(tmp_path / "vault")], secret_file(tmp_path / "words")
-    assert facesdk("enroll", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")).returncode == 0
+    assert (
+        facesdk(
+            "enroll", "--allow-few-samples", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")
+        ).returncode
+        == 0
+    )
     answer = Path(words).read_bytes() + b"\n"
     code, shown, _ = in_terminal(["renew", *vault], [answer], stderr=tmp_path / "log")
     assert (code, b"passphrase: " in shown) == (0, True)
@@ -127,7 +148,12 @@ def test_the_prompt_is_seen_where_stderr_goes_to_a_file(tmp_path: Path) -> None:
 )
 def test_a_terminal_that_is_named_is_asked_without_echo(tmp_path: Path, option: list[str]) -> None:
     vault, words = ["--vault", str(tmp_path / "vault")], secret_file(tmp_path / "words")
-    assert facesdk("enroll", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")).returncode == 0
+    assert (
+        facesdk(
+            "enroll", "--allow-few-samples", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")
+        ).returncode
+        == 0
+    )
     for typed, expected in ((Path(words).read_bytes(), 0), (b"other words to open it", 4)):
         code, shown, echoes = in_terminal(["renew", *vault, *option], [typed + b"\n"])
         assert (code, echoes, b"to open it" in shown) == (expected, True, False), shown
@@ -145,7 +171,12 @@ def test_each_passphrase_may_come_from_a_file_or_a_descriptor() -> None:
 def test_only_a_terminal_on_stdin_is_asked(tmp_path: Path) -> None:
     """A process may have a terminal that its stdin is not: its caller did not offer to answer."""
     vault, words = ["--vault", str(tmp_path / "vault")], secret_file(tmp_path / "words")
-    assert facesdk("enroll", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")).returncode == 0
+    assert (
+        facesdk(
+            "enroll", "--allow-few-samples", "--yes", *vault, "--passphrase-file", words, portrait_file("obama_2005")
+        ).returncode
+        == 0
+    )
     done = facesdk("renew", *vault)
     assert done.returncode == 2
     assert lines_of(done)[0] == "error: no terminal to ask for the passphrase"
@@ -181,17 +212,17 @@ def test_a_weak_passphrase_is_warned_about_and_taken(tmp_path: Path, capsys: pyt
         assert all("tries 10 a second" in line for line in lines)
         return bool(lines)
 
-    assert not warned("enroll", "--yes", "--passphrase-file", strong, picture)
+    assert not warned("enroll", "--allow-few-samples", "--yes", "--passphrase-file", strong, picture)
     assert warned("rekey", "--passphrase-file", strong, "--new-passphrase-file", weak)
     assert not warned("verify", "--passphrase-file", weak, picture)
-    assert warned("enroll", "--replace", "--yes", "--passphrase-file", weak, picture)
+    assert warned("enroll", "--allow-few-samples", "--replace", "--yes", "--passphrase-file", weak, picture)
     moved = [str(tmp_path / name) for name in ("a", "b")]
     assert warned("export", "--passphrase-file", weak, "--recovery-passphrase-file", weak, moved[0])
     assert not warned("export", "--passphrase-file", weak, "--recovery-passphrase-file", strong, moved[1])
     assert not warned("rekey", "--passphrase-file", weak, "--new-passphrase-file", strong)
     assert main(["remove", *vault]) == 0
     capsys.readouterr()
-    assert warned("enroll", "--yes", "--passphrase-file", weak, picture)
+    assert warned("enroll", "--allow-few-samples", "--yes", "--passphrase-file", weak, picture)
     assert main(["remove", *vault]) == 0
     capsys.readouterr()
     assert warned("import", "--passphrase-file", weak, "--recovery-passphrase-file", strong, moved[1])
@@ -203,7 +234,10 @@ def test_a_weak_passphrase_is_warned_about_and_taken(tmp_path: Path, capsys: pyt
 @pytest.fixture
 def enrolled(tmp_path: Path) -> list[str]:
     options = ["--vault", str(tmp_path / "vault"), "--passphrase-file", secret_file(tmp_path / "words")]
-    assert main(["enroll", "--yes", "--embedder", "sface", *options, portrait_file("obama_2005")]) == 0
+    assert (
+        main(["enroll", "--allow-few-samples", "--yes", "--embedder", "sface", *options, portrait_file("obama_2005")])
+        == 0
+    )
     return options
 
 
@@ -249,7 +283,7 @@ def test_the_log_names_the_rules_once(enrolled, capsys, keyring) -> None:
 
 
 def test_the_command_speaks_of_its_options(enrolled, capsys) -> None:
-    for command in (["enroll", "--yes", *enrolled, portrait_file("obama_2009")],):
+    for command in (["enroll", "--allow-few-samples", "--yes", *enrolled, portrait_file("obama_2009")],):
         assert main(command) == 2
         err = capsys.readouterr().err
         assert "hint: --replace" in err
@@ -261,10 +295,10 @@ def test_what_is_replaced_is_opened_first(enrolled, capsys, tmp_path, command: s
     other, good = secret_file(tmp_path / "other", b"other words for it"), enrolled[3]
     vault = ["--vault", enrolled[1]]
     if command == "enroll":
-        last = ["--yes", portrait_file("sunak")]
+        last = ["--yes", "--allow-few-samples", portrait_file("sunak")]
     else:
         strange = ["--vault", str(tmp_path / "strange"), "--passphrase-file", other]
-        assert main(["enroll", "--yes", *strange, portrait_file("sunak")]) == 0
+        assert main(["enroll", "--allow-few-samples", "--yes", *strange, portrait_file("sunak")]) == 0
         assert main(["export", *strange, "--recovery-passphrase-file", other, str(tmp_path / "moved")]) == 0
         last = ["--recovery-passphrase-file", other, str(tmp_path / "moved")]
     assert main([command, *vault, "--passphrase-file", good, *last]) == 2

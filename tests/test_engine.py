@@ -24,19 +24,19 @@ from facesdk.runtime import open_runtime
 PAIRS = [("obama_2005", "obama_2012"), ("ardern_2018", "ardern_2022"), ("macron_2014", "macron_2025")]
 
 
-def test_features_are_unit_vectors_of_the_right_length(engine: Engine, sface: Engine) -> None:
-    for made, dimension in ((engine, 320), (sface, 128), (Engine("mobilefacenet"), 192)):
+def test_features_are_unit_vectors_of_the_right_length(engine: Engine, joint: Engine) -> None:
+    for made, dimension in ((engine, 128), (joint, 320), (Engine("mobilefacenet"), 192)):
         found = vector(made.features(portrait("hopper")))
         assert found.shape == (dimension,)
         assert found.dtype == np.float32
         assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_joint_is_the_weighted_concatenation(engine: Engine, sface: Engine) -> None:
-    joint = vector(engine.features(portrait("sunak")))
-    np.testing.assert_allclose(joint[:128], np.sqrt(0.75) * vector(sface.features(portrait("sunak"))), atol=1e-6)
+def test_joint_is_the_weighted_concatenation(joint: Engine, sface: Engine) -> None:
+    both = vector(joint.features(portrait("sunak")))
+    np.testing.assert_allclose(both[:128], np.sqrt(0.75) * vector(sface.features(portrait("sunak"))), atol=1e-6)
     other = vector(Engine("mobilefacenet").features(portrait("sunak")))
-    np.testing.assert_allclose(joint[128:], np.sqrt(0.25) * other, atol=1e-6)
+    np.testing.assert_allclose(both[128:], np.sqrt(0.25) * other, atol=1e-6)
 
 
 def test_scores_separate_people(engine: Engine) -> None:
@@ -50,9 +50,9 @@ def test_scores_separate_people(engine: Engine) -> None:
     assert score(features["sunak"], features["sunak"]) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_score_refuses_features_of_two_embedders(engine: Engine, sface: Engine) -> None:
+def test_score_refuses_features_of_two_embedders(joint: Engine, sface: Engine) -> None:
     with pytest.raises(InputError):
-        score(engine.features(portrait("sunak")), sface.features(portrait("sunak")))
+        score(joint.features(portrait("sunak")), sface.features(portrait("sunak")))
 
 
 def test_detect_gives_faces_largest_first(engine: Engine) -> None:

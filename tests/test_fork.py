@@ -103,7 +103,7 @@ def small() -> Engine:
 @pytest.fixture
 def opened(tmp_path: Path, small: Engine) -> FaceVerifier:
     verifier = FaceVerifier(tmp_path / "vault", passphrase="some words here", engine=small)
-    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
+    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")], allow_few_samples=True)
     assert verifier.verify("owner", portrait("obama_2012"))
     return verifier
 
@@ -113,8 +113,8 @@ def test_an_opened_verifier_asks_for_the_passphrase(opened: FaceVerifier) -> Non
     for call in (
         lambda: opened.verify("owner", frame),
         lambda: opened.unlock("owner"),
-        lambda: opened.enroll("owner", frame, replace=True),
-        lambda: opened.enroll("another", frame),
+        lambda: opened.enroll("owner", frame, replace=True, allow_few_samples=True),
+        lambda: opened.enroll("another", frame, allow_few_samples=True),
     ):
         assert in_child(lambda call=call: raises(PassphraseRequiredError, call, reason=Reason.FORKED)) == 0
     assert opened.verify("owner", frame)
@@ -126,7 +126,7 @@ def test_a_child_unlocks_anew_and_makes_its_own_engine(tmp_path: Path) -> None:
         tmp_path / "vault", key=PassphraseKey("words", **CHEAP), make_engine=lambda _: Engine("mobilefacenet")
     )
     frame = portrait("obama_2012")
-    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
+    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")], allow_few_samples=True)
 
     def child() -> bool:
         verifier.unlock("owner", key=PassphraseKey("words", **CHEAP))

@@ -31,7 +31,7 @@ ROWS = [
         "tracking",
         "accelerator",
     },
-    {"models", "runtime", "edgetpu_check", "frames", "jpeg_file", "png_file"},
+    {"models", "runtime", "edgetpu_check", "frames", "jpeg_file", "png_file", "crop_measures"},
     {"_core", "picture_file"},
     {"types", "errors", "digest"},
     {"environment"},

@@ -65,7 +65,7 @@ def words_of(what: str, vault: list[str], folder: Path) -> list[str]:
     return {
         "verify": ["verify", *vault, str(PORTRAITS / "obama_2009.jpg")],
         "export": ["export", *vault, *recovery, str(folder / f"exported{os.urandom(4).hex()}")],
-        "enroll": ["enroll", *vault, "--yes", "--replace", str(PORTRAITS / "obama_2012.jpg")],
+        "enroll": ["enroll", "--allow-few-samples", *vault, "--yes", "--replace", str(PORTRAITS / "obama_2012.jpg")],
     }[what]
 
 

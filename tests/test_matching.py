@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesdk.errors import InputError
-from facesdk.matching import SHORTENING, fused_score, make_reference, score
+from facesdk.matching import FOREIGN, NEAR_COPY, SHORTENING, fuse, fused_score, make_reference, near_copies, score
 
 
 def unit(seed: int, dimension: int = 128) -> np.ndarray:
@@ -56,28 +56,74 @@ def test_a_reference_is_the_mean_direction_shortened_as_samples_differ(many: lis
     np.testing.assert_allclose(make_reference(vectors[:1]), vectors[0], atol=1e-6)
 
 
-def test_fusing_averages_scores_and_never_gains_by_repetition() -> None:
-    reference, near, other, far = (
-        unit(1),
-        mean_direction([unit(1), unit(2)]),
-        mean_direction([unit(1), unit(5)]),
-        unit(3),
-    )
-    alone = score(reference, near)
-    assert fused_score(reference, [near]) == alone
-    assert fused_score(reference, [near] * 5) == pytest.approx(alone)
-    assert fused_score(reference, [near, far]) == pytest.approx((alone + score(reference, far)) / 2)
-    # The mean direction of two frames would score higher than either.
-    best = max(alone, score(reference, other))
-    assert fused_score(reference, [near, other]) <= best < score(reference, mean_direction([near, other]))
+def near(vector: np.ndarray, cosine: float, seed: int) -> np.ndarray:
+    """A unit vector with this cosine to another."""
+    other = unit(seed).astype(np.float64)
+    other -= other @ vector * vector
+    other /= np.linalg.norm(other)
+    return (cosine * vector + np.sqrt(1 - cosine**2) * other).astype(np.float32)
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=50))
+def test_the_higher_half_of_the_scores_decides(scores: list[float]) -> None:
+    higher = sorted(scores)[-(len(scores) // 2 + 1) :]
+    assert fuse(scores) == pytest.approx(np.mean(higher))
+    assert min(scores) <= fuse(scores) <= max(scores)
+    assert fuse([s - 0.1 for s in scores]) <= fuse(scores)
+
+
+def test_one_lucky_pair_opens_nothing_and_a_poor_one_spoils_nothing() -> None:
+    assert fuse([0.9, 0.1, 0.1]) == pytest.approx(0.5)
+    assert fuse([0.8, 0.8, 0.0]) == pytest.approx(0.8)
+    assert fuse([0.3]) == 0.3
+    with pytest.raises(InputError, match="at least one"):
+        fuse([])
+
+
+def test_all_pairs_of_samples_and_frames_are_fused() -> None:
+    samples = [unit(seed) for seed in (1, 2, 3)]
+    probes = [near(samples[0], 0.6, 11), near(samples[1], 0.5, 12)]
+    expected = fuse([score(s, p) for s in samples for p in probes])
+    assert fused_score(samples, probes) == pytest.approx(expected)
+    assert fused_score(samples[:1], probes[:1]) == score(samples[0], probes[0])
+
+
+def test_near_copies_count_once() -> None:
+    face, copies = unit(1), [near(unit(1), NEAR_COPY + 0.05, seed) for seed in (21, 22, 23)]
+    apart = near(unit(1), NEAR_COPY - 0.05, 24)
+    assert near_copies([face]) == [[0]]
+    assert near_copies([face, *copies, apart]) == [[0, 1, 2, 3], [4]]
+    assert near_copies([apart, face, copies[0]]) == [[0], [1, 2]]
+    stranger = [near(face, 0.5, 31)]
+    # A burst of a stranger gains nothing over its mean: neither more frames nor the luckiest of them.
+    burst = [stranger[0], *(near(stranger[0], 0.95, seed) for seed in (32, 33, 34))]
+    alone = [score(face, probe) for probe in burst]
+    assert fused_score([face], burst) == pytest.approx(np.mean(alone))
+    assert fused_score(burst, [face]) == pytest.approx(np.mean(alone))
+    assert fused_score([face], [*burst, apart]) == pytest.approx((np.mean(alone) + score(face, apart)) / 2)
+
+
+def test_a_frame_of_somebody_else_ends_it() -> None:
+    samples = [unit(1), near(unit(1), 0.7, 41)]
+    owner = [near(samples[0], 0.8, 42), near(samples[0], 0.75, 43)]
+    stranger = near(samples[0], 0.1, 44)
+    assert fused_score(samples, owner) > 0.5
+    for frames in ([*owner, stranger], [stranger, *owner], [*owner, *[stranger] * 2]):
+        assert fused_score(samples, frames) == pytest.approx(max(score(s, stranger) for s in samples))
+    a_little = near(samples[0], FOREIGN + 0.01, 45)  # as a closed eye or a bad moment may be
+    assert fused_score(samples, [*owner, a_little]) > 0.5
 
 
 def test_nan_is_refused() -> None:
     broken = unit(1).copy()
     broken[3] = np.nan
-    assert fused_score(unit(1), [unit(1)]) == pytest.approx(1.0)
-    for reference, probe in ((unit(1), broken), (broken, unit(1)), (broken, broken)):
-        with pytest.raises(InputError, match="finite"):
-            fused_score(reference, [probe])
-    with pytest.raises(InputError):
-        fused_score(unit(1), [])
+    assert fused_score([unit(1)], [unit(1)]) == pytest.approx(1.0)
+    for sample, probe in ((unit(1), broken), (broken, unit(1)), (broken, broken)):
+        for more in ([], [unit(2)]):
+            with pytest.raises(InputError, match="finite"):
+                fused_score([*more, sample], [probe])
+            with pytest.raises(InputError, match="finite"):
+                fused_score([sample], [*more, probe])
+    for samples, probes in (([unit(1)], []), ([], [unit(1)]), ([], [])):
+        with pytest.raises(InputError, match="at least one"):
+            fused_score(samples, probes)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from facesdk.errors import InputError, ModelIntegrityError
-from facesdk.models import EmbedderEntry, load_manifest, load_model, models_folder
+from facesdk.evaluation import threshold
+from facesdk.models import BUCKETS, EmbedderEntry, OperatingPoint, load_manifest, load_model, models_folder
 from facesdk.policy import Policy
 
 TARGETS = {1e-3, 1e-4, 2e-5, 1e-5}
@@ -70,86 +72,130 @@ def test_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
         load_manifest(tmp_path / "nowhere")
 
 
+def cells(entry: EmbedderEntry, target: float) -> list[OperatingPoint]:
+    """The points of one target for each number of samples and frames, row by row."""
+    return [entry.point(target, samples=k, frames=m) for k in BUCKETS for m in BUCKETS]
+
+
 def test_operating_points_hold_what_they_say() -> None:
     for embedder in load_manifest().embedders.values():
-        points = embedder.operating_points
-        assert {p.target_fmr for p in points} == TARGETS, embedder.name
-        assert all(p.fmr <= p.target_fmr and p.fmr < p.fmr_bound for p in points)
-        assert all(p.comparisons > 1_000_000 and p.group in ("women", "men") for p in points)
-        ordered = sorted(points, key=lambda p: p.target_fmr)
-        assert [p.threshold for p in ordered] == sorted((p.threshold for p in points), reverse=True)
-        assert all(0 < p.threshold < 1 for p in points)
+        assert set(embedder.targets) == TARGETS, embedder.name
+        for target in TARGETS:
+            for point in cells(embedder, target):
+                assert point.offered
+                assert point.fmr <= target
+                assert point.fmr <= point.fmr_bound <= 1.25 * target
+                assert 0 < point.threshold < 1
+                assert point.group
+
+
+def test_more_samples_more_frames_and_higher_targets_never_need_a_higher_threshold() -> None:
+    for embedder in load_manifest().embedders.values():
+        for target in TARGETS:
+            rows = np.array([p.threshold for p in cells(embedder, target)]).reshape(len(BUCKETS), len(BUCKETS))
+            assert (np.diff(rows, axis=0) <= 0).all()
+            assert (np.diff(rows, axis=1) <= 0).all()
+        by_target = [[p.threshold for p in cells(embedder, target)] for target in sorted(TARGETS)]
+        assert (np.diff(by_target, axis=0) <= 0).all()
+
+
+def test_a_point_is_for_its_number_of_samples_and_frames_and_for_more() -> None:
+    entry = load_manifest().embedder("sface")
+    for count, bucket in ((1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (7, 5), (32, 5)):
+        assert entry.point(2e-5, samples=count, frames=1).samples == bucket
+        assert entry.point(2e-5, samples=1, frames=count).frames == bucket
+        assert entry.point(2e-5, samples=count, frames=count) == entry.point(2e-5, samples=bucket, frames=bucket)
+    for wrong in (0, -1, 1.0, True, None):
+        with pytest.raises(InputError, match="counted from 1"):
+            entry.point(2e-5, samples=wrong, frames=1)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="counted from 1"):
+            entry.point(2e-5, samples=1, frames=wrong)  # type: ignore[arg-type]
 
 
 def test_operating_points_of_other_models_are_not_used(copy: Path) -> None:
-    assert load_manifest(copy).embedder("sface").operating_points
+    assert load_manifest(copy).embedder("sface").targets
     text = (copy / "manifest.toml").read_text()
     sface = load_manifest().models["sface"].sha256
     (copy / "manifest.toml").write_text(text.replace(f'sha256 = "{sface}"', f'sha256 = "{"0" * 64}"'))
     load_manifest.cache_clear()
     changed = load_manifest(copy)
-    assert changed.embedder("sface").operating_points == ()
-    assert changed.embedder("joint").operating_points == ()
-    assert len(changed.embedder("mobilefacenet").operating_points) == 4
+    assert changed.embedder("sface").targets == ()
+    assert changed.embedder("joint").targets == ()
+    assert len(changed.embedder("mobilefacenet").targets) == 4
+    with pytest.raises(InputError, match="was not measured at FMR 2e-05"):
+        changed.embedder("sface").point(2e-5, samples=3, frames=3)
 
 
-def with_edgetpu_points(folder: Path, change: Callable[[dict], None], *, skip: float = 0.0) -> EmbedderEntry:
-    """SFace in a manifest where it has a compiled file, with the processor's points, changed, as the Edge TPU's."""
-    path, compiled, lines = folder / "manifest.toml", "c" * 64, []
-    for point in load_manifest().embedder("sface").processor_points:
-        values = {**vars(point), "models": [point.models[0], compiled[:16]]}
-        change(values)
-        if point.target_fmr != skip:
-            lines += ["\n[[operating_points.sface_edgetpu]]", *(f"{k} = {v!r}" for k, v in values.items())]
-    twin = f'edgetpu = {{ file = "sface_edgetpu.tflite", size = 1, sha256 = "{compiled}" }}'
+def test_points_with_rows_missing_are_no_manifest(copy: Path) -> None:
+    text = (copy / "manifest.toml").read_text()
+    (copy / "manifest.toml").write_text(re.sub(r"\nthresholds = \[\[.*?\], ", "\nthresholds = [", text, count=1))
+    load_manifest.cache_clear()
+    with pytest.raises(ModelIntegrityError, match="thresholds of"):
+        load_manifest(copy)
+
+
+def test_what_the_data_cannot_support_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = copy / "manifest.toml"
+    head, _, rest = path.read_text().partition("[[operating_points.sface]]")
+    path.write_text(
+        head + "[[operating_points.sface]]" + re.sub(r"thresholds = \[\[[0-9.]+,", "thresholds = [[inf,", rest, count=1)
+    )
+    load_manifest.cache_clear()
+    changed = load_manifest(copy)
+    monkeypatch.setattr("facesdk.policy.load_manifest", lambda: changed)
+    monkeypatch.setattr("facesdk.evaluation.load_manifest", lambda: changed)
+    (target,) = {t for t in TARGETS if not changed.embedder("sface").point(t, samples=1, frames=1).offered}
+    with pytest.raises(InputError, match="no threshold is known to hold"):
+        Policy(target_fmr=target).operating_point("sface", samples=1, frames=1)
+    with pytest.raises(InputError, match="no threshold is known to hold"):
+        threshold("sface", target, 1, 1)
+    assert (
+        threshold("sface", target, 2, 1)
+        == Policy(target_fmr=target).operating_point("sface", samples=2, frames=1).threshold
+    )
+
+
+def with_edgetpu_points(
+    folder: Path, by: dict[float, float], *, skip: float = 0.0, id: str = "c" * 64
+) -> EmbedderEntry:
+    """SFace in a manifest where it has a compiled file, with the processor's points, moved, as the Edge TPU's."""
+    path, lines = folder / "manifest.toml", []
+    for points in load_manifest().embedder("sface").processor_points:
+        values = {**vars(points), "models": [points.models[0], id[:16]]}
+        values["thresholds"] = [[t + by.get(points.target_fmr, 0.0) for t in row] for row in points.thresholds]
+        if points.target_fmr != skip:
+            lines += ["\n[[operating_points.sface_edgetpu]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
+    twin = f'edgetpu = {{ file = "sface_edgetpu.tflite", size = 1, sha256 = "{"c" * 64}" }}'
     text = path.read_text().replace("[models.sface]\n", f"[models.sface]\n{twin}\n")
     path.write_text(text + "\n".join(lines) + "\n")
+    load_manifest.cache_clear()
     return load_manifest(folder).embedder("sface")
 
 
-def test_the_higher_threshold_is_in_use(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = load_manifest().embedder("sface").operating_points
-    moved = {1e-3: 0.004, 1e-4: 0.0, 2e-5: 1e-5, 1e-5: -0.004}
-    entry = with_edgetpu_points(copy, lambda p: p.update(threshold=p["threshold"] + moved[p["target_fmr"]], fnmr=0.5))
-    assert entry.processor_points == shipped
-    assert {p.target_fmr: p.threshold for p in entry.operating_points} == {
-        p.target_fmr: p.threshold + max(0.0, moved[p.target_fmr]) for p in shipped
-    }
-    # The figures of a raised one are the accelerator's, and it says so; the others are the processor's as they were.
-    raised = {p.target_fmr for p in entry.operating_points if p.models[1] == "c" * 16 and p.fnmr == 0.5}
-    assert raised == {1e-3, 2e-5}
-    assert set(entry.operating_points) - set(entry.edgetpu_points) == {p for p in shipped if moved[p.target_fmr] <= 0}
-    assert load_manifest(copy).embedder("joint").operating_points == load_manifest().embedder("joint").operating_points
-    for target in sorted(TARGETS):
-        before = Policy(target_fmr=target).operating_point("sface").threshold
-        with monkeypatch.context() as patch:
-            patch.setattr("facesdk.policy.load_manifest", lambda: load_manifest(copy))
-            after = Policy(target_fmr=target).operating_point("sface").threshold
-        assert after == before + max(0.0, moved[target])
-
-
-def higher(point: dict, **other: object) -> None:
-    point.update(threshold=point["threshold"] + 0.004, **other)
+def test_the_higher_threshold_is_in_use(copy: Path) -> None:
+    by = {1e-3: 0.004, 1e-4: 0.0, 2e-5: 1e-5, 1e-5: -0.004}
+    shipped = load_manifest().embedder("sface")
+    entry = with_edgetpu_points(copy, by)
+    assert entry.processor_points == shipped.processor_points
+    for target in TARGETS:
+        raised = [p.threshold for p in cells(entry, target)]
+        assert raised == [p.threshold + max(0.0, by[target]) for p in cells(shipped, target)]
 
 
 @pytest.mark.parametrize(
-    ("change", "skip"),
-    [
-        (lambda p: higher(p, models=[p["models"][0], "d" * 16]), 0.0),
-        (lambda p: higher(p, fmr=1.01 * p["target_fmr"] if p["target_fmr"] == 1e-5 else p["fmr"]), 0.0),
-        (higher, 1e-5),
-    ],
-    ids=["another compiled file", "a target not held", "a target missing"],
+    "options", [{"id": "d" * 64}, {"skip": 1e-5}], ids=["another compiled file", "a target missing"]
 )
-def test_points_that_do_not_hold_raise_nothing(copy: Path, change: Callable[[dict], None], skip: float) -> None:
-    entry = with_edgetpu_points(copy, change, skip=skip)
+def test_points_that_do_not_hold_raise_nothing(copy: Path, options: dict) -> None:
+    entry = with_edgetpu_points(copy, dict.fromkeys(TARGETS, 0.004), **options)
     assert entry.edgetpu_points == ()
-    assert entry.operating_points == entry.processor_points == load_manifest().embedder("sface").operating_points
+    assert [cells(entry, t) for t in sorted(TARGETS)] == [
+        cells(load_manifest().embedder("sface"), t) for t in sorted(TARGETS)
+    ]
 
 
 def test_policy_takes_measured_targets_only() -> None:
     for target in TARGETS:
-        assert Policy(target_fmr=target).operating_point("joint").target_fmr == target
+        assert Policy(target_fmr=target).operating_point("joint", samples=3, frames=1).target_fmr == target
     for wrong in (0.0, 1e-6, 0.5, float("nan"), -1, "2e-5", None):
         with pytest.raises(InputError):
             Policy(target_fmr=wrong)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from facesdk.vault import Keeper, PassphraseKey, ProcessSessions, Vault
 OWNERS = Policy(target_fmr=1e-5, max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0)
 LOOSER: dict[str, Any] = {
     "target_fmr": 1e-3, "max_yaw_deg": 90.0, "max_pitch_deg": 90.0, "min_sharpness": 0.0, "min_brightness": 0.0,
-    "max_overexposed": 1.0, "min_eye_distance_px": 8.0,
+    "max_overexposed": 1.0, "min_eye_distance_px": 8.0, "min_signal_to_noise": 0.0,
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def small() -> Engine:
 def vault(tmp_path_factory: pytest.TempPathFactory, small: Engine) -> Path:
     folder = tmp_path_factory.mktemp("floor") / "vault"
     owner = FaceVerifier(folder, key=PassphraseKey("right", **CHEAP), policy=OWNERS, engine=small)
-    owner.enroll("owner", [portrait("obama_2009"), portrait("obama_2012")])
+    owner.enroll("owner", [portrait("obama_2009"), portrait("obama_2012")], allow_few_samples=True)
     return folder
 
 
@@ -76,7 +76,7 @@ def test_without_a_policy_the_sealed_quality_decides(tmp_path: Path, small: Engi
     assert other is not None
     assert other.quality.sharpness > strict.min_sharpness, "the portrait that is enrolled must be the sharper one"
     owner = FaceVerifier(tmp_path / "v", key=PassphraseKey("x", **CHEAP), policy=strict, engine=small)
-    owner.enroll("owner", sharper)
+    owner.enroll("owner", sharper, allow_few_samples=True)
     program = FaceVerifier(tmp_path / "v", key=PassphraseKey("x", **CHEAP), engine=small)
     assert program.verify("owner", frame).decision is Decision.POOR_QUALITY
 

@@ -177,7 +177,7 @@ def test_what_a_rotation_does_not_hide() -> None:
     """docs/vault-format.md says so: lengths and angles stay, so the same features turned anew can be told by them."""
     record, other = make_record(dimension=64), os.urandom(32)
     with opened(record) as old, Template(old.repacked(other, generation=2), other, user="alice") as new:
-        assert np.allclose(old._samples() @ old._samples().T, new._samples() @ new._samples().T, atol=1e-4)
+        assert np.allclose(old.samples @ old.samples.T, new.samples @ new.samples.T, atol=1e-4)
         assert abs(float(np.linalg.norm(old.reference) - np.linalg.norm(new.reference))) < 1e-6
 
 

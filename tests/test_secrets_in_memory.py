@@ -147,7 +147,7 @@ def flow(folder: str, *, keyring: bool) -> None:
         verifier = FaceVerifier(
             Path(folder) / "vault", key=key, keyring=keyring, policy=Policy(), engine=PlantedEngine(spy)  # type: ignore[arg-type]
         )  # fmt: skip
-        verifier.enroll("alice", [picture(1), picture(2)])
+        verifier.enroll("alice", [picture(1), picture(2)], allow_few_samples=True)
         assert verifier.verify("alice", picture(3)).decision is Decision.MATCH
         verifier.unlock("alice")
         assert verifier.verify("alice", [picture(4), picture(5)]).decision is Decision.MATCH

@@ -42,7 +42,7 @@ def test_from_enroll_to_remove_by_argument(tpm: SoftwareTpm, tmp_path: Path) -> 
     words, tcti = ["--passphrase-file", secret_file(tmp_path / "words")], ["--tcti", tpm.tcti]
     picture = portrait_file("obama_2005")
     environment = {"TPM2TOOLS_TCTI": tpm.tcti}
-    enroll = ["enroll", "--yes", "--protect", "tpm", *vault, *words, picture]
+    enroll = ["enroll", "--allow-few-samples", "--yes", "--protect", "tpm", *vault, *words, picture]
     if not Path("/dev/tpmrm0").exists():
         done = facesdk(*enroll, env=environment)
         assert done.returncode == 4

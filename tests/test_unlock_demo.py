@@ -38,7 +38,7 @@ def device(tmp_path: Path, engine) -> list[str]:
     secret.write_text("passphrase\n")
     secret.chmod(0o600)
     verifier = FaceVerifier(tmp_path / "vault", passphrase="passphrase", engine=engine)
-    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
+    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")], allow_few_samples=True)
     return ["--vault", str(tmp_path / "vault"), "--passphrase-file", str(secret)]
 
 

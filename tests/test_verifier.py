@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import PORTRAITS, portrait
 from PIL import Image, ImageEnhance, ImageFilter
 
-from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy, matching
+from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy
 from facesdk._core import Secret
 from facesdk.errors import (
     AlreadyEnrolledError,
@@ -24,6 +25,7 @@ from facesdk.errors import (
     Reason,
     StoreIntegrityError,
 )
+from facesdk.evaluation import vector
 from facesdk.policy import AttemptRules
 from facesdk.types import Features, Sample
 from facesdk.vault import PassphraseKey
@@ -37,9 +39,17 @@ def _changed(name: str, change) -> np.ndarray:
     return np.asarray(change(Image.fromarray(portrait(name))))
 
 
+def with_mirror_image(engine: Engine, frame: np.ndarray) -> np.ndarray:
+    """The mean direction of the features of a face and of its mirror image."""
+    sample = engine.sample(frame)
+    image = replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1]))
+    mean = vector(engine.embed(sample)) + vector(engine.embed(image))
+    return mean / np.linalg.norm(mean)
+
+
 @pytest.fixture
 def enrolled(verifier: FaceVerifier) -> FaceVerifier:
-    verifier.enroll("owner", [portrait(n) for n in OBAMA[:2]])
+    verifier.enroll("owner", [portrait(n) for n in OBAMA[:2]], allow_few_samples=True)
     return verifier
 
 
@@ -55,10 +65,11 @@ def test_same_person_years_apart_matches_and_others_do_not(enrolled: FaceVerifie
         assert outcome.decision is Decision.NON_MATCH, name
 
 
-@pytest.mark.parametrize("embedder", ["sface", "mobilefacenet"])
+@pytest.mark.parametrize("embedder", ["sface", "mobilefacenet", "joint"])
 def test_each_embedder_tells_people_apart(embedder: str, tmp_path, key_file) -> None:
-    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=Engine(embedder))
-    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")])
+    policy = Policy(target_fmr=1e-3)  # MobileFaceNet alone holds 2e-5 only where it refuses most owners
+    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=Engine(embedder), policy=policy)
+    verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")], allow_few_samples=True)
     assert verifier.verify("owner", portrait("obama_2012"))
     for name in OTHERS:
         verifier.unlock("owner", key=verifier._key)
@@ -105,9 +116,9 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: str) -> None:
     change, word = REFUSED[what]
-    verifier.enroll("twin", portrait("obama_2012"))
+    verifier.enroll("twin", portrait("obama_2012"), allow_few_samples=True)
     with pytest.raises(EnrollmentError, match=word) as caught:
-        verifier.enroll("owner", [portrait("obama_2012"), _changed("obama_2005", change)])
+        verifier.enroll("owner", [portrait("obama_2012"), _changed("obama_2005", change)], allow_few_samples=True)
     assert len(caught.value.reasons) == 1
     assert caught.value.reasons[0].startswith("picture 2:")
     assert verifier.users() == ["twin"]
@@ -118,26 +129,32 @@ def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
         verifier.keeper.vault.path, key=verifier._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
     )
     with pytest.raises(EnrollmentError, match="turned"):
-        strict.enroll("owner", portrait("obama_2009"))
-    verifier.enroll("owner", portrait("obama_2009"))
+        strict.enroll("owner", portrait("obama_2009"), allow_few_samples=True)
+    verifier.enroll("owner", portrait("obama_2009"), allow_few_samples=True)
 
 
 def test_several_faces_are_refused_at_enrollment(verifier: FaceVerifier) -> None:
     two = np.concatenate([portrait("ardern_2018")[:800, :700], portrait("obama_2012")[:800, :700]], axis=1)
     with pytest.raises(EnrollmentError, match="several faces"):
-        verifier.enroll("owner", np.ascontiguousarray(two))
+        verifier.enroll("owner", np.ascontiguousarray(two), allow_few_samples=True)
 
 
 def test_two_people_are_not_enrolled_as_one(verifier: FaceVerifier) -> None:
     with pytest.raises(EnrollmentError, match="not the same person"):
-        verifier.enroll("owner", [portrait("obama_2012"), portrait("sunak")])
+        verifier.enroll("owner", [portrait("obama_2012"), portrait("sunak")], allow_few_samples=True)
     mixed = [portrait(n) for n in (*OBAMA, "ardern_2018", "ardern_2022", "sunak")]
     with pytest.raises(EnrollmentError, match="not the same person"):
-        verifier.enroll("owner", mixed)
+        verifier.enroll("owner", mixed, allow_few_samples=True)
     with pytest.raises(EnrollmentError, match="not the same person"):
-        verifier.enroll("owner", [portrait(n) for n in ("obama_2005", "obama_2012", "ardern_2018", "ardern_2022")])
+        verifier.enroll(
+            "owner",
+            [portrait(n) for n in ("obama_2005", "obama_2012", "ardern_2018", "ardern_2022")],
+            allow_few_samples=True,
+        )
     with pytest.raises(EnrollmentError, match="picture 3: not the same person"):
-        verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2012"), portrait("biden")])
+        verifier.enroll(
+            "owner", [portrait("obama_2005"), portrait("obama_2012"), portrait("biden")], allow_few_samples=True
+        )
     assert verifier.users() == []
 
 
@@ -147,13 +164,13 @@ def test_near_copies_are_refused(verifier: FaceVerifier) -> None:
     brighter = _changed("obama_2012", lambda p: ImageEnhance.Brightness(p).enhance(1.03))
     for copy in (original.copy(), shifted, brighter):
         with pytest.raises(EnrollmentError, match="nearly the same"):
-            verifier.enroll("owner", [original, copy])
+            verifier.enroll("owner", [original, copy], allow_few_samples=True)
 
 
 def test_enrolling_again_needs_replace(enrolled: FaceVerifier) -> None:
     with pytest.raises(AlreadyEnrolledError):
-        enrolled.enroll("owner", portrait("obama_2012"))
-    enrolled.enroll("owner", portrait("sunak"), replace=True)
+        enrolled.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
+    enrolled.enroll("owner", portrait("sunak"), replace=True, allow_few_samples=True)
     assert not enrolled.verify("owner", portrait("obama_2012"))
     assert enrolled.verify("owner", portrait("sunak"))
 
@@ -162,12 +179,11 @@ def test_reference_and_samples_are_kept_and_nothing_else(enrolled: FaceVerifier)
     with enrolled.keeper.opened("owner") as template:
         assert (template.count, template.dimension) == (2, enrolled.engine.dimension)
         assert template.model_ids == enrolled.engine.model_ids
-        assert len(template.model_ids) == 4  # detector, mesh, two networks
-        features = [enrolled.engine.features(portrait(name)) for name in OBAMA[:2]]
-        reference = matching.make_reference(matching.vectors_of(features))
-        (turned,) = template.turned([reference])
-        np.testing.assert_allclose(template.reference, turned, atol=1e-6)
-        assert abs(float(reference @ template.reference)) < 0.5  # not as it is, but turned
+        assert len(template.model_ids) == 3  # detector, mesh, network
+        samples = [with_mirror_image(enrolled.engine, portrait(name)) for name in OBAMA[:2]]
+        for kept, sample, turned in zip(template.samples, samples, template.turned(samples), strict=True):
+            np.testing.assert_allclose(kept, turned, atol=1e-6)
+            assert abs(float(kept @ sample)) < 0.5  # not as it is, but turned
     (sealed,) = enrolled.keeper.vault.path.glob("*.face")
     assert sealed.stat().st_size < 4 * 320 * 3 + 1200
 
@@ -183,41 +199,43 @@ def test_no_features_stay_in_ordinary_memory(enrolled: FaceVerifier, monkeypatch
 
     monkeypatch.setattr(Engine, "embed", watched)
     assert enrolled.verify("owner", portrait("obama_2012"))
-    enrolled.enroll("owner", [portrait(n) for n in OBAMA[:2]], replace=True)
-    assert len(seen) == 3
+    enrolled.enroll("owner", [portrait(n) for n in OBAMA[:2]], replace=True, allow_few_samples=True)
+    assert len(seen) == 1 + 2 * 2  # an enrollment makes those of the mirror image too
     assert not any(vector.any() for vector in seen)
 
 
 def test_an_existing_folder_becomes_private(verifier: FaceVerifier) -> None:
     verifier.keeper.vault.path.mkdir(mode=0o755)
     verifier.keeper.vault.path.chmod(0o755)
-    verifier.enroll("owner", portrait("obama_2012"))
+    verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
     assert verifier.keeper.vault.path.stat().st_mode & 0o777 == 0o700
     assert {p.stat().st_mode & 0o777 for p in verifier.keeper.vault.path.iterdir()} == {0o600}
 
 
 def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
     with pytest.raises(InputError, match="1 to 10"):
-        verifier.enroll("owner", [portrait("obama_2012")] * 11)
+        verifier.enroll("owner", [portrait("obama_2012")] * 11, allow_few_samples=True)
     with pytest.raises(InputError, match="1 to 10"):
-        verifier.enroll("owner", [])
+        verifier.enroll("owner", [], allow_few_samples=True)
     with pytest.raises(InputError):
         verifier.verify("owner", 7)
 
 
-def test_engine_of_another_embedder_is_a_named_error(enrolled: FaceVerifier, sface: Engine) -> None:
-    other = FaceVerifier(enrolled.keeper.vault.path, key=enrolled._key, engine=sface)
+def test_engine_of_another_embedder_is_a_named_error(enrolled: FaceVerifier, joint: Engine) -> None:
+    other = FaceVerifier(enrolled.keeper.vault.path, key=enrolled._key, engine=joint)
     with pytest.raises(EngineMismatchError, match="joint"):
         other.verify("owner", portrait("obama_2012"))
 
 
-def test_engine_follows_the_template_when_none_is_given(tmp_path, key_file, sface: Engine) -> None:
-    FaceVerifier(tmp_path / "v", key_file=key_file, engine=sface).enroll("owner", portrait("obama_2012"))
+def test_engine_follows_the_template_when_none_is_given(tmp_path, key_file, joint: Engine) -> None:
+    FaceVerifier(tmp_path / "v", key_file=key_file, engine=joint).enroll(
+        "owner", portrait("obama_2012"), allow_few_samples=True
+    )
     chosen = FaceVerifier(tmp_path / "v", key_file=key_file)
     assert chosen.verify("owner", portrait("obama_2009"))
-    chosen.enroll("other", portrait("sunak"))
+    chosen.enroll("other", portrait("sunak"), allow_few_samples=True)
     with chosen.keeper.opened("other") as template:
-        assert template.embedder == "joint"
+        assert template.embedder == "sface"
     assert chosen.verify("other", portrait("sunak"))
     assert chosen.verify("owner", portrait("obama_2009"))
 
@@ -246,7 +264,9 @@ def test_tampered_template_never_matches(enrolled: FaceVerifier) -> None:
 
 
 def test_passphrase_opens_and_a_wrong_one_does_not(tmp_path, engine: Engine) -> None:
-    FaceVerifier(tmp_path / "v", passphrase="right", engine=engine).enroll("owner", portrait("obama_2012"))
+    FaceVerifier(tmp_path / "v", passphrase="right", engine=engine).enroll(
+        "owner", portrait("obama_2012"), allow_few_samples=True
+    )
     assert FaceVerifier(tmp_path / "v", passphrase="right", engine=engine).verify("owner", portrait("obama_2009"))
     with pytest.raises(KeyUnavailableError):
         FaceVerifier(tmp_path / "v", passphrase="wrong", engine=engine).verify("owner", portrait("obama_2009"))
@@ -281,7 +301,7 @@ def test_failures_delay_and_then_need_the_passphrase(tmp_path, sface: Engine, mo
     verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
     now = [boot_ns()]
     verifier.keeper._now_ns = lambda: now[0]
-    verifier.enroll("owner", portrait("obama_2012"))
+    verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
     for _ in range(3):  # what is no adequate face is no attempt
         assert verifier.verify("owner", np.full((240, 320, 3), 99, np.uint8)).decision is Decision.NO_FACE
     _fails(verifier, 5)
@@ -309,7 +329,7 @@ def test_failures_delay_and_then_need_the_passphrase(tmp_path, sface: Engine, mo
 
 def test_lock_and_panic_forget_the_key(tmp_path, sface: Engine) -> None:
     verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
-    verifier.enroll("owner", portrait("obama_2012"))
+    verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
     for forget, why in ((lambda: verifier.lock("owner"), "on request"), (verifier.panic, "emergency")):
         assert verifier.verify("owner", portrait("obama_2009"))
         forget()
@@ -332,7 +352,7 @@ def test_an_own_passphrase_opens_once(tmp_path, sface: Engine, keyring, request)
     verifier = FaceVerifier(
         tmp_path / "v", passphrase="right", keyring=keyring, engine=sface, policy=Policy(attempts=rules)
     )
-    verifier.enroll("owner", portrait("obama_2012"))
+    verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
     _fails(verifier, 2)
     verifier.unlock("owner")  # open already: changes nothing
     _fails(verifier, 1)
@@ -350,7 +370,7 @@ def test_an_own_passphrase_opens_once(tmp_path, sface: Engine, keyring, request)
 def test_a_panic_while_another_unlocks_wins(tmp_path, sface: Engine) -> None:
     """The unlock holds the vault's lock and saves its key after the panic has forgotten all."""
     verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
-    verifier.enroll("owner", portrait("obama_2012"))
+    verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow(PassphraseKey):

@@ -75,7 +75,7 @@ def assert_holds(template: Template, record: Record) -> None:
     probes = [*unit_vectors(5, template.dimension), record.reference]
     for probe, turned in zip(probes, template.turned(probes), strict=True):
         assert abs(float(template.reference @ turned) - float(record.reference @ probe)) < 1e-5
-    for sample, turned in zip(template._samples(), template.turned(list(record.samples)), strict=True):
+    for sample, turned in zip(template.samples, template.turned(list(record.samples)), strict=True):
         assert np.allclose(sample, turned, rtol=1e-5, atol=1e-5 * np.abs(record.samples).max())
 
 

@@ -192,12 +192,12 @@ def _decided(here: Arrays, there: Arrays) -> list[str]:
     broken = []
     mine, theirs = scores(here), scores(there)
     for name, entry in load_manifest().embedders.items():
-        thresholds = [point.threshold for point in entry.operating_points]
+        thresholds = sorted({t for points in entry.processor_points for row in points.thresholds for t in row})
         changed = sum(int(((mine[name] >= t) != (theirs[name] >= t)).sum()) for t in thresholds)
         matches = [int((mine[name] >= t).sum()) for t in thresholds]
         apart = float(np.abs(mine[name] - theirs[name]).max())
         print(
-            f"  {name:13} {len(mine[name])} pairs, {len(thresholds)} operating points (matches {matches}): "
+            f"  {name:13} {len(mine[name])} pairs, {len(thresholds)} thresholds (matches {matches}): "
             f"{changed} decisions differ, scores differ by at most {apart:.2g}"
         )
         if changed or not thresholds or not apart <= SCORE_BOUND:

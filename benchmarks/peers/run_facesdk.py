@@ -22,7 +22,7 @@ class FaceSdk:
 
         KeyFileKey.create(self._state / "key")
         self.open()
-        self._verifier.enroll("owner", [load_rgb(Path(photo))])
+        self._verifier.enroll("owner", [load_rgb(Path(photo))], allow_few_samples=True)
 
     def open(self) -> None:
         engine = Engine(embedder=self._embedder, threads=1, runtime="auto")

@@ -22,6 +22,7 @@ from facesdk.images import load_rgb
 if TYPE_CHECKING:
     from facesdk.types import Frame
 
+ROTATIONS = (0, 90, 180, 270)
 PICTURES = (".jpg", ".jpeg", ".png")
 NAMES = "give a camera's number or device node (/dev/video0), a folder of pictures or a video file"
 # Linux's major number of video devices, and what tells what one of them does (linux/videodev2.h).
@@ -52,7 +53,8 @@ class FrameSource(Protocol):
 class FolderSource:
     """The JPEG and PNG files of a folder in the order of their names, one every `interval_s`."""
 
-    def __init__(self, folder: Path, *, interval_s: float = 1 / 15) -> None:
+    def __init__(self, folder: Path, *, interval_s: float = 1 / 15, rotate: int = 0) -> None:
+        self._rotate = checked_rotation(rotate)
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
         if not self._paths:
             raise InputError(f"{folder}: no JPEG or PNG files in this folder")
@@ -60,7 +62,8 @@ class FolderSource:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         for number, path in enumerate(self._paths):
-            yield CapturedFrame(load_rgb(path), number * self._interval_s, str(self._folder))
+            image = rotated(load_rgb(path), self._rotate)
+            yield CapturedFrame(image, number * self._interval_s, str(self._folder))
 
     def __enter__(self) -> FolderSource:
         return self
@@ -72,7 +75,8 @@ class FolderSource:
 class VideoSource:
     """A camera by its number or device node (/dev/video0, /dev/v4l/by-id/...), or a video file, through OpenCV."""
 
-    def __init__(self, source: int | Path) -> None:
+    def __init__(self, source: int | Path, *, rotate: int = 0) -> None:
+        self._rotate = checked_rotation(rotate)
         if isinstance(source, Path):
             source = _camera_or_video(source)
         try:
@@ -97,7 +101,8 @@ class VideoSource:
                 break
             count += 1
             seconds = time.monotonic() if self._live else self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1e3
-            yield CapturedFrame(self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB), seconds, self._name)
+            image = rotated(self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB), self._rotate)
+            yield CapturedFrame(image, seconds, self._name)
         if self._live or count == 0:
             raise CameraError(f"{self._name} gave no frame" if count == 0 else f"{self._name} stopped giving frames")
 
@@ -108,21 +113,37 @@ class VideoSource:
         self._capture.release()
 
 
-def open_source(name: str | os.PathLike[str] | int) -> FrameSource:
+def checked_rotation(degrees: Any) -> int:
+    """The rotation, if it is one of ROTATIONS; InputError."""
+    if type(degrees) is not int or degrees not in ROTATIONS:
+        listed = ", ".join(map(str, ROTATIONS))
+        raise InputError(f"rotate must be one of {listed} (degrees clockwise), not {degrees!r}")
+    return degrees
+
+
+def rotated(image: Frame, degrees: int) -> Frame:
+    """The image turned clockwise; itself for 0, else a copy."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.rot90(image, -degrees // 90)) if degrees else image
+
+
+def open_source(name: str | os.PathLike[str] | int, *, rotate: int = 0) -> FrameSource:
     """The source of this name: a camera's number or device node, a folder of pictures, or a video file.
 
-    CameraError for one that is not there, is something else or cannot be opened, InputError for what is no name.
+    rotate: degrees clockwise by which its pictures are turned, 0, 90, 180 or 270; of a camera that is mounted upside
+    down, 180. CameraError for one that is not there, is something else or cannot be opened, InputError for what is no name.
     """
     text = os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else str(_number(name))
     if text.isdecimal():
-        return VideoSource(int(text))
+        return VideoSource(int(text), rotate=rotate)
     if not text or "\0" in text:
         raise InputError(f"{text!r}: not a path; {NAMES}")
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
         raise CameraError(f"{text.split('://')[0]}://...: network addresses are not opened, facesdk has no network "
                           f"code; {NAMES}")  # fmt: skip
     path = Path(text)
-    return FolderSource(path) if path.is_dir() else VideoSource(path)
+    return FolderSource(path, rotate=rotate) if path.is_dir() else VideoSource(path, rotate=rotate)
 
 
 def _number(name: Any) -> int:

@@ -37,7 +37,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--groups", type=Path, metavar="CSV", help="groups of pictures or people: path,... or person,..."
     )
     parser.add_argument("--by", action="append", metavar="COLUMN", help="a column that is a group (default: all)")
-    parser.add_argument("--embedder", default="joint", metavar="NAME", help="joint (default), sface or mobilefacenet")
+    parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint or mobilefacenet")
     parser.add_argument("--fmr", type=_numbers, metavar="LIST", help="false match rates to find thresholds for")
     text = "keep features here for the next run; they are biometric and in the clear: delete the folder when done"
     parser.add_argument("--cache", type=Path, metavar="DIR", help=text)
@@ -193,11 +193,13 @@ def _photos(arguments: argparse.Namespace) -> Photos:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
+    from facesdk.engine import DEFAULT_EMBEDDER
     from facesdk.evaluation.protocols import parse_protocol
     from facesdk.evaluation.study import TARGETS, Settings
 
     return Settings(
-        embedder=arguments.embedder, targets=arguments.fmr or TARGETS, thresholds=getattr(arguments, "threshold", ()),
+        embedder=arguments.embedder or DEFAULT_EMBEDDER, targets=arguments.fmr or TARGETS,
+        thresholds=getattr(arguments, "threshold", ()),
         protocols=tuple(dict.fromkeys(parse_protocol(text) for text in getattr(arguments, "protocol", ()))),
         with_refused=getattr(arguments, "with_refused", False), draws=arguments.draws, seed=arguments.seed,
     )  # fmt: skip

@@ -52,7 +52,7 @@ def _add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool 
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--embedder", metavar="NAME", help="joint (default), sface or mobilefacenet")
+    parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint or mobilefacenet")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--runtime", default="auto", metavar="NAME")
 
@@ -66,7 +66,12 @@ def _add_protection(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_people(commands: Any) -> None:
-    enroll = _add(commands, "enroll", people.enroll, "Make the sealed template of one person from 1 to 10 pictures.")
+    enroll = _add(
+        commands,
+        "enroll",
+        people.enroll,
+        "Make the sealed template of one person from 3 to 10 pictures, five that differ are best.",
+    )
     text = "Decide whether the pictures show the enrolled person: exit code 0 for a match alone, this help's is 2."
     verify = _add(commands, "verify", people.verify, text)
     for command in (enroll, verify):
@@ -74,6 +79,8 @@ def _add_people(commands: Any) -> None:
         _add_engine(command)
         _pictures(command)
     _add_protection(enroll)
+    text = "take one or two pictures; the threshold for them refuses the owner much more often"
+    enroll.add_argument("--allow-few-samples", action="store_true", help=text)
     enroll.add_argument("--yes", action="store_true", help="the person agrees; do not ask")
     listing = _add(commands, "list", people.list_users, "Name who is enrolled.")
     _add_vault(listing, user=False, key=False, tpm=False)

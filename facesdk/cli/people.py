@@ -41,15 +41,20 @@ def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def enroll(arguments: argparse.Namespace) -> int:
     """Seals a template."""
-    from facesdk.verifier import FaceVerifier
+    from facesdk.verifier import ENOUGH_SAMPLES, FaceVerifier, few_samples
 
+    if len(arguments.pictures) < ENOUGH_SAMPLES and not arguments.allow_few_samples:
+        raise few_samples(len(arguments.pictures))  # before anything is asked for
     consent = _consent(arguments)
     for path in arguments.pictures:
         if not is_there(path):
             raise UsageError(f"{path}: no such file")
     key = enrolling_key(arguments, arguments.user)
     verifier = FaceVerifier(vault_of(arguments), key=key, **_engines(arguments))
-    verifier.enroll(arguments.user, arguments.pictures, replace=arguments.replace, consent=consent)
+    verifier.enroll(
+        arguments.user, arguments.pictures, replace=arguments.replace, consent=consent,
+        allow_few_samples=arguments.allow_few_samples,
+    )  # fmt: skip
     result = {"enrolled": arguments.user, "pictures": len(arguments.pictures)}
     show(
         arguments, result,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from facesdk import matching
 from facesdk.errors import InputError
+from facesdk.models import load_manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,30 @@ def score(features_a: Features, features_b: Features) -> float:
     return matching.score(a, b)
 
 
+def threshold(embedder: str, target_fmr: float, samples: int, frames: int) -> float:
+    """The threshold that a verification uses: a fused score of it or more is a match.
+
+    Args:
+        embedder: "sface", "joint" or "mobilefacenet".
+        target_fmr: false match rate that every group is held to; one of those measured.
+        samples: of the reference, near copies counted once; 1 or more.
+        frames: of the verification, near copies counted once; 1 or more.
+
+    Returns:
+        The threshold on fused_scores, -1 to 1.
+
+    Raises:
+        InputError: for another embedder or target, and where the data cannot support the target with so few.
+    """
+    point = load_manifest().embedder(embedder).point(target_fmr, samples=samples, frames=frames)
+    if not point.offered:
+        raise InputError(
+            f"no threshold is known to hold FMR {target_fmr:g} in every group for {samples} samples and {frames} frames"
+            f" of {embedder!r}: use more of them, or a higher target_fmr"
+        )
+    return point.threshold
+
+
 def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
     """The scores of n references and p verifications with each other, fused as a verification does it.
 
@@ -37,8 +62,8 @@ def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
         frames: float32 (p, m, d), unit vectors of each verification's frames.
 
     Returns:
-        float32 (n, p): of each pair the mean of the k * m // 2 + 1 highest of its k * m scores. A verification counts
-        near copies among the vectors once before that; here each counts.
+        float32 (n, p): of each pair the mean of the k * m // 2 + 1 highest of its k * m scores, or the score of a frame
+        that is like no sample. A verification counts near copies among the vectors once; here each counts.
 
     Raises:
         InputError: for other shapes or types, no vectors, and values that are not finite or not of unit length.
@@ -57,10 +82,13 @@ def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
     for start in range(0, n, block):
         chosen = samples[start : start + block]
         pairs = (chosen.reshape(-1, d) @ probes).reshape(len(chosen), k, p, m)
+        likest = pairs.max(axis=1).min(axis=2)
         scores = pairs.transpose(0, 2, 1, 3).reshape(len(chosen), p, k * m)
         if k * m > 1:
             scores = np.partition(scores, k * m - higher, axis=-1)[..., k * m - higher :]
-        fused[start : start + block] = scores.mean(axis=-1, dtype=np.float64).clip(-1.0, 1.0)
+        means = scores.mean(axis=-1, dtype=np.float64)
+        means = np.where(likest < matching.FOREIGN, np.minimum(means, likest), means)
+        fused[start : start + block] = means.clip(-1.0, 1.0)
     return fused
 
 

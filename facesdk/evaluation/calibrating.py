@@ -21,14 +21,12 @@ from facesdk.evaluation.protocols import Fused, fused
 from facesdk.evaluation.rates import CrossCounts, Draws, OwnCounts, own_rates, upper_limits
 from facesdk.evaluation.study import Say, Settings, compared_of, people_of, usable_of
 from facesdk.evaluation.workers import LocalWorkers
-from facesdk.models import load_manifest
+from facesdk.models import BUCKETS, load_manifest
 
 if TYPE_CHECKING:
     from facesdk.evaluation.photos import Photos
     from facesdk.types import Float32Array
 
-# The least samples and frames of each row and column of the manifest's matrices.
-BUCKETS = (1, 3, 5)
 # Without an error, n comparisons say at 95 % that the rate is below 3 / n. Source: Hanley and Lippman-Hand 1983.
 RULE_OF_THREE = 3
 _CANDIDATES = 48
@@ -105,8 +103,9 @@ def operating_points(
 
 def write_points(file: Path, embedder: str, points: Sequence[Points]) -> None:
     """Makes a file with the points as the manifest has them. InputError where it cannot be made."""
+    least = ", ".join(map(str, BUCKETS))
     lines = [
-        "# Operating points by `facesdk calibrate`. Rows: samples of the reference, 1 or 2, 3 or 4, 5 and more;",
+        f"# Operating points by `facesdk calibrate`. Rows: samples of the reference, at least {least};",
         "# columns: frames, likewise. estimates, bounds: of the worst group's false match rate by person and its upper",
         "# 95 % limit over people; fnmr: of the group where it is worst. inf: not offered.",
     ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesdk import matching
+from facesdk import matching, quality
 from facesdk.digest import sha256
 from facesdk.engine import Engine
 from facesdk.errors import InputError
@@ -19,9 +20,8 @@ from facesdk.evaluation.cache import Cache
 from facesdk.images import MAX_FILE_BYTES, decode_rgb
 from facesdk.models import load_manifest
 from facesdk.policy import QualityLimits
-from facesdk.quality import assess
 from facesdk.runtime import choose_runtime
-from facesdk.types import Face, Pose, Quality, Sample
+from facesdk.types import Pose, Quality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.void]
 
-QUALITY = ("eye_distance_px", "brightness", "contrast", "overexposed", "sharpness", "presence")
-POSE = ("yaw_deg", "pitch_deg", "roll_deg")
-FORMAT = 1
+QUALITY = tuple(field.name for field in fields(Quality))
+POSE = tuple(field.name for field in fields(Pose))
+FORMAT = 2
 # Pictures that one job holds, and that a file of the cache gets: so many a killed run reads again.
 _JOB, _FILE = 4, 32
 _CHANGED = "changed while it was read"
@@ -51,20 +51,22 @@ class Records:
 
 
 def dtype_of(embedder: str) -> np.dtype[Any]:
-    """Of one record. sampled: whether there is a face whose crop could be made; else what follows is zero."""
+    """Of one record. refused: why a verification and an enrollment would not use it, empty where they would. sampled:
+    whether features could be made; else what follows is zero."""
     import numpy as np
 
     manifest = load_manifest()
     features = sum(manifest.models[m].outputs[0]["shape"][-1] for m in manifest.embedder(embedder).models)
     return np.dtype([
-        ("key", "V32"), ("faces", "<i4"), ("sampled", "?"), ("turned", "?"), ("pose", "<f8", (len(POSE),)),
-        ("quality", "<f8", (len(QUALITY),)), ("runner_up", "<f8"), ("vector", "<f4", (int(features),)),
+        ("key", "V32"), ("faces", "<i4"), ("refused", "S80", (2,)), ("sampled", "?"), ("pose", "<f8", (len(POSE),)),
+        ("quality", "<f8", (len(QUALITY),)), ("vector", "<f4", (int(features),)),
     ])  # fmt: skip
 
 
 def made_by(embedder: str) -> str:
-    """Names what records come from: the models' bytes, the embedder, the format of the records."""
-    parts = (str(FORMAT), embedder, *load_manifest().model_ids(embedder))
+    """Names what records come from: models' bytes, embedder, every limit of quality, the form of the records."""
+    limits = {**asdict(QualityLimits()), **{k: v for k, v in vars(quality).items() if k.isupper()}}
+    parts = (str(FORMAT), embedder, *load_manifest().model_ids(embedder), json.dumps(limits, sort_keys=True))
     return sha256("\n".join(parts).encode()).hex()[:16]
 
 
@@ -178,28 +180,19 @@ def extract(embedder: str, paths: Sequence[str]) -> tuple[Rows, dict[bytes, str]
 def _fill(row: Any, frame: Any, engine: Engine) -> None:
     sample, faces = engine.observe(frame)
     row["faces"] = len(faces)
-    if sample is None:
+    for at, enrolling in enumerate((False, True)):
+        refusal = quality.assess(sample, len(faces), QualityLimits(), enrolling=enrolling)
+        # Without the numbers behind the colon, so that equal reasons are counted together.
+        row["refused"][at] = b"" if refusal is None else refusal.reason.split(":")[0].encode()
+    if sample is None or sample.turned:
         return
     features = engine.embed(sample)
-    row["sampled"], row["turned"], row["runner_up"] = True, sample.turned, sample.runner_up
+    row["sampled"] = True
     row["pose"] = [getattr(sample.face.pose, name) for name in POSE]
     row["quality"] = [getattr(sample.quality, name) for name in QUALITY]
     row["vector"] = matching.vectors_of([features])[0]
 
 
-def refusals(rows: Rows, limits: QualityLimits, *, enrolling: bool) -> list[str]:
-    """Why each picture would not be used, "" for one that would: what `assess` says of it."""
-    import numpy as np
-
-    nothing = np.zeros(0, np.float32)
-    found = []
-    for faces, sampled, turned, pose, quality, runner_up in zip(
-        *(rows[name].tolist() for name in ("faces", "sampled", "turned", "pose", "quality", "runner_up")), strict=True
-    ):
-        sample = None
-        if sampled:
-            face = Face(nothing, nothing, 1.0, Pose(*pose))
-            sample = Sample(face, Quality(*quality), runner_up, nothing, turned)  # type: ignore[arg-type]
-        refusal = assess(sample, faces, limits, enrolling=enrolling)
-        found.append("" if refusal is None else refusal.reason.split(":")[0])
-    return found
+def refusals(rows: Rows, *, enrolling: bool) -> list[str]:
+    """Why each picture would not be used, "" for one that would."""
+    return [reason.decode() for reason in rows["refused"][:, int(enrolling)].tolist()]

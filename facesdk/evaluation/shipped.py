@@ -6,5 +6,7 @@ from facesdk.models import load_manifest
 
 
 def shipped_points(embedder: str, protocol: tuple[int, int]) -> list[tuple[float, float]]:
-    """(target FMR, threshold) of each operating point for so many samples and frames, in the manifest's order."""
-    return [(point.target_fmr, point.threshold) for point in load_manifest().embedder(embedder).operating_points]
+    """(target FMR, threshold) of each operating point that is offered for so many samples and frames."""
+    entry, (samples, frames) = load_manifest().embedder(embedder), protocol
+    points = [entry.point(target, samples=samples, frames=frames) for target in entry.targets]
+    return [(point.target_fmr, point.threshold) for point in points if point.offered]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from facesdk.engine import DEFAULT_EMBEDDER
 from facesdk.errors import InputError
 from facesdk.evaluation import discarding
 from facesdk.evaluation.comparing import Compared, Group, classes_of, curve, rates_at
@@ -49,7 +50,7 @@ class Settings:
     refuses. draws, seed: of the bootstrap and of the choice of photos.
     """
 
-    embedder: str = "joint"
+    embedder: str = DEFAULT_EMBEDDER
     targets: tuple[float, ...] = TARGETS
     thresholds: tuple[float, ...] = ()
     protocols: tuple[tuple[int, int], ...] = ()
@@ -76,7 +77,7 @@ def evaluate(
     if not len(records.rows):
         first = next(iter(records.unreadable.values()), "there is none")
         raise InputError(f"none of the {len(photos.names)} pictures could be read ({first})")
-    limits, draws = QualityLimits(), Draws(settings.draws, settings.seed)
+    draws = Draws(settings.draws, settings.seed)
     usable = usable_of(records, settings)
     say(f"comparing {int(usable.sum())} pictures")
     compared, names = compared_of(photos, records, usable, settings, workers)
@@ -85,10 +86,11 @@ def evaluate(
     result: Result = {
         "schema": SCHEMA,
         "settings": {**asdict(settings), "made_by": made_by(settings.embedder),
-                     "models": list(load_manifest().model_ids(settings.embedder)), "quality_limits": asdict(limits)},
+                     "models": list(load_manifest().model_ids(settings.embedder)),
+                     "quality_limits": asdict(QualityLimits())},
         "photos": _photos(photos, records, usable),
-        "fta": _refused(photos, records, refusals(records.rows, limits, enrolling=False), draws),
-        "fte": _refused(photos, records, refusals(records.rows, limits, enrolling=True), draws),
+        "fta": _refused(photos, records, refusals(records.rows, enrolling=False), draws),
+        "fte": _refused(photos, records, refusals(records.rows, enrolling=True), draws),
         "one_to_one": _one_to_one(compared, settings, draws),
         "protocols": [_protocol(p, vectors, compared, settings, draws) for p in settings.protocols],
     }  # fmt: skip
@@ -104,7 +106,7 @@ def usable_of(records: Records, settings: Settings) -> NDArray[np.bool_]:
     """Which pictures are compared: those that a verification would not refuse, or all with features."""
     import numpy as np
 
-    refused = np.array(refusals(records.rows, QualityLimits(), enrolling=False))
+    refused = np.array(refusals(records.rows, enrolling=False))
     usable: NDArray[np.bool_] = records.rows["sampled"] & (settings.with_refused | (refused == ""))
     return usable
 

@@ -60,9 +60,10 @@ def check_user(user: str) -> str:
 class Record:
     """What an enrollment makes, checked when made (InputError). The repr shows no features.
 
-    reference: float32 (d,), what probes are compared with, of a length over 0 and at most 1. samples: float32 (n, d),
-    each sample's features, 1 <= n <= 10 and 1 <= d <= 4096. model_ids: SHA-256 of each model file, in hex. consent says
-    how the person agreed. policy: what a verification must meet at least, as facesdk.policy writes it; or empty.
+    samples: float32 (n, d), each sample's features, what probes are compared with; 1 <= n <= 10 and 1 <= d <= 4096.
+    reference: float32 (d,), their shortened mean, of a length over 0 and at most 1. model_ids: SHA-256 of each model
+    file, in hex. consent says how the person agreed. policy: what a verification must meet at least, as facesdk.policy
+    writes it; or empty.
     """
 
     user: str
@@ -140,19 +141,21 @@ class Template:
         try:
             self.embedder, self.consent, self.policy = texts[0].decode("ascii"), texts[2].decode(), texts[3].decode()
             check_whole(self.generation, "generation")
-            Record(self.user, self.embedder, self.model_ids, self.reference, self._samples(), self.created_unix_s,
+            Record(self.user, self.embedder, self.model_ids, self.reference, self.samples, self.created_unix_s,
                    self.consent, self.policy)  # fmt: skip
         except ValueError as error:  # InputError and UnicodeDecodeError are both
             raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
 
     @property
     def reference(self) -> npt.NDArray[np.float32]:
-        """float32 (d,), turned: a view of the locked memory."""
+        """float32 (d,), the samples' shortened mean, turned: a view of the locked memory."""
         import numpy as np
 
         return np.frombuffer(memoryview(self._payload), "<f4", self.dimension, _PREFIX.size)
 
-    def _samples(self) -> npt.NDArray[np.float32]:
+    @property
+    def samples(self) -> npt.NDArray[np.float32]:
+        """float32 (count, d), what probes are compared with, turned: a view of the locked memory."""
         import numpy as np
 
         start = _PREFIX.size + 4 * self.dimension

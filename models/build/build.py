@@ -197,7 +197,8 @@ def _manifest(config: dict, files: dict[str, bytes]) -> str:
         ]  # fmt: skip
     for name, about in config["embedders"].items():
         models = ", ".join(f'"{m}"' for m in about["models"])
-        lines += ["", f"[embedders.{name}]", f"models = [{models}]", f"weights = {about['weights']}"]
+        lines += ["", f"[embedders.{name}]", f"models = [{models}]", f"weights = {about['weights']}",
+                  f"same_person = {about['same_person']}"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

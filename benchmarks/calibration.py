@@ -1,0 +1,258 @@
+"""Operating points by way of use: thresholds for so many samples of a reference and so many frames of a verification.
+
+python benchmarks/calibration.py --data DATA [--embedder NAME ...] [--write] [--json FILE]
+
+DATA: see photo_sets.py; lfw_exclusions.csv, beside this file, lists which labels of LFW are wrong. A point holds for
+every group of people that there is data for: LFW's women and men, East Asian celebrities, and adults in eight groups by
+sex and skin colour. The rate of each is a tail fit's (tails.py) with its upper 95 % limit over people. A point's
+estimate in the worst group is at most its target, the limit at most a quarter more.
+
+Of the eight groups nobody knows who is who, so a group's rate for several samples is its rate for one photo times the
+ratio of the two rates in LFW, of women or of men, whichever is higher. That it carries over is an assumption.
+References are scored as they are made at enrollment (with the mirrored crop) and plain: a point holds for both.
+--write puts the points into models/manifest.toml and docs/contract.md; those of an accelerator stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import itertools
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import photo_sets
+from operating_points import write_points
+from photo_sets import ROOT, PhotoSet, of_embedder
+from readme import write_between_markers
+from tails import GRID, Scores, Tail, tail_over_people, threshold_for
+
+from facesdk.evaluation import fused_scores
+from facesdk.models import BUCKETS, load_manifest
+
+TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)
+SLACK = 1.25  # the upper limit over the target
+MEMBERS = {1: (1,), 2: (2,), 3: (3, 4), 5: (5, 7)}  # numbers of samples or frames that a bucket is measured with
+EMBEDDERS = ("sface", "joint", "mobilefacenet")
+RESTS = {"sface": (0.54, 0.68), "joint": (0.56, 0.70), "mobilefacenet": (0.70, 0.80)}
+MOST = 3_000_000  # scores of a protocol in one set, about
+LEAST_PHOTOS = 8  # of a person whose FNMR is measured
+EXCLUSIONS = Path(__file__).with_name("lfw_exclusions.csv")
+COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1, 2, 3 or 4, 5 and
+# more; columns: frames, likewise. estimates, bounds: of the worst group's false match rate and its upper 95 %% limit
+# over people; fnmr: of the people of LFW with eight photos and more, each weighing the same. inf: not offered."""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """People with several photos: unit vectors as probes, the same as references are made, and the rows of each."""
+
+    name: str
+    plain: np.ndarray
+    mirrored: np.ndarray
+    rows: list[np.ndarray]
+    excluded: frozenset[tuple[int, int]]
+
+    def scores(self, samples: int, frames: int, *, mirror: bool) -> Scores:
+        """Non-mated scores for random photos of everybody who has enough, so often that there are about MOST."""
+        owners = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= samples])
+        others = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= frames])
+        random = np.random.default_rng((int(mirror), samples, frames))
+        one, other = np.meshgrid(owners, others, indexing="ij")
+        counted = one != other
+        for a, b in self.excluded:
+            counted &= ~(((one == a) & (other == b)) | ((one == b) & (other == a)))
+        references, found = self.mirrored if mirror else self.plain, []
+        draws = max(1, min(40, MOST // counted.size))
+        for _ in range(draws):
+            chosen = references[_draw([self.rows[i] for i in owners], samples, random)]
+            probes = self.plain[_draw([self.rows[i] for i in others], frames, random)]
+            found.append(fused_scores(chosen, probes)[counted])
+        return Scores(
+            np.concatenate(found), np.tile(one[counted], draws), np.tile(other[counted], draws), owners, others
+        )
+
+
+def _draw(rows: Sequence[np.ndarray], count: int, random: np.random.Generator) -> np.ndarray:
+    return np.stack([random.choice(r, count, replace=False) for r in rows])
+
+
+def mirrored(plain: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    """Unit vectors of the mean of crop and mirrored crop, as an enrollment makes them."""
+    both = plain + mirror
+    return both / np.linalg.norm(both, axis=1, keepdims=True)
+
+
+def cleaned_lfw(lfw: PhotoSet) -> tuple[PhotoSet, list[tuple[str, str]]]:
+    """LFW without the photos that show somebody else, and the pairs of names that are not of two strangers."""
+    with open(EXCLUSIONS, newline="") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {row["a"] for row in rows if row["kind"] == "mislabelled"}
+    right = np.array([Path(p).stem not in wrong for p in lfw.paths])
+    return lfw.chosen(np.flatnonzero(right)), [(r["a"], r["b"]) for r in rows if r["kind"] != "mislabelled"]
+
+
+def identities(
+    photos: PhotoSet, embedder: str, *, group: str = "", pairs: Sequence[tuple[str, str]] = ()
+) -> Identities:
+    """The people of a set, or of one group of it."""
+    if group:
+        photos = photos.chosen(np.flatnonzero(photos.group == group))
+    plain, mirror = of_embedder(photos.joint, embedder), of_embedder(photos.mirrored, embedder)
+    names = np.unique(photos.names)
+    number = {name: i for i, name in enumerate(names)}
+    excluded = frozenset((number[a], number[b]) for a, b in pairs if a in number and b in number)
+    rows = [np.flatnonzero(photos.people == i) for i in range(len(names))]
+    return Identities(group or photos.name, plain, mirrored(plain, mirror), rows, excluded)
+
+
+def tail_of(people: Identities, samples: int, frames: int, *, mirror: bool) -> Tail:
+    """The tail of one protocol among these people."""
+    return tail_over_people(people.scores(samples, frames, mirror=mirror), to=0.9995)
+
+
+def group_tails(groups: PhotoSet, embedder: str, *, mirror: bool) -> dict[str, Tail]:
+    """The tail of one photo against one in each group without identities."""
+    plain = of_embedder(groups.joint, embedder)
+    references = mirrored(plain, of_embedder(groups.mirrored, embedder)) if mirror else plain
+    tails = {}
+    for group in np.unique(groups.group):
+        rows = np.flatnonzero(groups.group == group)
+        one, other = np.nonzero(~np.eye(len(rows), dtype=bool)) if mirror else np.triu_indices(len(rows), 1)
+        scores = np.einsum("nd,nd->n", references[rows][one], plain[rows][other])
+        everybody = np.arange(len(rows))
+        found = Scores(scores, one, other, everybody, everybody)
+        tails[str(group)] = tail_over_people(found, to=0.994, rest=RESTS[embedder])
+    return tails
+
+
+class Calibration:
+    """Rates of every group at every threshold, by embedder and protocol."""
+
+    def __init__(self, sets: Mapping[str, PhotoSet], embedder: str, models: Sequence[str]) -> None:
+        """sets: those of photo_sets.SETS by name; models: ids of the models that their features were made with."""
+        lfw, self.pairs = cleaned_lfw(sets["lfw"])
+        self.embedder, self.lfw, self.models = embedder, lfw, list(models)
+        self.sets = [identities(lfw, embedder, group=g, pairs=self.pairs) for g in ("women", "men")]
+        self.sets.append(identities(sets["eastasian"], embedder))
+        self.groups = [group_tails(sets["groups"], embedder, mirror=m) for m in (False, True)]
+        self.single = [{s.name: tail_of(s, 1, 1, mirror=m) for s in self.sets} for m in (False, True)]
+
+    def rates(self, samples: int, frames: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By group, estimate and upper limit at GRID: of plain and mirrored references the higher."""
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for mirror in (False, True):
+            single = self.single[mirror]
+            tails = single
+            if (samples, frames) != (1, 1):
+                tails = {s.name: tail_of(s, samples, frames, mirror=mirror) for s in self.sets}
+            ratio = np.maximum(*(tails[n].fitted / single[n].fitted for n in ("women", "men"))).clip(max=1.0)
+            of = {name: (tail.fitted, tail.upper) for name, tail in tails.items()}
+            few = self.sets[-1].name  # 35 people: the limit of several samples is surer by way of one photo's
+            of[few] = tails[few].fitted, np.minimum(tails[few].upper, single[few].upper * ratio)
+            of |= {n: (tail.fitted * ratio, tail.upper * ratio) for n, tail in self.groups[mirror].items()}
+            for name, both in of.items():
+                before = found.get(name, both)
+                found[name] = np.maximum(before[0], both[0]), np.maximum(before[1], both[1])
+        return found
+
+    def fnmr(self, samples: int, frames: int, thresholds: Sequence[float], *, group: str = "") -> list[float]:
+        """Of the people with LEAST_PHOTOS and more, each weighing the same; references as enrollment makes them."""
+        people = identities(self.lfw, self.embedder, group=group)
+        rows = [r for r in people.rows if len(r) >= max(LEAST_PHOTOS, samples + frames)]
+        random = np.random.default_rng((7, samples, frames))
+        scores = []
+        for _ in range(100):
+            drawn = _draw(rows, samples + frames, random)
+            references, probes = people.mirrored[drawn[:, :samples]], people.plain[drawn[:, samples:]]
+            scores += [fused_scores(r[None], p[None])[0, 0] for r, p in zip(references, probes, strict=True)]
+        return [float(np.mean(np.array(scores) < threshold)) for threshold in thresholds]
+
+    def points(self) -> list[dict]:
+        """The operating points, as the manifest has them."""
+        cells: dict[tuple[int, int], list[dict]] = {}
+        for k, m in itertools.product(BUCKETS, BUCKETS):
+            cells[k, m] = self._cell(k, m)
+            before = [n for n in BUCKETS if n < k][-1:], [n for n in BUCKETS if n < m][-1:]
+            for fewer in (
+                *((n, m) for n in before[0]),
+                *((k, n) for n in before[1]),
+            ):  # what holds for fewer holds for more
+                for number, cell in enumerate(cells[fewer]):
+                    if cell["thresholds"] < cells[k, m][number]["thresholds"]:
+                        cells[k, m][number] = dict(cell)
+            for number, fnmr in enumerate(self.fnmr(k, m, [c["thresholds"] for c in cells[k, m]])):
+                cells[k, m][number]["fnmr"] = round(fnmr, 5)
+        points = []
+        for number, target in enumerate(TARGETS):
+            table = {name: [[cells[k, m][number][name] for m in BUCKETS] for k in BUCKETS]
+                     for name in ("thresholds", "groups", "estimates", "bounds", "fnmr")}  # fmt: skip
+            points.append({"target_fmr": target, **table, "models": self.models})
+        return points
+
+    def _cell(self, samples: int, frames: int) -> list[dict]:
+        """For each target the threshold of one bucket of samples and frames, and what it comes to."""
+        worst: list[dict] = [{"thresholds": 0.0} for _ in TARGETS]
+        for k in MEMBERS[samples]:
+            for m in MEMBERS[frames]:
+                rates = self.rates(k, m)
+                for number, target in enumerate(TARGETS):
+                    needed = {
+                        n: max(threshold_for(e, target), threshold_for(u, SLACK * target))
+                        for n, (e, u) in rates.items()
+                    }
+                    group = max(needed, key=lambda name: needed[name])
+                    if needed[group] > worst[number]["thresholds"]:
+                        at = min(round(needed[group] * 1000), len(GRID) - 1) if np.isfinite(needed[group]) else -1
+                        estimate, bound = (float(f"{rate[at]:.2g}") for rate in rates[group])
+                        worst[number] = {
+                            "thresholds": round(needed[group], 3), "groups": group, "estimates": estimate,
+                            "bounds": bound,
+                        }  # fmt: skip
+        return worst
+
+
+def table(embedder: str, points: Sequence[dict]) -> str:
+    """A row for each number of samples and frames."""
+    lines = [f"| {embedder}: samples + frames | " + " | ".join(f"{p['target_fmr']:g}" for p in points) + " |",
+             "|---" * (1 + len(points)) + "|"]  # fmt: skip
+    for i, k in enumerate(BUCKETS):
+        for j, m in enumerate(BUCKETS):
+            cells = []
+            for p in points:
+                at, group, bound, fnmr = (p[name][i][j] for name in ("thresholds", "groups", "bounds", "fnmr"))
+                cells.append(f"{at:.3f} ({group}, < {bound:.1e}), FNMR {100 * fnmr:.2f} %")
+            lines.append(f"| {k} + {m} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures, prints, and with --write updates the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--embedder", action="append", choices=EMBEDDERS)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    points, manifest = {}, load_manifest()
+    sets = {name: photo_sets.load(arguments.data, name) for name in photo_sets.SETS}
+    for name in arguments.embedder or EMBEDDERS:
+        ids = [manifest.models[n].sha256[:16] for n in ("face_mesh", *manifest.embedder(name).models)]
+        points[name] = Calibration(sets, name, ids).points()
+        print(table(name, points[name]), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(points, indent=1) + "\n")
+    if arguments.write:
+        write_points(ROOT / "models" / "manifest.toml", points, comment=COMMENT % datetime.date.today())
+        tables = "\n\n".join(table(name, listed) for name, listed in points.items())
+        write_between_markers(ROOT / "docs" / "contract.md", "points", f"{datetime.date.today()}.\n\n{tables}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Light, blur and hidden eyes and mouths: told of drawn ones with their hint, and not of the portraits themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import PORTRAITS, portrait
+from PIL import Image, ImageDraw, ImageFilter
+
+from facesdk import Engine, Guidance, Policy, crop_measures
+from facesdk.quality import assess
+
+EVERYBODY = sorted(path.stem for path in PORTRAITS.glob("*.*g"))
+MASK = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 280, 195, 50)
+
+
+def hint(engine: Engine, frame: np.ndarray, *, enrolling: bool) -> Guidance | None:
+    sample, faces = engine.observe(frame)
+    refusal = assess(sample, len(faces), Policy(), enrolling=enrolling)
+    return None if refusal is None else refusal.guidance
+
+
+def points(engine: Engine, name: str) -> np.ndarray:
+    sample = engine.sample(portrait(name))
+    assert sample is not None
+    assert sample.face.landmarks_px is not None
+    return sample.face.landmarks_px[:, :2]
+
+
+def with_glasses(frame: np.ndarray, at: np.ndarray) -> np.ndarray:
+    image, width = Image.fromarray(frame), float(np.linalg.norm(at[33] - at[263]))
+    for corners in ((33, 133), (362, 263)):
+        x, y = at[list(corners)].mean(axis=0)
+        box = (x - 0.27 * width, y - 0.17 * width, x + 0.27 * width, y + 0.25 * width)
+        ImageDraw.Draw(image).ellipse(box, fill=(18, 18, 20))
+    return np.asarray(image)
+
+
+def with_mask(frame: np.ndarray, at: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    image = Image.fromarray(frame)
+    ImageDraw.Draw(image).polygon([tuple(map(float, at[i])) for i in MASK], fill=colour)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_every_portrait_can_be_enrolled_and_in_dim_light_too(sface: Engine, name: str) -> None:
+    assert hint(sface, portrait(name), enrolling=True) is None
+    for factor in (0.4, 0.3):
+        assert hint(sface, np.round(portrait(name) * factor).astype(np.uint8), enrolling=False) is None
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_sunglasses_and_masks_are_named_at_enrollment(sface: Engine, name: str) -> None:
+    at = points(sface, name)
+    assert hint(sface, with_glasses(portrait(name), at), enrolling=True) is Guidance.TAKE_OFF_GLASSES
+    for colour in ((235, 235, 230), (120, 170, 200)):
+        found = hint(sface, with_mask(portrait(name), at, colour), enrolling=True)
+        assert found in (Guidance.TAKE_OFF_MASK, Guidance.SHOW_FACE)  # or there is no face to be found any more
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_blur_is_told_at_enrollment(sface: Engine, name: str) -> None:
+    sample = sface.sample(portrait(name))
+    assert sample is not None
+    radius = sample.quality.eye_distance_px / 15
+    blurred = np.asarray(Image.fromarray(portrait(name)).filter(ImageFilter.GaussianBlur(radius)))
+    assert hint(sface, blurred, enrolling=True) is Guidance.HOLD_STILL
+
+
+def test_noise_in_the_dark_asks_for_light(sface: Engine) -> None:
+    random = np.random.default_rng(0)
+    dim = portrait("ardern_2022") * 0.1
+    assert hint(sface, np.round(portrait("ardern_2022") * 0.3).astype(np.uint8), enrolling=False) is None
+    noisy = np.clip(np.round(dim + random.normal(0, 12, dim.shape)), 0, 255).astype(np.uint8)
+    assert hint(sface, noisy, enrolling=False) is Guidance.MORE_LIGHT
+
+
+def test_light_is_measured_alike_at_every_level() -> None:
+    """What is scaled is as good as before, but for what the rounding to whole numbers takes."""
+    random = np.random.default_rng(1)
+    smooth = np.asarray(Image.fromarray(random.integers(0, 256, (14, 14, 3), np.uint8)).resize((112, 112)), float)
+    noisy = smooth + random.normal(0, 8, smooth.shape)
+    levels = [crop_measures.signal_to_noise(np.clip(noisy * f, 0, 255).astype(np.uint8)) for f in (0.9, 0.6, 0.4)]
+    assert max(levels) < 1.3 * min(levels)
+    clean = crop_measures.signal_to_noise(smooth.astype(np.uint8))
+    assert clean > 3 * levels[0]
+    assert crop_measures.signal_to_noise(np.zeros((112, 112, 3), np.uint8)) == 0.0
+
+
+def test_motion_in_any_direction_lowers_the_sharpness_ratio() -> None:
+    random = np.random.default_rng(2)
+    sharp = np.repeat(random.integers(0, 256, (112, 112, 1), np.uint8), 3, axis=2)
+    before = crop_measures.sharpness_ratio(sharp)
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        moved = np.mean([np.roll(sharp, (k * down, k * right), (0, 1)) for k in range(7)], axis=0).astype(np.uint8)
+        assert crop_measures.sharpness_ratio(moved) < before / 3
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_an_even_crop_is_measured_without_an_error(value: int) -> None:
+    crop = np.full((112, 112, 3), value, np.uint8)
+    assert crop_measures.signal_to_noise(crop) == 0.0
+    assert crop_measures.sharpness_ratio(crop) == 0.0
+    assert crop_measures.mouth_detail(crop) == 0.0
+    assert crop_measures.chin_colour(crop) == pytest.approx(0.0, abs=1e-6)
+    assert 0.9 < crop_measures.eye_brightness(crop) < 1.1
