@@ -90,6 +90,12 @@ const Case cases[] = {
        sink += k.dot_f32(buffers.a.data(), buffers.b.data(), n) > 0;
        return n;
      }},
+    {"scores_f32", "all pairs", "pair",
+     [](const Kernels& k, bool s) {
+       const size_t n = s ? 64 : 320, rows = s ? 8 : 96, columns = s ? 12 : 192;
+       k.scores_f32(buffers.a.data(), rows, buffers.b.data(), columns, n, buffers.floats.data());
+       return rows * columns;
+     }},
     {"gray_u8", "face area", "pixel", [](const Kernels& k, bool s) { return gray(k, s ? 16 : 78); }},
     {"table_u8", "embedder input", "byte",
      [](const Kernels& k, bool s) {
@@ -110,6 +116,7 @@ const void* function_of(const Kernels& k, const std::string& kernel) {
   if (kernel == "warp_u8") return reinterpret_cast<const void*>(k.warp_u8);
   if (kernel == "scale_u8_f32") return reinterpret_cast<const void*>(k.scale_u8_f32);
   if (kernel == "dot_f32") return reinterpret_cast<const void*>(k.dot_f32);
+  if (kernel == "scores_f32") return reinterpret_cast<const void*>(k.scores_f32);
   if (kernel == "gray_u8") return reinterpret_cast<const void*>(k.gray_u8);
   if (kernel == "table_u8") return reinterpret_cast<const void*>(k.table_u8);
   if (kernel == "box_u8") return reinterpret_cast<const void*>(k.box_u8);

@@ -12,6 +12,7 @@ _Frame = NDArray[np.uint8]
 _Floats = NDArray[np.float32]
 _Detection = tuple[_Floats, _Floats, float, tuple[float, float, float]]
 _Mesh = tuple[_Floats, float, tuple[float, float, float]]
+_Tail = tuple[_Floats, NDArray[np.uint32], bool]  # scores, pairs (n, 2), whether there are more
 _Look = tuple[_Mesh, tuple[float, float, float, float], float, _Frame | None]
 
 class RuntimeFailure(RuntimeError): ...
@@ -73,6 +74,20 @@ def table_u8(variant: str, values: NDArray[np.uint8], table: NDArray[np.uint8]) 
 def box_u8(variant: str, pixels: _Frame, factor: int) -> _Frame: ...
 def sums_u8(variant: str, gray: NDArray[np.uint8]) -> tuple[int, int, int]: ...
 def edges_u8(variant: str, gray: NDArray[np.uint8]) -> tuple[int, int]: ...
+def scores_f32(variant: str, a: _Floats, b: _Floats) -> _Floats: ...
+def count_pairs(
+    vectors: _Floats,
+    people: NDArray[np.int32],
+    classes: NDArray[np.int32],
+    thresholds: NDArray[np.float64],
+    *,
+    keep: tuple[int, int],
+    part: int = 0,
+    parts: int = 1,
+    variant: str = "",
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], _Tail, _Tail]:
+    """All pairs of unit vectors in blocks: counts by score, class cell and kind, and the tails as native/core/pairs.h
+    has them; of the blocks part, part + parts, ... The GIL is released. variant: default the fastest."""
 
 class Secret:
     """Locked memory outside core dumps, zeros in a forked child, wiped by close() and when freed; a writable buffer."""

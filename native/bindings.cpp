@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bindings_arrays.h"
+#include "bindings_pairs.h"
 #include "bindings_secret.h"
 #include "bindings_sessions.h"
 #include "core/kernels.h"
@@ -67,16 +68,6 @@ py::tuple look_tuple(const Look& look, const py::array_t<uint8_t>& crop) {
   const CropStatistics& q = look.statistics;
   return py::make_tuple(mesh_tuple(look.mesh), py::make_tuple(q.brightness, q.contrast, q.overexposed, q.sharpness),
                         look.eye_distance, look.aligned ? py::object(crop) : py::object(py::none()));
-}
-
-const Kernels& variant_named(const std::string& name) {
-  for (const Kernels& k : variants()) {
-    if (name == k.name) {
-      if (!k.supported()) throw py::value_error("this processor does not run the " + name + " kernels");
-      return k;
-    }
-  }
-  throw py::value_error("no kernels are named " + name);
 }
 
 float compare(const py::array& a, const py::array& b) {
@@ -253,5 +244,6 @@ PYBIND11_MODULE(_core, m) {
   bind_sessions(m);
   bind_pipeline(m);
   bind_kernels(m);
+  bind_pairs(m);
   bind_secrets(m);
 }

@@ -29,3 +29,13 @@ Image image_of(const py::object& object) {
   return {static_cast<const uint8_t*>(a.data()), width, static_cast<int>(a.shape(0)), channels,
           static_cast<size_t>(width) * channels};
 }
+
+const Kernels& variant_named(const std::string& name) {
+  for (const Kernels& k : variants()) {
+    if (name == k.name) {
+      if (!k.supported()) throw py::value_error("this processor does not run the " + name + " kernels");
+      return k;
+    }
+  }
+  throw py::value_error("no kernels are named " + name);
+}

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/image.h"
+#include "core/kernels.h"
 
 [[noreturn]] void wrong(const std::string& expected, const std::string& came);  // ValueError
 
@@ -14,6 +15,9 @@ std::string describe(const pybind11::array& a);
 
 // The pixels of a uint8 array, in RGB or gray; ValueError for anything else.
 facesdk::Image image_of(const pybind11::object& object);
+
+// The kernels of this name; ValueError where there are none, or the processor does not run them.
+const facesdk::Kernels& variant_named(const std::string& name);
 
 template <typename T>
 const T* floats_of(const pybind11::array& a, pybind11::ssize_t ndim, const char* what) {

@@ -17,7 +17,7 @@ PACKAGE = Path(facesdk.__file__).parent
 ROWS = [
     {"cli", "__main__", "demo", "doctor", "bench", "board", "service"},
     {"verifier"},
-    {"capture"},
+    {"capture", "evaluation"},
     {
         "engine",
         "quality",
@@ -27,7 +27,6 @@ ROWS = [
         "camera",
         "policy",
         "images",
-        "evaluation",
         "mediapipe_detector",
         "tracking",
         "accelerator",
@@ -37,10 +36,10 @@ ROWS = [
     {"types", "errors", "digest"},
     {"environment"},
 ]
-# policy is asked by quality and by the vault's attempt rules, images are read by camera, matching's scores are what
-# evaluation shows, tracking follows what the engine found.
+# policy is asked by quality and by the vault's attempt rules, images are read by camera, tracking follows what the
+# engine found.
 SAME_ROW = {
-    ("quality", "policy"), ("camera", "images"), ("evaluation", "matching"), ("engine", "mediapipe_detector"),
+    ("quality", "policy"), ("camera", "images"), ("engine", "mediapipe_detector"),
     ("vault", "policy"), ("engine", "accelerator"), ("accelerator", "images"), ("tracking", "engine"),
 }  # fmt: skip
 TOP_ROW = {

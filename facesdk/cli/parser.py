@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from facesdk.cli import keys, people, system
+from facesdk.cli import evaluate, keys, people, system
 
 PROTECTIONS = ("passphrase", "tpm", "secret-service")
 RULES = ("phone", "strict", "convenience")
@@ -141,6 +141,11 @@ def _add_system(commands: Any) -> None:
     check.add_argument("file", type=Path, metavar="FILE")
 
 
+def _add_measuring(commands: Any) -> None:
+    evaluate.add_evaluate(_add(commands, "evaluate", evaluate.evaluate, evaluate.EVALUATE))
+    evaluate.add_calibrate(_add(commands, "calibrate", evaluate.calibrate, evaluate.CALIBRATE))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command and option."""
     parser = argparse.ArgumentParser(
@@ -150,4 +155,5 @@ def make_parser() -> argparse.ArgumentParser:
     _add_people(commands)
     _add_keys(commands)
     _add_system(commands)
+    _add_measuring(commands)
     return parser

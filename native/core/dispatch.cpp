@@ -5,7 +5,7 @@ namespace facesdk {
 
 std::span<const Kernels> variants() noexcept {
 #if defined(__x86_64__)
-  static const Kernels list[] = {kAvx2, kScalar};
+  static const Kernels list[] = {kAvx512, kAvx2, kScalar};
 #elif defined(__aarch64__)
   static const Kernels list[] = {kDotprod, kNeon, kScalar};
 #else

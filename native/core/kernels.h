@@ -18,6 +18,9 @@ constexpr int kFraction = 16;
 // The longest row of sums_u8 and edges_u8, which add up a row in lanes of 16 and 32 bits.
 constexpr int kMaxRow = 2048;
 
+// The longest rows of scores_f32, which lays some of them side by side on the stack.
+constexpr size_t kMaxFeatures = 1024;
+
 // The greatest factor of box_u8.
 constexpr int kMaxBox = 8;
 
@@ -43,6 +46,10 @@ struct Kernels {
 
   // Sum of a[i] * b[i] in eight interleaved partial sums, added as ((0+4)+(2+6))+((1+5)+(3+7)).
   float (*dot_f32)(const float* a, const float* b, size_t n) noexcept;
+
+  // out[r * columns + c] = dot_f32 of row r of a (rows, n) and row c of b (columns, n), to the bit; n is a
+  // multiple of 8, at most kMaxFeatures.
+  void (*scores_f32)(const float* a, size_t rows, const float* b, size_t columns, size_t n, float* out) noexcept;
 
   // out[i] = (77 R + 150 G + 29 B) >> 8 of the i-th pixel; rgb has 3 n bytes.
   void (*gray_u8)(const uint8_t* rgb, uint8_t* out, size_t n) noexcept;
@@ -70,6 +77,7 @@ const Kernels& kernels() noexcept;
 // What the variants take from the scalar table, whole or for the parts that fill no vector: the warp of one row from
 // x0 to x1, the box means of one row of output from x0 to x1, sums and edges of one row from x0 to x1.
 float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept;
+void scores_f32_scalar(const float* a, size_t rows, const float* b, size_t columns, size_t n, float* out) noexcept;
 void scale_u8_f32_scalar(const uint8_t* in, float* out, size_t n, float scale, float bias) noexcept;
 void gray_u8_scalar(const uint8_t* rgb, uint8_t* out, size_t n) noexcept;
 void table_u8_scalar(const uint8_t* in, uint8_t* out, size_t n, const uint8_t* table) noexcept;
@@ -88,6 +96,7 @@ Steps warp_steps(const Affine& map, int y) noexcept;
 
 extern const Kernels kScalar;
 #if defined(__x86_64__)
+extern const Kernels kAvx512;
 extern const Kernels kAvx2;
 #elif defined(__aarch64__)
 extern const Kernels kNeon;

@@ -12,8 +12,6 @@
 namespace facesdk {
 namespace {
 
-bool has_avx2() { return __builtin_cpu_supports("avx2"); }
-
 TARGET_AVX2 inline __m256i blend(__m256i left, __m256i right, __m256i u) noexcept {
   // left * (256 - u) + right * u
   return _mm256_add_epi32(_mm256_slli_epi32(left, 8), _mm256_mullo_epi32(_mm256_sub_epi32(right, left), u));
@@ -68,6 +66,10 @@ TARGET_AVX2 void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* o
   store_rgb(sample(taps, 0, 8, u, v), sample(taps, 8, 16, u, v), sample(taps, 16, 24, u, v), out);
 }
 
+}  // namespace
+
+bool has_avx2() noexcept { return __builtin_cpu_supports("avx2"); }
+
 TARGET_AVX2 void warp_u8_avx2(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
   // Four bytes are read of every tap: the byte after the last in RGB, two more columns in gray.
   const int spare = src.channels == 1 ? 4 : 2;
@@ -105,6 +107,8 @@ TARGET_AVX2 void scale_u8_f32_avx2(const uint8_t* in, float* out, size_t n, floa
   scale_u8_f32_scalar(in + i, out + i, n - i, scale, bias);
 }
 
+namespace {
+
 // Sixteen bytes of each channel from 48 of interleaved RGB.
 struct Planes {
   __m128i r, g, b;
@@ -127,6 +131,8 @@ TARGET_AVX2 inline Planes planes_of(const uint8_t* rgb) noexcept {
                _mm_setr_epi8(-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1),
                _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15))};
 }
+
+}  // namespace
 
 TARGET_AVX2 void gray_u8_avx2(const uint8_t* rgb, uint8_t* out, size_t n) noexcept {
   if (n < 16) return gray_u8_scalar(rgb, out, n);
@@ -163,10 +169,9 @@ TARGET_AVX2 void table_u8_avx2(const uint8_t* in, uint8_t* out, size_t n, const 
   table_u8_scalar(in + i, out + i, n - i, table);
 }
 
-}  // namespace
-
-const Kernels kAvx2 = {"avx2",       has_avx2,      warp_u8_avx2, scale_u8_f32_avx2, dot_f32_scalar,
-                       gray_u8_avx2, table_u8_avx2, box_u8_avx2,  sums_u8_avx2,      edges_u8_avx2};
+const Kernels kAvx2 = {"avx2",          has_avx2,     warp_u8_avx2,  scale_u8_f32_avx2, dot_f32_scalar,
+                       scores_f32_avx2, gray_u8_avx2, table_u8_avx2, box_u8_avx2,       sums_u8_avx2,
+                       edges_u8_avx2};
 
 }  // namespace facesdk
 #endif

@@ -45,8 +45,9 @@ TARGET_DOTPROD Sums sums_u8_dotprod(const uint8_t* in, size_t stride, int width,
 
 }  // namespace
 
-const Kernels kDotprod = {"dotprod",      has_dotprod,   warp_u8_neon, scale_u8_f32_scalar, dot_f32_scalar,
-                          gray_u8_scalar, table_u8_neon, box_u8_neon,  sums_u8_dotprod,     edges_u8_neon};
+const Kernels kDotprod = {"dotprod",       has_dotprod,    warp_u8_neon,  scale_u8_f32_scalar, dot_f32_scalar,
+                          scores_f32_neon, gray_u8_scalar, table_u8_neon, box_u8_neon,         sums_u8_dotprod,
+                          edges_u8_neon};
 
 }  // namespace facesdk
 #endif

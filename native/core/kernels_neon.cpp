@@ -158,8 +158,9 @@ Edges edges_u8_neon(const uint8_t* in, size_t stride, int width, int height) noe
 }
 
 // Scaling and gray: what the compiler makes of the scalar functions is NEON already (docs/kernels.md).
-const Kernels kNeon = {"neon",         always,        warp_u8_neon, scale_u8_f32_scalar, dot_f32_scalar,
-                       gray_u8_scalar, table_u8_neon, box_u8_neon,  sums_u8_neon,        edges_u8_neon};
+const Kernels kNeon = {"neon",          always,         warp_u8_neon,  scale_u8_f32_scalar, dot_f32_scalar,
+                       scores_f32_neon, gray_u8_scalar, table_u8_neon, box_u8_neon,         sums_u8_neon,
+                       edges_u8_neon};
 
 }  // namespace facesdk
 #endif

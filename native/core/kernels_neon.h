@@ -7,6 +7,7 @@ namespace facesdk {
 
 void warp_u8_neon(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept;
 void table_u8_neon(const uint8_t* in, uint8_t* out, size_t n, const uint8_t* table) noexcept;
+void scores_f32_neon(const float* a, size_t rows, const float* b, size_t columns, size_t n, float* out) noexcept;
 void box_u8_neon(const uint8_t* in, uint8_t* out, int side, int factor) noexcept;
 Sums sums_u8_neon(const uint8_t* in, size_t stride, int width, int height) noexcept;
 Edges edges_u8_neon(const uint8_t* in, size_t stride, int width, int height) noexcept;

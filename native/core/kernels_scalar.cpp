@@ -74,6 +74,12 @@ float dot_f32_scalar(const float* a, const float* b, size_t n) noexcept {
   return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
 
+void scores_f32_scalar(const float* a, size_t rows, const float* b, size_t columns, size_t n, float* out) noexcept {
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) out[r * columns + c] = dot_f32_scalar(a + r * n, b + c * n, n);
+  }
+}
+
 void gray_u8_scalar(const uint8_t* rgb, uint8_t* out, size_t n) noexcept {
   for (size_t i = 0; i < n; ++i) {
     out[i] = static_cast<uint8_t>((77 * rgb[3 * i] + 150 * rgb[3 * i + 1] + 29 * rgb[3 * i + 2]) >> 8);
@@ -139,7 +145,8 @@ Edges edges_u8_scalar(const uint8_t* in, size_t stride, int width, int height) n
   return all;
 }
 
-const Kernels kScalar = {"scalar",       always,          warp_u8_scalar, scale_u8_f32_scalar, dot_f32_scalar,
-                         gray_u8_scalar, table_u8_scalar, box_u8_scalar,  sums_u8_scalar,      edges_u8_scalar};
+const Kernels kScalar = {"scalar",          always,         warp_u8_scalar,  scale_u8_f32_scalar, dot_f32_scalar,
+                         scores_f32_scalar, gray_u8_scalar, table_u8_scalar, box_u8_scalar,       sums_u8_scalar,
+                         edges_u8_scalar};
 
 }  // namespace facesdk

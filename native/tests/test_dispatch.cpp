@@ -34,9 +34,15 @@ std::vector<std::string> expected() {
   if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) names.insert(names.begin(), "dotprod");
   return names;
 #elif defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) return {"avx2", "scalar"};
-#endif
+  if (!__builtin_cpu_supports("avx2")) return {"scalar"};
+  std::vector<std::string> names = {"avx2", "scalar"};
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    names.insert(names.begin(), "avx512");
+  }
+  return names;
+#else
   return {"scalar"};
+#endif
 }
 
 #if defined(__aarch64__)
