@@ -21,7 +21,6 @@ ARM_PARTS = {
     "0xd08": "Cortex-A72", "0xd09": "Cortex-A73", "0xd0a": "Cortex-A75", "0xd0b": "Cortex-A76", "0xd0d": "Cortex-A77",
     "0xd41": "Cortex-A78",
 }  # fmt: skip
-IN_ORDER = {"Cortex-A7", "Cortex-A35", "Cortex-A53", "Cortex-A55"}
 # What is worth knowing of the features that the kernel lists.
 FEATURES = ("asimd", "asimddp", "i8mm", "fphp", "asimdhp", "neon", "sse4_1", "sse4_2", "avx", "avx2", "avx512f",
             "avx512_vnni", "avx_vnni")  # fmt: skip
@@ -40,7 +39,6 @@ PI_TOOLS = "/usr/bin:/opt/vc/bin"  # where its system has vcgencmd; PATH may nam
 BIG_SHARE = 0.8
 # Under load a core runs at its limit; below this share of what the processor can, something holds it back.
 HELD_SHARE = 0.9
-SMALL_MIB, MEDIUM_MIB = 700, 1100
 
 
 @dataclass(frozen=True)
@@ -137,14 +135,7 @@ def recommend(board: Board | None = None) -> Recommendation:
     board = board or read_board()
     total, big = len(board.cores), len(board.big_cores)
     threads = min(2, big) if big < total else max(1, min(2, total - 1))
-    slow = bool(board.cores) and all(core.part in IN_ORDER for core in board.cores)
-    memory = board.memory_mib
-    if memory is not None and memory < SMALL_MIB:
-        return Recommendation("mobilefacenet", threads, f"{memory} MiB of memory: the embedder with the least weights")
-    if slow:
-        size = "" if memory is None or memory >= MEDIUM_MIB else f" and {memory} MiB of memory"
-        return Recommendation("sface", threads, f"in-order cores{size}: one network instead of two")
-    return Recommendation("joint", threads, "the most accurate embedder")
+    return Recommendation("sface", threads, "the fewest misses where the false match rate holds for everybody")
 
 
 def pin_to_big_cores(root: Path = ROOT) -> set[int]:

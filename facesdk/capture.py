@@ -121,9 +121,12 @@ def wipe(features: Sequence[Features]) -> None:
 
 
 def enrollment_features(
-    frames: Sequence[Picture], engine: Engine, policy: Policy, *, colors: str = "rgb"
+    frames: Sequence[Picture], engine: Engine, policy: Policy, *, colors: str = "rgb", mirror: bool = False
 ) -> list[Features]:
-    """Features of every picture. EnrollmentError, with each reason, if one is poor or not of the same person."""
+    """Features of every picture. EnrollmentError, with each reason, if one is poor or not of the same person.
+
+    mirror: of each crop and its mirror image, their mean direction.
+    """
     samples: list[Sample] = []
     reasons: list[str] = []
     for number, image in enumerate(frames, start=1):
@@ -133,8 +136,7 @@ def enrollment_features(
             reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")
         elif sample is not None:
             samples.append(sample)
-    # The mirror image costs nothing when it matters, at a verification, and a ninth of the owner's misses go.
-    features = [] if reasons else embedded(samples, engine, mirror=True)
+    features = [] if reasons else embedded(samples, engine, mirror=mirror)
     if features:
         reasons = _strangers_and_copies(matching.vectors_of(features), engine.embedder, policy)
     if reasons:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from facesdk.types import Float32Array, Frame
 
+SHAPE = (112, 112, 3)
 FACE = (slice(28, 100), slice(24, 88))
 CHEEKS = ((slice(66, 80), slice(26, 42)), (slice(66, 80), slice(70, 86)))
 EYES = ((slice(44, 58), slice(28, 48)), (slice(44, 58), slice(64, 84)))

@@ -10,7 +10,7 @@ from facesdk.types import Decision, Guidance
 
 if TYPE_CHECKING:
     from facesdk.policy import QualityLimits
-    from facesdk.types import Sample
+    from facesdk.types import Frame, Sample
 
 # A second face is a bystander while its box has less than this share of the first one's area. An enrollment shows one.
 BYSTANDER_AREA = 0.25
@@ -72,7 +72,14 @@ def assess(sample: Sample | None, faces: int, limits: QualityLimits, *, enrollin
     return _hidden_or_blurred(sample) if enrolling else None
 
 
+def _has_parts(crop: Frame) -> bool:
+    """Whether the parts of a face are in their places: in the crops that features can be made of, and in no other."""
+    return crop.shape == crop_measures.SHAPE
+
+
 def _mouth_is_hidden(sample: Sample) -> bool:
+    if not _has_parts(sample.crop):
+        return False
     # Blur hides a mouth as well.
     sharp = crop_measures.sharpness_ratio(sample.crop) >= MIN_SHARPNESS_RATIO
     return sharp and not crop_measures.mouth_detail(sample.crop) >= MIN_MOUTH_DETAIL
@@ -80,6 +87,8 @@ def _mouth_is_hidden(sample: Sample) -> bool:
 
 def _hidden_or_blurred(sample: Sample) -> Refusal | None:
     """What a reference must not have: two people who wear the same, or move alike, are taken for each other."""
+    if not _has_parts(sample.crop):
+        return None
     if not crop_measures.eye_brightness(sample.crop) >= MIN_EYE_BRIGHTNESS:
         return _poor(Guidance.TAKE_OFF_GLASSES, "the eyes cannot be seen (sunglasses)")
     if not crop_measures.chin_colour(sample.crop) <= MAX_CHIN_COLOUR:

@@ -31,17 +31,17 @@ def needed_kib(what: str) -> int:
 
 
 @pytest.fixture
-def vault(tmp_path: Path, engine: Engine) -> list[str]:
-    """The options of a vault with ten samples."""
+def vault(tmp_path: Path, joint: Engine) -> list[str]:
+    """The options of a vault with ten samples of the embedder that has most features."""
     secret = tmp_path / "secret"
     secret.write_text("some words\n")
     secret.chmod(0o600)
-    features = engine.features(portrait("obama_2009"))
+    features = joint.features(portrait("obama_2009"))
     assert features is not None
     noise = np.random.default_rng(1).standard_normal((10, len(features._vector))) * 0.01
     samples = [np.float32(v / np.linalg.norm(v)) for v in features._vector + noise]
     record = Record(
-        user="owner", embedder="joint", model_ids=engine.model_ids, reference=matching.make_reference(samples),
+        user="owner", embedder="joint", model_ids=joint.model_ids, reference=matching.make_reference(samples),
         samples=np.stack(samples), created_unix_s=int(time.time()), consent="yes",
     )  # fmt: skip
     key = PassphraseKey("some words", **CHEAP)
