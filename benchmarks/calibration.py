@@ -8,7 +8,8 @@ sex and skin colour. The rate of each is a tail fit's (tails.py) with its upper 
 estimate in the worst group is at most its target, the limit at most a quarter more.
 
 Of the eight groups nobody knows who is who, so a group's rate for several samples is its rate for one photo times the
-ratio of the two rates in LFW, of women or of men, whichever is higher. That it carries over is an assumption.
+ratio of the two rates among the same people of LFW, of women or of men, whichever comes out higher; the limit is that
+of the product over resamples of both. That the ratio carries over is an assumption.
 References are scored as they are made at enrollment (with the mirrored crop) and plain: a point holds for both.
 --write puts the points into models/manifest.toml and docs/contract.md; those of an accelerator stay.
 """
@@ -20,6 +21,7 @@ import csv
 import datetime
 import itertools
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ import photo_sets
 from operating_points import write_points
 from photo_sets import ROOT, PhotoSet, of_embedder
 from readme import write_between_markers
-from tails import GRID, Scores, Tail, tail_over_people, threshold_for
+from tails import GRID, UPPER, Scores, Tail, tail_over_people, threshold_for
 
 from facesdk.evaluation import fused_scores
 from facesdk.models import BUCKETS, load_manifest
@@ -40,7 +42,7 @@ SLACK = 1.25  # the upper limit over the target
 MEMBERS = {1: (1,), 2: (2,), 3: (3, 4), 5: (5, 7)}  # numbers of samples or frames that a bucket is measured with
 EMBEDDERS = ("sface", "joint", "mobilefacenet")
 RESTS = {"sface": (0.54, 0.68), "joint": (0.56, 0.70), "mobilefacenet": (0.70, 0.80)}
-MOST = 3_000_000  # scores of a protocol in one set, about
+MOST = 1_500_000  # scores of a protocol in one set, about
 LEAST_PHOTOS = 8  # of a person whose FNMR is measured
 EXCLUSIONS = Path(__file__).with_name("lfw_exclusions.csv")
 COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1, 2, 3 or 4, 5 and
@@ -58,10 +60,14 @@ class Identities:
     rows: list[np.ndarray]
     excluded: frozenset[tuple[int, int]]
 
-    def scores(self, samples: int, frames: int, *, mirror: bool) -> Scores:
-        """Non-mated scores for random photos of everybody who has enough, so often that there are about MOST."""
-        owners = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= samples])
-        others = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= frames])
+    def scores(self, samples: int, frames: int, *, mirror: bool, like: tuple[int, int] | None = None) -> Scores:
+        """Non-mated scores for random photos of everybody who has enough, so often that there are about MOST.
+
+        like: the samples and frames that people must have enough for, if not for these.
+        """
+        needed, wanted = like or (samples, frames)
+        owners = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= needed])
+        others = np.array([i for i, rows in enumerate(self.rows) if len(rows) >= wanted])
         random = np.random.default_rng((int(mirror), samples, frames))
         one, other = np.meshgrid(owners, others, indexing="ij")
         counted = one != other
@@ -72,10 +78,11 @@ class Identities:
         for _ in range(draws):
             chosen = references[_draw([self.rows[i] for i in owners], samples, random)]
             probes = self.plain[_draw([self.rows[i] for i in others], frames, random)]
-            found.append(fused_scores(chosen, probes)[counted])
+            found.append(fused_scores(chosen, probes, foreign=False)[counted])
         return Scores(
-            np.concatenate(found), np.tile(one[counted], draws), np.tile(other[counted], draws), owners, others
-        )
+            np.concatenate(found), np.tile(one[counted], draws), np.tile(other[counted], draws), owners, others,
+            len(self.rows),
+        )  # fmt: skip
 
 
 def _draw(rows: Sequence[np.ndarray], count: int, random: np.random.Generator) -> np.ndarray:
@@ -111,9 +118,11 @@ def identities(
     return Identities(group or photos.name, plain, mirrored(plain, mirror), rows, excluded)
 
 
-def tail_of(people: Identities, samples: int, frames: int, *, mirror: bool) -> Tail:
-    """The tail of one protocol among these people."""
-    return tail_over_people(people.scores(samples, frames, mirror=mirror), to=0.9995)
+def tail_of(
+    people: Identities, samples: int, frames: int, *, mirror: bool, like: tuple[int, int] | None = None
+) -> Tail:
+    """The tail of one protocol among these people, or among those who could take part in the protocol `like`."""
+    return tail_over_people(people.scores(samples, frames, mirror=mirror, like=like), to=0.9995)
 
 
 def group_tails(groups: PhotoSet, embedder: str, *, mirror: bool) -> dict[str, Tail]:
@@ -126,8 +135,8 @@ def group_tails(groups: PhotoSet, embedder: str, *, mirror: bool) -> dict[str, T
         one, other = np.nonzero(~np.eye(len(rows), dtype=bool)) if mirror else np.triu_indices(len(rows), 1)
         scores = np.einsum("nd,nd->n", references[rows][one], plain[rows][other])
         everybody = np.arange(len(rows))
-        found = Scores(scores, one, other, everybody, everybody)
-        tails[str(group)] = tail_over_people(found, to=0.994, rest=RESTS[embedder])
+        found = Scores(scores, one, other, everybody, everybody, len(rows))
+        tails[str(group)] = tail_over_people(found, to=0.994, rest=RESTS[embedder], seed=1)
     return tails
 
 
@@ -141,24 +150,25 @@ class Calibration:
         self.sets = [identities(lfw, embedder, group=g, pairs=self.pairs) for g in ("women", "men")]
         self.sets.append(identities(sets["eastasian"], embedder))
         self.groups = [group_tails(sets["groups"], embedder, mirror=m) for m in (False, True)]
-        self.single = [{s.name: tail_of(s, 1, 1, mirror=m) for s in self.sets} for m in (False, True)]
 
     def rates(self, samples: int, frames: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """By group, estimate and upper limit at GRID: of plain and mirrored references the higher."""
         found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for mirror in (False, True):
-            single = self.single[mirror]
-            tails = single
-            if (samples, frames) != (1, 1):
-                tails = {s.name: tail_of(s, samples, frames, mirror=mirror) for s in self.sets}
-            ratio = np.maximum(*(tails[n].fitted / single[n].fitted for n in ("women", "men"))).clip(max=1.0)
-            of = {name: (tail.fitted, tail.upper) for name, tail in tails.items()}
-            few = self.sets[-1].name  # 35 people: the limit of several samples is surer by way of one photo's
-            of[few] = tails[few].fitted, np.minimum(tails[few].upper, single[few].upper * ratio)
-            of |= {n: (tail.fitted * ratio, tail.upper * ratio) for n, tail in self.groups[mirror].items()}
-            for name, both in of.items():
-                before = found.get(name, both)
-                found[name] = np.maximum(before[0], both[0]), np.maximum(before[1], both[1])
+            tails = {s.name: tail_of(s, samples, frames, mirror=mirror) for s in self.sets}
+            rows = [(name, tail.fitted, tail.upper) for name, tail in tails.items()]
+            several = (samples, frames) != (1, 1)
+            for people in self.sets[:2]:  # women and men of LFW: what several samples are worth to the same people
+                tail = tails[people.name]
+                one = tail_of(people, 1, 1, mirror=mirror, like=(samples, frames)) if several else tail
+                ratio, ratios = tail.fitted / one.fitted, tail.resampled / one.resampled
+                for name, single in self.groups[mirror].items():
+                    estimate = single.fitted * ratio
+                    limit = np.percentile(single.resampled * ratios, UPPER, axis=0)
+                    rows.append((name, estimate, np.maximum(limit, estimate)))
+            for name, estimate, limit in rows:
+                before = found.get(name, (estimate, limit))
+                found[name] = np.maximum(before[0], estimate), np.maximum(before[1], limit)
         return found
 
     def fnmr(self, samples: int, frames: int, thresholds: Sequence[float], *, group: str = "") -> list[float]:
@@ -178,14 +188,6 @@ class Calibration:
         cells: dict[tuple[int, int], list[dict]] = {}
         for k, m in itertools.product(BUCKETS, BUCKETS):
             cells[k, m] = self._cell(k, m)
-            before = [n for n in BUCKETS if n < k][-1:], [n for n in BUCKETS if n < m][-1:]
-            for fewer in (
-                *((n, m) for n in before[0]),
-                *((k, n) for n in before[1]),
-            ):  # what holds for fewer holds for more
-                for number, cell in enumerate(cells[fewer]):
-                    if cell["thresholds"] < cells[k, m][number]["thresholds"]:
-                        cells[k, m][number] = dict(cell)
             for number, fnmr in enumerate(self.fnmr(k, m, [c["thresholds"] for c in cells[k, m]])):
                 cells[k, m][number]["fnmr"] = round(fnmr, 5)
         points = []
@@ -209,12 +211,18 @@ class Calibration:
                     group = max(needed, key=lambda name: needed[name])
                     if needed[group] > worst[number]["thresholds"]:
                         at = min(round(needed[group] * 1000), len(GRID) - 1) if np.isfinite(needed[group]) else -1
-                        estimate, bound = (float(f"{rate[at]:.2g}") for rate in rates[group])
+                        estimate, bound = (_rounded_up(float(rate[at])) for rate in rates[group])
                         worst[number] = {
                             "thresholds": round(needed[group], 3), "groups": group, "estimates": estimate,
                             "bounds": bound,
                         }  # fmt: skip
         return worst
+
+
+def _rounded_up(rate: float) -> float:
+    """To two digits."""
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 1) if rate > 0 else 1.0
+    return float(f"{math.ceil(rate / unit - 1e-9) * unit:.2g}")
 
 
 def table(embedder: str, points: Sequence[dict]) -> str:

@@ -13,6 +13,11 @@ from facesdk.models import tomllib
 MARKER = "# operating points"
 
 
+def _toml(value: object) -> str:
+    """A number, text or list as TOML has it: JSON, but for infinity."""
+    return json.dumps(value).replace("Infinity", "inf")
+
+
 def write_points(manifest: Path, points: Mapping[str, list[dict]], *, comment: str | None = None) -> None:
     """Replaces the operating points of these names, an empty list removes them; all else in the manifest is kept.
 
@@ -27,7 +32,7 @@ def write_points(manifest: Path, points: Mapping[str, list[dict]], *, comment: s
     lines = [head.rstrip("\n"), "", MARKER + comment]
     for name, listed in tables.items():
         for point in listed:
-            lines += ["", f"[[operating_points.{name}]]", *(f"{k} = {json.dumps(v)}" for k, v in point.items())]
+            lines += ["", f"[[operating_points.{name}]]", *(f"{k} = {_toml(v)}" for k, v in point.items())]
     written = "\n".join(lines) + "\n"
     if tomllib.loads(written) != {**before, "operating_points": tables}:
         raise InputError(f"{manifest}: operating points belong behind the line {MARKER!r}, all else in front of it")

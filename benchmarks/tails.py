@@ -24,11 +24,15 @@ UPPER = 95.0  # per cent, one-sided
 
 @dataclass(frozen=True)
 class Tail:
-    """False match rates at GRID: fitted, and the upper 95 % limit over people; count: of scores it was fitted to."""
+    """False match rates at GRID: fitted, and of each resample of people (RESAMPLES, len(GRID))."""
 
     fitted: np.ndarray
-    upper: np.ndarray
-    count: int
+    resampled: np.ndarray
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The upper 95 % limit over people, not below the estimate."""
+        return np.maximum(np.percentile(self.resampled, UPPER, axis=0), self.fitted)
 
 
 def bin_of(scores: np.ndarray) -> np.ndarray:
@@ -95,6 +99,7 @@ class Scores:
     other: np.ndarray
     owners: np.ndarray
     others: np.ndarray
+    people: int
 
 
 def tail_over_people(
@@ -104,7 +109,7 @@ def tail_over_people(
 
     The limit is that of a bootstrap over people: each resample weights a pair by how often both were drawn.
     """
-    people = int(max(scores.owners.max(), scores.others.max())) + 1
+    people = scores.people
     bins = bin_of(scores.values)
     histogram = np.bincount(bins, minlength=BINS)
     window = window_of(histogram, to=to)
@@ -125,8 +130,8 @@ def tail_over_people(
 
     random = np.random.default_rng(seed)
     drawn = (np.bincount(random.integers(0, people, people), minlength=people) for _ in range(resamples))
-    upper = np.percentile([rates(weights.astype(float)) for weights in drawn], UPPER, axis=0)
-    return Tail(rates(np.ones(people)), upper, len(scores.values))
+    resampled = np.array([rates(weights.astype(float)) for weights in drawn], np.float32)
+    return Tail(rates(np.ones(people)), resampled)
 
 
 def threshold_for(rates: np.ndarray, target: float) -> float:

@@ -97,21 +97,21 @@ def _add_mirror_image(made: list[Features], sample: Sample, engine: Engine) -> N
     """Makes of the last features the mean direction of them and of the mirrored crop's. InputError: there is none."""
     import numpy as np
 
-    image = engine.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1])))
     mean = made[-1]._vector.astype(np.float64)
     try:
+        image = engine.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1])))
+        made.append(image)  # wiped with the rest if anything fails from here on
         mean += image._vector
         length = float(np.linalg.norm(mean))
         if not length > 0:
             raise InputError("the features of a crop and of its mirror image cancel each other out: this is no face")
         mean /= length
-        direction = mean.astype(np.float32)
-        direction.flags.writeable = False
-        wipe([made[-1]])
-        made[-1] = replace(made[-1], vector=direction)
+        made[-2]._vector.flags.writeable = True
+        made[-2]._vector[:] = mean
+        made[-2]._vector.flags.writeable = False
+        wipe([made.pop()])
     finally:
         _core.wipe(mean)
-        wipe([image])
 
 
 def wipe(features: Sequence[Features]) -> None:
@@ -137,8 +137,12 @@ def enrollment_features(
         elif sample is not None:
             samples.append(sample)
     features = [] if reasons else embedded(samples, engine, mirror=mirror)
-    if features:
-        reasons = _strangers_and_copies(matching.vectors_of(features), engine.embedder, policy)
+    try:
+        if features:
+            reasons = _strangers_and_copies(matching.vectors_of(features), engine.embedder, policy)
+    except BaseException:
+        wipe(features)
+        raise
     if reasons:
         wipe(features)
         raise EnrollmentError("nothing was enrolled:\n" + "\n".join(reasons), tuple(reasons))

@@ -167,6 +167,14 @@ class Engine:
             return self.observe(frame)[0]
         if not isinstance(face, Face):
             raise InputError(f"expected a Face as Engine.detect gives them, not {type(face).__name__}")
+        frame = array_frame(frame)
+        sample = self._look(frame, [face])
+        if sample is not None and self._is_turned(frame, face):
+            sample = replace(sample, turned=True)
+        return sample
+
+    def follow(self, frame: Frame, face: Face) -> Sample | None:
+        """The sample of a face that was found upright in the frame before, moved to where it is in this one."""
         return self._look(array_frame(frame), [face])
 
     def embed(self, sample: Sample) -> Features:

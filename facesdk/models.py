@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import operator
 import os
 import sys
 from collections.abc import Iterable
@@ -88,7 +89,11 @@ class OperatingPoints:
 
 def bucket_of(count: int) -> int:
     """Which of BUCKETS so many samples or frames fall into. InputError for fewer than one."""
-    if type(count) is not int or count < BUCKETS[0]:
+    try:
+        number = 0 if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = 0
+    if number < BUCKETS[0]:
         raise InputError(f"samples and frames are counted from 1, not {count!r}")
     return sum(count >= least for least in BUCKETS) - 1
 

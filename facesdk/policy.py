@@ -209,6 +209,7 @@ FLOOR = ("target_fmr", *(name for name in BOUNDS if name != "max_sample_similari
 
 
 SINCE = {"min_signal_to_noise"}  # what floors that were sealed before there was such a field lack
+REPLACED = {"min_brightness": 35.0, "max_overexposed": 0.35}  # the defaults that it took the place of
 
 
 def _offered() -> list[float]:
@@ -232,4 +233,6 @@ def _floor_of(sealed: str) -> dict[str, float]:
             raise ValueError
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreIntegrityError("the policy sealed with the template is not one this release writes") from error
+    if not set(floor) & SINCE:  # the limits for light that were replaced do not bind as they did by default
+        floor = {name: value for name, value in floor.items() if REPLACED.get(name) != value}
     return {name: float(value) for name, value in floor.items()}

@@ -47,7 +47,8 @@ def assess(sample: Sample | None, faces: int, limits: QualityLimits, *, enrollin
     """None for a sample to be used, else why not. faces: how many were detected, to tell none from a covered one."""
     if faces == 0:
         return Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
-    if enrolling and sample is not None and _mouth_is_hidden(sample):  # first: a mask makes the mesh fail as well
+    # Before the mesh's own opinion, which a mask spoils as well; of a turned face the crop shows no mouth.
+    if enrolling and sample is not None and not sample.turned and _mouth_is_hidden(sample):
         return _poor(Guidance.TAKE_OFF_MASK, MASKED)
     if sample is not None and (sample.turned or not abs(sample.face.pose.roll_deg) <= MAX_ROLL_DEG):
         return _poor(Guidance.HOLD_UPRIGHT, "the face is upside down or lies on its side")

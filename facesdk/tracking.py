@@ -47,7 +47,7 @@ class Tracker:
         """As Engine.observe. Of a tracked frame, faces are those of the last detection, the first one followed."""
         if self._found is not None and self._last is not None and self._since < self._detect_every - 1:
             face = moved(self._found.face, self._last.face)
-            sample = None if face is None else self._engine.sample(frame, face)
+            sample = None if face is None else self._engine.follow(frame, face)
             if sample is not None and _continues(self._last, sample):
                 self._since += 1
                 self._last = replace(sample, runner_up=self._last.runner_up)

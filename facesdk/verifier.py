@@ -13,7 +13,7 @@ from facesdk._core import process_token
 from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
 from facesdk.engine import DEFAULT_EMBEDDER, Engine
 from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError, Reason
-from facesdk.models import load_manifest
+from facesdk.models import OperatingPoint, load_manifest
 from facesdk.policy import Policy
 from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
@@ -194,6 +194,7 @@ class FaceVerifier:
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
             samples_count = len(matching.near_copies(list(template.samples)))
+            points = self._points(policy, engine.embedder, samples_count, len(frames))
         start = time.perf_counter()
         samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
@@ -202,11 +203,11 @@ class FaceVerifier:
         probes = matching.vectors_of(embedded(samples, engine))
 
         def compare(template: Template) -> bool:
-            return matching.fused_score(list(template.samples), template.turned(probes)) >= point.threshold
+            turned = template.turned(probes)
+            point = points[len(matching.near_copies(turned)) - 1]
+            return matching.fused_score(list(template.samples), turned) >= point.threshold
 
         try:
-            frames_count = len(matching.near_copies(probes))
-            point = policy.operating_point(engine.embedder, samples=samples_count, frames=frames_count)
             match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label(policy))
         finally:
             for probe in probes:
@@ -295,6 +296,15 @@ class FaceVerifier:
     def _label(self, policy: Policy) -> str:
         """The policy as the audit log names it, behind the attempt rules."""
         return f"{policy.target_fmr:g}"
+
+    def _points(self, policy: Policy, embedder: str, samples: int, frames: int) -> list[OperatingPoint]:
+        """The points for 1 to `frames` frames that count; one that is not offered has a threshold that nothing reaches.
+
+        InputError where even the most frames have none.
+        """
+        policy.operating_point(embedder, samples=samples, frames=frames)
+        entry = load_manifest().embedder(embedder)
+        return [entry.point(policy.target_fmr, samples=samples, frames=count + 1) for count in range(frames)]
 
     def _matching_engine(self, template: Template) -> Engine:
         known = self._given is not None or template.embedder in load_manifest().embedders

@@ -93,7 +93,11 @@ def test_near_copies_count_once() -> None:
     apart = near(unit(1), NEAR_COPY - 0.05, 24)
     assert near_copies([face]) == [[0]]
     assert near_copies([face, *copies, apart]) == [[0, 1, 2, 3], [4]]
-    assert near_copies([apart, face, copies[0]]) == [[0], [1, 2]]
+    assert near_copies([apart, face, copies[0]]) == [[1, 2], [0]]
+    # Whatever their order, all that are like one go with it.
+    for turn in range(4):
+        order = [face, *copies][turn:] + [face, *copies][:turn]
+        assert sorted(len(together) for together in near_copies([*order, apart])) == [1, 4]
     stranger = [near(face, 0.5, 31)]
     # A burst of a stranger gains nothing over its mean: neither more frames nor the luckiest of them.
     burst = [stranger[0], *(near(stranger[0], 0.95, seed) for seed in (32, 33, 34))]

@@ -89,12 +89,8 @@ def test_operating_points_hold_what_they_say() -> None:
                 assert point.group
 
 
-def test_more_samples_more_frames_and_higher_targets_never_need_a_higher_threshold() -> None:
+def test_higher_targets_never_need_a_higher_threshold() -> None:
     for embedder in load_manifest().embedders.values():
-        for target in TARGETS:
-            rows = np.array([p.threshold for p in cells(embedder, target)]).reshape(len(BUCKETS), len(BUCKETS))
-            assert (np.diff(rows, axis=0) <= 0).all()
-            assert (np.diff(rows, axis=1) <= 0).all()
         by_target = [[p.threshold for p in cells(embedder, target)] for target in sorted(TARGETS)]
         assert (np.diff(by_target, axis=0) <= 0).all()
 

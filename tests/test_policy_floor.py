@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,18 @@ def test_what_is_no_floor_is_refused(sealed: str) -> None:
 def test_a_target_of_another_release_becomes_the_next_stricter_one() -> None:
     sealed = OWNERS.sealed().replace("1e-05", "1.5e-05")
     assert Policy(target_fmr=1e-4).tightened(sealed).target_fmr == 1e-5
+
+
+def test_light_limits_that_were_replaced_do_not_bind_old_templates() -> None:
+    """A floor from before there was min_signal_to_noise has its old defaults; what an owner chose stricter stays."""
+    floor = json.loads(Policy().sealed())
+    del floor["min_signal_to_noise"]
+    before = json.dumps({**floor, "min_brightness": 35.0, "max_overexposed": 0.35})
+    Policy().check_not_looser(before)
+    assert Policy().tightened(before) == Policy()
+    chosen = json.dumps({**floor, "min_brightness": 60.0, "max_overexposed": 0.2})
+    assert (Policy().tightened(chosen).min_brightness, Policy().tightened(chosen).max_overexposed) == (60.0, 0.2)
+    with pytest.raises(PolicyFloorError):
+        Policy().check_not_looser(chosen)
+    now = json.dumps({**floor, "min_signal_to_noise": 3.8, "min_brightness": 35.0})
+    assert Policy().tightened(now).min_brightness == 35.0

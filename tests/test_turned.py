@@ -13,7 +13,7 @@ from PIL import Image
 from facesdk import Decision, Engine, FaceVerifier
 from facesdk.capture import probe_samples
 from facesdk.engine import TURNED_PIXELS
-from facesdk.errors import EnrollmentError
+from facesdk.errors import EnrollmentError, InputError
 from facesdk.picture_file import MIN_SIDE
 from facesdk.policy import Policy
 from facesdk.quality import assess
@@ -97,3 +97,30 @@ def test_a_long_narrow_picture_is_not_made_too_small(engine: Engine) -> None:
     assert engine._is_turned(frame, found) in (True, False)
     wide = np.ascontiguousarray(frame.swapaxes(0, 1))
     assert engine._is_turned(wide, found) in (True, False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_turned_crops_never_become_features_however_they_are_asked_for(engine: Engine, name: str) -> None:
+    (face, *_) = engine.detect(portrait(name))
+    assert engine.features(portrait(name), face) is not None
+    for turns in (1, 2, 3):
+        frame = turned(name, turns)
+        for face in (None, *engine.detect(frame)):
+            sample = engine.sample(frame, face)
+            if sample is not None and not sample.turned:  # then the mesh says so, and no verification takes it
+                assert abs(sample.face.pose.roll_deg) > 45 or not sample.quality.presence >= 0.5
+                continue
+            assert engine.features(frame, face) is None
+            if sample is not None:
+                with pytest.raises(InputError, match="turned or misaligned"):
+                    engine.embed(sample)
+
+
+def test_an_enrollment_is_told_the_same_as_a_verification(engine: Engine) -> None:
+    for name in NAMES:
+        for turns in (1, 2, 3):
+            sample, faces = _observed(engine, turned(name, turns))[:2]
+            if sample is not None and sample.turned:
+                refusal = assess(sample, faces, Policy(), enrolling=True)
+                assert refusal is not None
+                assert refusal.guidance is Guidance.HOLD_UPRIGHT

@@ -415,10 +415,10 @@ def test_an_engine_s_class_is_no_engine(tmp_path) -> None:
 
 
 def test_status_says_what_the_contract_is(verifier: FaceVerifier) -> None:
-    from facesdk.cli.keys import _contract
+    from facesdk.cli.keys import contract_of
 
     verifier.enroll("owner", [portrait(n) for n in ("obama_2005", "obama_2009", "obama_2012")])
-    found = _contract(verifier.keeper, "owner")
+    found = contract_of(verifier.keeper, "owner")
     # Those of 2005 and 2012 are so alike that they count as one.
     assert {k: found[k] for k in ("embedder", "samples", "differing", "target_fmr")} == {
         "embedder": "sface", "samples": 3, "differing": 2, "target_fmr": 2e-5

@@ -96,7 +96,7 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
                 "ready",
                 f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since the last match",
             )
-            contract = _contract(keeper, user)
+            contract = contract_of(keeper, user)
     except FaceSdkError as error:
         now, why = "unknown", str(error)
     result = {
@@ -112,7 +112,7 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
     return result, lines
 
 
-def _contract(keeper: Keeper, user: str) -> dict[str, Any]:
+def contract_of(keeper: Keeper, user: str) -> dict[str, Any]:
     """For whom the open template's false match rate holds, and how often its owner must expect to be refused."""
     from facesdk import matching
     from facesdk.models import load_manifest
@@ -120,11 +120,14 @@ def _contract(keeper: Keeper, user: str) -> dict[str, Any]:
 
     with keeper.opened(user) as template:
         embedder, count, policy = template.embedder, template.count, Policy().tightened(template.policy)
+        model_ids = template.model_ids
         differing = len(matching.near_copies(list(template.samples)))
     known: dict[str, Any] = {"embedder": embedder, "samples": count, "differing": differing}
     known["target_fmr"] = policy.target_fmr
-    entry = load_manifest().embedders.get(embedder)
-    if entry is None or policy.target_fmr not in entry.targets:
+    manifest = load_manifest()
+    entry = manifest.embedders.get(embedder)
+    # The detector's id comes first, and may be another's; points belong to the networks.
+    if entry is None or model_ids[1:] != manifest.model_ids(embedder)[1:] or policy.target_fmr not in entry.targets:
         return {**known, "fnmr": {}, "text": f"{embedder!r} has no operating points in this release: enroll again"}
     points = {frames: entry.point(policy.target_fmr, samples=differing, frames=frames) for frames in (1, 3)}
     misses = {frames: point.fnmr for frames, point in points.items() if point.offered}

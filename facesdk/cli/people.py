@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from facesdk.cli.common import at_terminal, enrolling_key, has_key, is_there, opening_key, say, show, vault_of
-from facesdk.errors import UsageError
+from facesdk.errors import PassphraseRequiredError, UsageError
 
 CONSENT_NOTICE = (
     "An encrypted template of the face in these pictures will be kept on this device, and nothing else.\n"
@@ -41,6 +42,7 @@ def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def enroll(arguments: argparse.Namespace) -> int:
     """Seals a template."""
+    from facesdk.cli.keys import contract_of
     from facesdk.verifier import ENOUGH_SAMPLES, FaceVerifier, few_samples
 
     if len(arguments.pictures) < ENOUGH_SAMPLES and not arguments.allow_few_samples:
@@ -55,11 +57,17 @@ def enroll(arguments: argparse.Namespace) -> int:
         arguments.user, arguments.pictures, replace=arguments.replace, consent=consent,
         allow_few_samples=arguments.allow_few_samples,
     )  # fmt: skip
-    result = {"enrolled": arguments.user, "pictures": len(arguments.pictures)}
-    show(
-        arguments, result,
-        [f"enrolled {arguments.user} from {len(arguments.pictures)} picture(s); next: facesdk unlock, facesdk verify"],
-    )  # fmt: skip
+    count = len(arguments.pictures)
+    result: dict[str, Any] = {"enrolled": arguments.user, "pictures": count, "contract": None}
+    lines = [f"enrolled {arguments.user} from {count} picture(s); next: facesdk unlock, facesdk verify"]
+    with suppress(PassphraseRequiredError):  # locked meanwhile by somebody else
+        result["contract"] = contract = contract_of(verifier.keeper, arguments.user)
+        lines.append(f"contract: {contract['text']}")
+        if contract["differing"] < min(ENOUGH_SAMPLES, count):
+            lines.append(
+                "pictures of one moment count once: turn the head, change light and distance, and enroll again"
+            )
+    show(arguments, result, lines)
     return 0
 
 

@@ -54,12 +54,14 @@ def threshold(embedder: str, target_fmr: float, samples: int, frames: int) -> fl
     return point.threshold
 
 
-def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
+def fused_scores(samples: Float32Array, frames: Float32Array, *, foreign: bool = True) -> Float32Array:
     """The scores of n references and p verifications with each other, fused as a verification does it.
 
     Args:
         samples: float32 (n, k, d), unit vectors of each reference's samples.
         frames: float32 (p, m, d), unit vectors of each verification's frames.
+        foreign: whether a frame that is like no sample ends it, as in a verification. Without, scores are never lower
+            and have one smooth distribution, by which thresholds are found.
 
     Returns:
         float32 (n, p): of each pair the mean of the k * m // 2 + 1 highest of its k * m scores, or the score of a frame
@@ -87,7 +89,8 @@ def fused_scores(samples: Float32Array, frames: Float32Array) -> Float32Array:
         if k * m > 1:
             scores = np.partition(scores, k * m - higher, axis=-1)[..., k * m - higher :]
         means = scores.mean(axis=-1, dtype=np.float64)
-        means = np.where(likest < matching.FOREIGN, np.minimum(means, likest), means)
+        if foreign:
+            means = np.where(likest < matching.FOREIGN, np.minimum(means, likest), means)
         fused[start : start + block] = means.clip(-1.0, 1.0)
     return fused
 
