@@ -119,10 +119,11 @@ def identities(
 
 
 def tail_of(
-    people: Identities, samples: int, frames: int, *, mirror: bool, like: tuple[int, int] | None = None
-) -> Tail:
+    people: Identities, samples: int, frames: int, *, mirror: bool, like: tuple[int, int] | None = None,
+    wider: Tail | None = None,
+) -> Tail:  # fmt: skip
     """The tail of one protocol among these people, or among those who could take part in the protocol `like`."""
-    return tail_over_people(people.scores(samples, frames, mirror=mirror, like=like), to=0.9995)
+    return tail_over_people(people.scores(samples, frames, mirror=mirror, like=like), to=0.9995, wider=wider)
 
 
 def group_tails(groups: PhotoSet, embedder: str, *, mirror: bool) -> dict[str, Tail]:
@@ -155,12 +156,15 @@ class Calibration:
         """By group, estimate and upper limit at GRID: of plain and mirrored references the higher."""
         found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for mirror in (False, True):
-            tails = {s.name: tail_of(s, samples, frames, mirror=mirror) for s in self.sets}
-            rows = [(name, tail.fitted, tail.upper) for name, tail in tails.items()]
-            several = (samples, frames) != (1, 1)
-            for people in self.sets[:2]:  # women and men of LFW: what several samples are worth to the same people
-                tail = tails[people.name]
-                one = tail_of(people, 1, 1, mirror=mirror, like=(samples, frames)) if several else tail
+            rows = []
+            for people in self.sets:
+                tail = one = tail_of(people, 1, 1, mirror=mirror, like=(samples, frames))
+                if (samples, frames) != (1, 1):
+                    tail = tail_of(people, samples, frames, mirror=mirror, wider=one)
+                rows.append((people.name, tail.fitted, tail.upper))
+                if people is self.sets[-1]:
+                    continue
+                # Women and men of LFW: what several samples are worth to the same people.
                 ratio, ratios = tail.fitted / one.fitted, tail.resampled / one.resampled
                 for name, single in self.groups[mirror].items():
                     estimate = single.fitted * ratio

@@ -24,10 +24,11 @@ UPPER = 95.0  # per cent, one-sided
 
 @dataclass(frozen=True)
 class Tail:
-    """False match rates at GRID: fitted, and of each resample of people (RESAMPLES, len(GRID))."""
+    """False match rates at GRID: fitted, and of each resample (RESAMPLES, len(GRID)); the curvatures of all fits."""
 
     fitted: np.ndarray
     resampled: np.ndarray
+    curvatures: np.ndarray
 
     @property
     def upper(self) -> np.ndarray:
@@ -48,41 +49,52 @@ def window_of(histogram: np.ndarray, *, to: float) -> slice:
 
 
 def fitted_rates(
-    histogram: np.ndarray, total: float, window: slice, *, rest: tuple[float, float] | None = None
-) -> np.ndarray:
-    """False match rates at GRID, of `total` scores with this histogram in the window.
+    histogram: np.ndarray,
+    total: float,
+    window: slice,
+    *,
+    rest: tuple[float, float] | None = None,
+    curvature: float = 0.0,
+) -> tuple[np.ndarray, float]:
+    """False match rates at GRID, of `total` scores with this histogram in the window, and the density's curvature.
 
-    rest: the range of scores in which only pairs of one person are left.
+    rest: the range of scores in which only pairs of one person are left. curvature: of the logarithm, at most this.
     """
     counts = histogram[window].astype(float)
     if rest is not None:
         flat = histogram[(rest[0] < MIDDLES) & (rest[1] > MIDDLES)].mean()
         counts = np.maximum(counts - flat, 0.0)
-    density = _log_quadratic(MIDDLES[window], counts)
+    density, found = _log_quadratic(MIDDLES[window], counts, curvature)
     fine = GRID[1] - GRID[0]
-    return np.cumsum(density(GRID + fine / 2)[::-1])[::-1] * (fine / STEP) / total
+    return np.cumsum(density(GRID + fine / 2)[::-1])[::-1] * (fine / STEP) / total, found
 
 
-def _log_quadratic(x: np.ndarray, counts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The density exp(a + bx + cx^2) that fits the counts best, with c = 0 where it would be above."""
+def _log_quadratic(
+    x: np.ndarray, counts: np.ndarray, curvature: float
+) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """The density exp(a + bx + cx^2) that fits the counts best with c at most the curvature, and its c."""
     middle, spread = x.mean(), x.std()
+    z = (x - middle) / spread
+    found = _poisson(np.stack([np.ones_like(z), z, z * z], axis=1), counts, np.zeros_like(z))
+    most = curvature * spread**2
+    if not found[2] <= most:
+        found = np.append(_poisson(np.stack([np.ones_like(z), z], axis=1), counts, most * z * z), most)
 
-    def terms(at: np.ndarray, degree: int) -> np.ndarray:
-        return ((at - middle) / spread)[:, None] ** np.arange(degree + 1)
+    def density(at: np.ndarray) -> np.ndarray:
+        there = (at - middle) / spread
+        return np.exp(np.clip(found[0] + found[1] * there + found[2] * there * there, -60, 60))
 
-    found = _poisson(terms(x, 2), counts)
-    if not found[2] < 0:  # such a tail would end nowhere
-        found = _poisson(terms(x, 1), counts)
-    return lambda at: np.exp(np.clip(terms(at, len(found) - 1) @ found, -60, 60))
+    return density, float(found[2] / spread**2)
 
 
-def _poisson(design: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _poisson(design: np.ndarray, counts: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Coefficients of a Poisson regression with a logarithmic link, by iterated least squares from a weighted one."""
     some = counts > 0
     weight = np.sqrt(counts[some])
-    found = np.linalg.lstsq(design[some] * weight[:, None], np.log(counts[some]) * weight, rcond=None)[0]
+    start = (np.log(counts[some]) - offset[some]) * weight
+    found = np.linalg.lstsq(design[some] * weight[:, None], start, rcond=None)[0]
     for _ in range(60):
-        mean = np.exp(np.clip(design @ found, -50, 50))
+        mean = np.exp(np.clip(design @ found + offset, -50, 50))
         step = np.linalg.lstsq((design.T * mean) @ design, design.T @ (counts - mean), rcond=None)[0]
         found = found + step
         if np.abs(step).max() < 1e-8:
@@ -103,11 +115,13 @@ class Scores:
 
 
 def tail_over_people(
-    scores: Scores, *, to: float, rest: tuple[float, float] | None = None, seed: int = 0, resamples: int = RESAMPLES
+    scores: Scores, *, to: float, rest: tuple[float, float] | None = None, wider: Tail | None = None, seed: int = 0
 ) -> Tail:
     """The tail of non-mated scores.
 
-    The limit is that of a bootstrap over people: each resample weights a pair by how often both were drawn.
+    The resamples are a bootstrap over people: each weights a pair by how often both were drawn. wider: the tail of
+    single scores of the same people and seed; what is fused of several has no wider distribution, in any resample. With
+    few people that keeps a fit of few scores from a tail that ends nowhere.
     """
     people = scores.people
     bins = bin_of(scores.values)
@@ -124,14 +138,17 @@ def tail_over_people(
 
     each = len(scores.values) / pairs(np.ones(people))
 
-    def rates(weights: np.ndarray) -> np.ndarray:
+    limits = np.zeros(RESAMPLES + 1) if wider is None else wider.curvatures
+
+    def rates(weights: np.ndarray, limit: float) -> tuple[np.ndarray, float]:
         counted = np.bincount(bins, weights=weights[first] * weights[second] * times, minlength=BINS)
-        return fitted_rates(counted, each * pairs(weights), window, rest=rest)
+        return fitted_rates(counted, each * pairs(weights), window, rest=rest, curvature=limit)
 
     random = np.random.default_rng(seed)
-    drawn = (np.bincount(random.integers(0, people, people), minlength=people) for _ in range(resamples))
-    resampled = np.array([rates(weights.astype(float)) for weights in drawn], np.float32)
-    return Tail(rates(np.ones(people)), resampled)
+    drawn = [np.bincount(random.integers(0, people, people), minlength=people) for _ in range(RESAMPLES)]
+    found = [rates(w.astype(float), limit) for w, limit in zip([np.ones(people), *drawn], limits, strict=True)]
+    curves = np.array([curve for curve, _ in found])
+    return Tail(curves[0], curves[1:], np.array([curvature for _, curvature in found]))
 
 
 def threshold_for(rates: np.ndarray, target: float) -> float:

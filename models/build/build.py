@@ -178,7 +178,10 @@ def _packed(model: bytes) -> list[list[int]]:
 
 
 def _manifest(config: dict, files: dict[str, bytes]) -> str:
-    lines = ["# Written by models/build; the operating points by benchmarks/lfw.py. Do not edit by hand.", "format = 1"]
+    lines = [
+        "# Written by models/build; the operating points by benchmarks/calibration.py. Do not edit by hand.",
+        "format = 1",
+    ]
     for name, model in files.items():
         about = config["models"][name]
         package = config["packages"][about["package"]]
