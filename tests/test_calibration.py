@@ -1,4 +1,4 @@
-"""How thresholds are found where pairs end: the fit on distributions that are known, and that what is written can be read."""
+"""How thresholds are found where pairs end: the fit on distributions that are known; what is written can be read."""
 
 from __future__ import annotations
 
