@@ -317,11 +317,11 @@ class FaceVerifier:
         return engine
 
 
-def few_samples(count: int) -> EnrollmentError:
+def few_samples(count: int, *, allow: str = "allow_few_samples=True") -> EnrollmentError:
     return EnrollmentError(
         f"{ENOUGH_SAMPLES} or more pictures were expected, {count} came: the threshold for one photo that holds for "
         "everybody refuses the owner too often",
-        hint="take more, with the head turned a little and in another light, or give allow_few_samples=True",
+        hint=f"take more, with the head turned a little and in another light, or give {allow}",
     )
 
 

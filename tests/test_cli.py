@@ -337,3 +337,13 @@ def test_unknown_command_exits_with_two() -> None:
         with pytest.raises(SystemExit) as caught:
             main(words)
         assert caught.value.code == 2
+
+
+def test_few_pictures_are_refused_before_anything_is_asked_for(options: list[str], capsys) -> None:
+    for pictures in (["obama_2005"], ["obama_2005", "obama_2009"]):
+        assert main(["enroll", *options, *map(portrait_file, pictures)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert f"3 or more pictures were expected, {len(pictures)} came" in err
+        assert "or give --allow-few-samples" in err
+        assert "template" not in err

@@ -46,7 +46,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     from facesdk.verifier import ENOUGH_SAMPLES, FaceVerifier, few_samples
 
     if len(arguments.pictures) < ENOUGH_SAMPLES and not arguments.allow_few_samples:
-        raise few_samples(len(arguments.pictures))  # before anything is asked for
+        raise few_samples(len(arguments.pictures), allow="--allow-few-samples")  # before anything is asked for
     consent = _consent(arguments)
     for path in arguments.pictures:
         if not is_there(path):

@@ -49,7 +49,11 @@ def _det(axes: Any, result: Result) -> None:
         ylabel="FNMR, by picture",
         title="DET, one photo against one",
     )
-    axes.set_xlim(left=max(_LEAST, axes.get_xlim()[0]))
+    if axes.lines:
+        axes.set_xlim(left=max(_LEAST, axes.get_xlim()[0]))
+    else:
+        axes.set(xlim=(_LEAST, 1), ylim=(_LEAST, 1))
+        axes.text(0.5, 0.5, "no threshold has errors of both kinds", transform=axes.transAxes, ha="center")
     axes.grid(alpha=0.3, which="both")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
