@@ -203,6 +203,15 @@ class Policy(QualityLimits):
             )
         return point
 
+    def points_of_a_verification(self, embedder: str, *, samples: int, frames: int) -> list[OperatingPoint]:
+        """The points for 1 to `frames` frames that count; one that is not offered has a threshold that nothing reaches.
+
+        InputError where even the most frames have none.
+        """
+        self.operating_point(embedder, samples=samples, frames=frames)
+        entry = load_manifest().embedder(embedder)
+        return [entry.point(self.target_fmr, samples=samples, frames=count + 1) for count in range(frames)]
+
 
 # What an enrollment seals; the similarity of samples matters at enrollment alone.
 FLOOR = ("target_fmr", *(name for name in BOUNDS if name != "max_sample_similarity"))

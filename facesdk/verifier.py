@@ -13,7 +13,7 @@ from facesdk._core import process_token
 from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
 from facesdk.engine import DEFAULT_EMBEDDER, Engine
 from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError, Reason
-from facesdk.models import OperatingPoint, load_manifest
+from facesdk.models import load_manifest
 from facesdk.policy import Policy
 from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
@@ -194,7 +194,7 @@ class FaceVerifier:
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
             samples_count = len(matching.near_copies(list(template.samples)))
-            points = self._points(policy, engine.embedder, samples_count, len(frames))
+            points = policy.points_of_a_verification(engine.embedder, samples=samples_count, frames=len(frames))
         start = time.perf_counter()
         samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
@@ -296,15 +296,6 @@ class FaceVerifier:
     def _label(self, policy: Policy) -> str:
         """The policy as the audit log names it, behind the attempt rules."""
         return f"{policy.target_fmr:g}"
-
-    def _points(self, policy: Policy, embedder: str, samples: int, frames: int) -> list[OperatingPoint]:
-        """The points for 1 to `frames` frames that count; one that is not offered has a threshold that nothing reaches.
-
-        InputError where even the most frames have none.
-        """
-        policy.operating_point(embedder, samples=samples, frames=frames)
-        entry = load_manifest().embedder(embedder)
-        return [entry.point(policy.target_fmr, samples=samples, frames=count + 1) for count in range(frames)]
 
     def _matching_engine(self, template: Template) -> Engine:
         known = self._given is not None or template.embedder in load_manifest().embedders
