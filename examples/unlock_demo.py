@@ -63,9 +63,8 @@ def main() -> None:
     parser.add_argument("--vault", type=Path, required=True)
     parser.add_argument("--passphrase-file", type=Path)
     arguments = parser.parse_args()
-    secret = arguments.passphrase_file
-    verifier = FaceVerifier(arguments.vault, passphrase=read_passphrase(secret) if secret else asked(options=OPTION))
-    event = "lock"
+    words = read_passphrase(file) if (file := arguments.passphrase_file) else asked(options=OPTION)
+    verifier, event = FaceVerifier(arguments.vault, passphrase=words), "lock"
     try:
         for event in events(arguments, verifier):
             print(event, flush=True)
