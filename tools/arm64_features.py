@@ -47,6 +47,8 @@ BOUNDS = {
 }  # fmt: skip
 # Of a comparison score: a landmark 0.001 px away changes a few bytes of the crop by 1, and int8 features with them.
 SCORE_BOUND = 0.06
+# Of decisions: some pairs of disturbed portraits lie at any threshold, and crops differ by one step in some bytes.
+DECISION_BOUND = 0.002
 
 
 def _warped(picture: Bytes, *, scale: float, shift: tuple[float, float], size: int) -> Bytes:
@@ -188,19 +190,20 @@ def scores(found: Arrays) -> dict[str, NDArray[np.float64]]:
 
 
 def _decided(here: Arrays, there: Arrays) -> list[str]:
-    """Prints how decisions at every operating point compare; returns those that differ."""
+    """Prints how decisions compare at the points for one photo; returns what differs more than it may."""
     broken = []
     mine, theirs = scores(here), scores(there)
     for name, entry in load_manifest().embedders.items():
-        thresholds = sorted({t for points in entry.processor_points for row in points.thresholds for t in row})
+        thresholds = [entry.point(target, samples=1, frames=1).threshold for target in entry.targets]
         changed = sum(int(((mine[name] >= t) != (theirs[name] >= t)).sum()) for t in thresholds)
         matches = [int((mine[name] >= t).sum()) for t in thresholds]
         apart = float(np.abs(mine[name] - theirs[name]).max())
         print(
-            f"  {name:13} {len(mine[name])} pairs, {len(thresholds)} thresholds (matches {matches}): "
+            f"  {name:13} {len(mine[name])} pairs, {len(thresholds)} operating points (matches {matches}): "
             f"{changed} decisions differ, scores differ by at most {apart:.2g}"
         )
-        if changed or not thresholds or not apart <= SCORE_BOUND:
+        most = DECISION_BOUND * len(mine[name]) * len(thresholds)
+        if not thresholds or not changed <= most or not apart <= SCORE_BOUND:
             broken.append(f"decisions of {name}")
     return broken
 
