@@ -1,4 +1,4 @@
-"""What can be told from an aligned crop: light, blur, and whether eyes and mouth are to be seen.
+"""What an enrollment looks for in an aligned crop: blur, and whether eyes and mouth are to be seen.
 
 A crop is uint8 (112, 112, 3), RGB, with the eyes, nose and mouth where the ArcFace template has them, so that each part
 of a face is a fixed part of it. All measures are ratios of one face's own values, so that no tone of skin is favoured.
@@ -24,7 +24,6 @@ UNDER_EYES, MOUTH, CHIN = (
     (slice(80, 106), slice(40, 72)),
     (slice(84, 104), slice(36, 76)),
 )
-ROUNDING = 0.6  # gray levels, the least noise that is taken for granted: that of whole numbers is half of it
 WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -34,19 +33,6 @@ def luminance(crop: Frame) -> Float32Array:
 
     gray: Float32Array = crop.astype(np.float32) @ np.array(WEIGHTS, np.float32)
     return gray
-
-
-def signal_to_noise(crop: Frame) -> float:
-    """Contrast of the face over the noise in it. Dark pictures are poor by this where features suffer, whoever it is.
-
-    Contrast: standard deviation of 5 x 5 means. Noise: Immerkaer, Fast Noise Variance Estimation, 1996.
-    """
-    import numpy as np
-
-    gray = luminance(crop)[FACE]
-    rows = gray[:-2] - 2.0 * gray[1:-1] + gray[2:]
-    noise = np.sqrt(np.pi / 2) / 6 * np.abs(rows[:, :-2] - 2.0 * rows[:, 1:-1] + rows[:, 2:]).mean()
-    return float(_means(gray, 5).std() / (noise + ROUNDING))
 
 
 def sharpness_ratio(crop: Frame) -> float:

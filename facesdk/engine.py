@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core
 from facesdk.accelerator import accelerate, device_of
-from facesdk.crop_measures import signal_to_noise
 from facesdk.digest import sha256
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 from facesdk.frames import array_frame
@@ -34,8 +33,8 @@ CERTAINLY_UPRIGHT = 0.9
 MARGIN_180, MARGIN_90 = 0.03, 0.1
 TURNED_PART = 3.0  # sides of the face's box; of a large one every nth pixel, so that its copies stay small
 TURNED_PIXELS = 512
-MESH_EYES, MESH_NOSE, MESH_MOUTH = ((33, 133, 159, 145), (362, 263, 386, 374)), (1, 4), (61, 291)
-MAX_APART = 0.5  # of keypoints and mesh, over the distance between the eyes
+# Of the detector's eyes, nose and mouth from the mesh's, in eye distances: up to 0.43 in LFW, more in faces on a side.
+MAX_APART = 0.5
 INSIDE = 0.8  # of a box's area
 
 
@@ -238,28 +237,13 @@ def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
 
 def _sample(faces: Sequence[Face], look: Any) -> Sample | None:
     """The first face's sample as the native look has it."""
-    (points, presence, pose), (brightness, contrast, overexposed, sharpness), eye_distance, crop = look
+    (points, presence, pose), (brightness, contrast, overexposed, sharpness, light), eye_distance, crop, apart = look
     if crop is None:
         return None
     crop.flags.writeable = False
     face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
-    light = signal_to_noise(crop)
     quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence, light)
-    return Sample(face, quality, _runner_up(faces), crop, turned=not _agrees(face))
-
-
-def _agrees(face: Face) -> bool:
-    """Whether the mesh has eyes, nose and mouth about where the detector has them; NaN says no.
-
-    They differ by up to 0.43 of the distance between the eyes in LFW, and by more in most faces that lie on their side.
-    """
-    points, keypoints = face.landmarks_px, face.keypoints_px
-    if points is None:
-        return False
-    found = [points[list(group), :2].mean(axis=0) for group in (*MESH_EYES, MESH_NOSE, MESH_MOUTH)]
-    between = math.hypot(*(found[0] - found[1]).tolist())
-    apart = max(math.hypot(*(a - b).tolist()) for a, b in zip(found, keypoints[:4], strict=True))
-    return apart <= MAX_APART * between
+    return Sample(face, quality, _runner_up(faces), crop, turned=not apart <= MAX_APART)
 
 
 def _area(face: Face) -> float:

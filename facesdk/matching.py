@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from facesdk import _core
@@ -73,7 +74,9 @@ def near_copies(vectors: Sequence[Float32Array]) -> list[list[int]]:
     one that all of it is like.
     """
     count = len(vectors)
-    alike = [[i == j or score(vectors[i], vectors[j]) > NEAR_COPY for j in range(count)] for i in range(count)]
+    alike = [[True] * count for _ in range(count)]
+    for i, j in combinations(range(count), 2):
+        alike[i][j] = alike[j][i] = score(vectors[i], vectors[j]) > NEAR_COPY
     together: list[list[int]] = []
     left = sorted(range(count), key=lambda i: (-sum(alike[i]), i))
     while left:
@@ -94,16 +97,19 @@ def fuse(scores: Sequence[float]) -> float:
     return sum(higher) / len(higher)
 
 
-def fused_score(samples: Sequence[Float32Array], probes: Sequence[Float32Array]) -> float:
+def fused_score(
+    samples: Sequence[Float32Array], probes: Sequence[Float32Array], *, columns: list[list[int]] | None = None
+) -> float:
     """The comparison score of a reference's samples and a verification's frames: all pairs' scores fused.
 
-    Near copies count as one, with the mean of their scores. A frame that is like no sample at all is of somebody else,
-    whatever the others are: then the score is that frame's. InputError where there are none, and as in `score`.
+    columns: near_copies(probes), where they are known. Near copies count as one, with the mean of their scores. A frame
+    that is like no sample at all is of somebody else, whatever the others are: then the score is that frame's.
+    InputError where there are none, and as in `score`.
     """
     if not len(samples) or not len(probes):
         raise InputError("at least one sample and one probe are needed")
     rows, scores, likest = near_copies(samples), [], []
-    for column in near_copies(probes):
+    for column in near_copies(probes) if columns is None else columns:
         values = [
             sum(score(samples[i], probes[j]) for i in row for j in column) / (len(row) * len(column)) for row in rows
         ]

@@ -89,7 +89,7 @@ class Quality:
 
     eye_distance_px: between the eye centres in the frame. overexposed: share of pixels at 250 or more.
     sharpness: variance of the Laplacian. presence: 0..1, the mesh network's opinion that this is a face.
-    signal_to_noise: contrast over noise (crop_measures.signal_to_noise), which says whether there is enough light.
+    signal_to_noise: contrast over noise (native/core/pipeline.h), which says whether there is enough light.
     """
 
     eye_distance_px: float

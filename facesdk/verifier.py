@@ -204,8 +204,9 @@ class FaceVerifier:
 
         def compare(template: Template) -> bool:
             turned = template.turned(probes)
-            point = points[len(matching.near_copies(turned)) - 1]
-            return matching.fused_score(list(template.samples), turned) >= point.threshold
+            frames_that_count = matching.near_copies(turned)
+            found = matching.fused_score(list(template.samples), turned, columns=frames_that_count)
+            return found >= points[len(frames_that_count) - 1].threshold
 
         try:
             match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label(policy))

@@ -66,8 +66,17 @@ py::array_t<uint8_t> empty_crop() { return py::array_t<uint8_t>({kCropSize, kCro
 
 py::tuple look_tuple(const Look& look, const py::array_t<uint8_t>& crop) {
   const CropStatistics& q = look.statistics;
-  return py::make_tuple(mesh_tuple(look.mesh), py::make_tuple(q.brightness, q.contrast, q.overexposed, q.sharpness),
-                        look.eye_distance, look.aligned ? py::object(crop) : py::object(py::none()));
+  const py::tuple quality = py::make_tuple(q.brightness, q.contrast, q.overexposed, q.sharpness, q.signal_to_noise);
+  return py::make_tuple(mesh_tuple(look.mesh), quality, look.eye_distance,
+                        look.aligned ? py::object(crop) : py::object(py::none()), look.apart);
+}
+
+const uint8_t* crop_of(const py::array& crop) {
+  const uint8_t* pixels = floats_of<uint8_t>(crop, 3, "uint8 array of shape (112, 112, 3)");
+  if (crop.size() != kCropBytes || crop.shape(1) != kCropSize || crop.shape(2) != 3) {
+    wrong("an aligned crop, uint8 of shape (112, 112, 3)", describe(crop));
+  }
+  return pixels;
 }
 
 float compare(const py::array& a, const py::array& b) {
@@ -140,10 +149,7 @@ void bind_pipeline(py::module_& m) {
              return py::make_tuple(faces, found.empty() ? py::object(py::none()) : py::object(look_tuple(look, crop)));
            })
       .def("embed", [](Pipeline& p, const py::array& crop) {
-        const uint8_t* pixels = floats_of<uint8_t>(crop, 3, "uint8 array of shape (112, 112, 3)");
-        if (crop.size() != kCropBytes || crop.shape(1) != kCropSize || crop.shape(2) != 3) {
-          wrong("an aligned crop, uint8 of shape (112, 112, 3)", describe(crop));
-        }
+        const uint8_t* pixels = crop_of(crop);
         // Into the array itself: a copy would leave features in freed memory.
         py::array_t<float> features(static_cast<py::ssize_t>(p.dimension()));
         float* out = features.mutable_data();
@@ -153,6 +159,7 @@ void bind_pipeline(py::module_& m) {
         }
         return features;
       });
+  m.def("signal_to_noise", [](const py::array& crop) { return signal_to_noise(crop_of(crop)); });
   m.def("check_frame", [](const py::object& frame) { image_of(frame); });
   m.def("keypoint_pose", [](const py::array& box, const py::array& keypoints) {
     const Pose pose = pose_of(detection_of(box, keypoints, 1.0));

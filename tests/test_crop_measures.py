@@ -7,7 +7,7 @@ import pytest
 from conftest import PORTRAITS, portrait
 from PIL import Image, ImageDraw, ImageFilter
 
-from facesdk import Engine, Guidance, Policy, crop_measures
+from facesdk import Engine, Guidance, Policy, _core, crop_measures
 from facesdk.quality import assess
 
 EVERYBODY = sorted(path.stem for path in PORTRAITS.glob("*.*g"))
@@ -75,16 +75,38 @@ def test_noise_in_the_dark_asks_for_light(sface: Engine) -> None:
     assert hint(sface, noisy, enrolling=False) is Guidance.MORE_LIGHT
 
 
+def signal_to_noise(crop: np.ndarray) -> float:
+    """As native/core/pipeline.h defines it, in numpy."""
+    gray = (crop[28:104, 22:90].astype(np.int64) @ np.array([77, 150, 29])) / 256
+    boxes = np.lib.stride_tricks.sliding_window_view(gray, (5, 5)).mean(axis=(2, 3))
+    mask = np.outer((1, -2, 1), (1, -2, 1))
+    noise = np.abs(np.einsum("yxvu,vu->yx", np.lib.stride_tricks.sliding_window_view(gray, (3, 3)), mask)).mean()
+    return float(boxes.std() / (np.sqrt(np.pi / 2) / 6 * noise + 0.6))
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_light_is_measured_as_it_is_defined(sface: Engine, name: str) -> None:
+    sample = sface.sample(portrait(name))
+    assert sample is not None
+    assert sample.quality.signal_to_noise == pytest.approx(signal_to_noise(sample.crop), rel=1e-9)
+    random = np.random.default_rng(3)
+    for crop in (random.integers(0, 256, (112, 112, 3), np.uint8), sample.crop // 7, 255 - sample.crop):
+        assert _core.signal_to_noise(np.ascontiguousarray(crop)) == pytest.approx(signal_to_noise(crop), rel=1e-9)
+    for wrong in (sample.crop[:, :, 0], sample.crop[:64], sample.crop.astype(np.float32), sample.crop[::-1]):
+        with pytest.raises(ValueError, match=r"aligned crop|uint8 array"):
+            _core.signal_to_noise(wrong)
+
+
 def test_light_is_measured_alike_at_every_level() -> None:
     """What is scaled is as good as before, but for what the rounding to whole numbers takes."""
     random = np.random.default_rng(1)
     smooth = np.asarray(Image.fromarray(random.integers(0, 256, (14, 14, 3), np.uint8)).resize((112, 112)), float)
     noisy = smooth + random.normal(0, 8, smooth.shape)
-    levels = [crop_measures.signal_to_noise(np.clip(noisy * f, 0, 255).astype(np.uint8)) for f in (0.9, 0.6, 0.4)]
+    levels = [_core.signal_to_noise(np.clip(noisy * f, 0, 255).astype(np.uint8)) for f in (0.9, 0.6, 0.4)]
     assert max(levels) < 1.3 * min(levels)
-    clean = crop_measures.signal_to_noise(smooth.astype(np.uint8))
+    clean = _core.signal_to_noise(smooth.astype(np.uint8))
     assert clean > 3 * levels[0]
-    assert crop_measures.signal_to_noise(np.zeros((112, 112, 3), np.uint8)) == 0.0
+    assert _core.signal_to_noise(np.zeros((112, 112, 3), np.uint8)) == 0.0
 
 
 def test_motion_in_any_direction_lowers_the_sharpness_ratio() -> None:
@@ -99,7 +121,7 @@ def test_motion_in_any_direction_lowers_the_sharpness_ratio() -> None:
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_an_even_crop_is_measured_without_an_error(value: int) -> None:
     crop = np.full((112, 112, 3), value, np.uint8)
-    assert crop_measures.signal_to_noise(crop) == 0.0
+    assert _core.signal_to_noise(crop) == 0.0
     assert crop_measures.sharpness_ratio(crop) == 0.0
     assert crop_measures.mouth_detail(crop) == 0.0
     assert crop_measures.chin_colour(crop) == pytest.approx(0.0, abs=1e-6)

@@ -72,7 +72,7 @@ def test_a_verification_decides_at_the_threshold_of_its_samples_and_frames(
     verifier.enroll("owner", [portrait(name) for name in names], allow_few_samples=True)
     limit = threshold("sface", 2e-5, samples, frames)
     for score, expected in ((limit, True), (np.nextafter(limit, 0), False)):
-        monkeypatch.setattr(matching, "fused_score", lambda *_vectors, score=score: score)
+        monkeypatch.setattr(matching, "fused_score", lambda *_vectors, score=score, **_known: score)
         assert bool(verifier.verify("owner", portrait("obama_2012"))) == expected
 
 
@@ -86,7 +86,7 @@ def test_a_burst_counts_as_one_frame_and_copies_as_one_sample(
     strict = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=sface, policy=Policy(max_sample_similarity=1.0))
     strict.enroll("owner", burst)
     for score, expected in ((threshold("sface", 2e-5, 1, 1), True), (threshold("sface", 2e-5, 3, 3), False)):
-        monkeypatch.setattr(matching, "fused_score", lambda *_vectors, score=score: score)
+        monkeypatch.setattr(matching, "fused_score", lambda *_vectors, score=score, **_known: score)
         assert bool(strict.verify("owner", burst)) == expected
 
 

@@ -48,7 +48,7 @@ BOUNDS = {
 # Of a comparison score: a landmark 0.001 px away changes a few bytes of the crop by 1, and int8 features with them.
 SCORE_BOUND = 0.06
 # Of decisions: some pairs of disturbed portraits lie at any threshold, and crops differ by one step in some bytes.
-DECISION_BOUND = 0.002
+DECISION_BOUND = 0.001
 
 
 def _warped(picture: Bytes, *, scale: float, shift: tuple[float, float], size: int) -> Bytes:

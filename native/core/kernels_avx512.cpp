@@ -8,6 +8,7 @@
 #pragma GCC diagnostic pop
 
 #include "kernels_avx2.h"
+#include "kernels_scores.h"
 
 #define TARGET_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl")))
 
@@ -61,11 +62,7 @@ TARGET_AVX512 void scores_f32_avx512(const float* a, size_t rows, const float* b
     }
     for (size_t r = 0; r < whole_rows; r += kRows) tile(a + r * n, packed, columns, n, out + r * columns + c);
   }
-  for (size_t r = 0; r < rows; ++r) {
-    for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c) {
-      out[r * columns + c] = dot_f32_scalar(a + r * n, b + c * n, n);
-    }
-  }
+  scores_of_rest(a, rows, b, columns, n, out, whole_rows, whole_columns);
 }
 
 }  // namespace

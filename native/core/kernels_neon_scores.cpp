@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include "kernels_neon.h"
+#include "kernels_scores.h"
 
 namespace facesdk {
 namespace {
@@ -41,15 +42,7 @@ inline void tile(const float* a, const float* b, size_t columns, size_t n, float
 }  // namespace
 
 void scores_f32_neon(const float* a, size_t rows, const float* b, size_t columns, size_t n, float* out) noexcept {
-  const size_t whole_rows = rows - rows % kRows, whole_columns = columns - columns % kColumns;
-  for (size_t c = 0; c < whole_columns; c += kColumns) {
-    for (size_t r = 0; r < whole_rows; r += kRows) tile(a + r * n, b + c * n, columns, n, out + r * columns + c);
-  }
-  for (size_t r = 0; r < rows; ++r) {
-    for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c) {
-      out[r * columns + c] = dot_f32_scalar(a + r * n, b + c * n, n);
-    }
-  }
+  scores_by_tiles<kRows, kColumns, tile>(a, rows, b, columns, n, out);
 }
 
 }  // namespace facesdk

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <utility>
 
 #include "kernels.h"
@@ -46,12 +47,58 @@ std::vector<uint8_t> make_table(const TensorInfo& info, const Embedder& embedder
 
 // The share of the aligned crop that shows the face itself.
 constexpr int kFaceTop = 28, kFaceBottom = 104, kFaceLeft = 22, kFaceRight = 90;
+constexpr int kFaceWidth = kFaceRight - kFaceLeft, kFaceHeight = kFaceBottom - kFaceTop;
+
+// How far the detector's eyes, nose and mouth lie from the mesh's, at most, over the distance between the eyes.
+double apart(const Detection& face, const FivePoints& points, double eye_distance) {
+  const Point mouth{(points[3].x + points[4].x) / 2, (points[3].y + points[4].y) / 2};
+  const std::array<Point, 4> found{points[0], points[1], points[2], mouth};
+  double most = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    most = std::max(most, std::hypot(face.keypoints[i].x - found[i].x, face.keypoints[i].y - found[i].y));
+  }
+  return most / eye_distance;
+}
 
 }  // namespace
 
+double signal_to_noise(const uint8_t* crop) {
+  constexpr int kBox = 5, kSide = kBox / 2;
+  constexpr double kUnit = 256.0, kLeast = 0.6;
+  int gray[kFaceHeight][kFaceWidth];
+  for (int y = 0; y < kFaceHeight; ++y) {
+    const uint8_t* row = crop + 3 * ((y + kFaceTop) * kCropSize + kFaceLeft);
+    for (int x = 0; x < kFaceWidth; ++x) gray[y][x] = 77 * row[3 * x] + 150 * row[3 * x + 1] + 29 * row[3 * x + 2];
+  }
+  int64_t noise = 0, sum = 0, squares = 0;
+  for (int y = 1; y + 1 < kFaceHeight; ++y) {
+    for (int x = 1; x + 1 < kFaceWidth; ++x) {
+      const auto across = [&](int v) { return gray[v][x - 1] - 2 * gray[v][x] + gray[v][x + 1]; };
+      noise += std::abs(across(y - 1) - 2 * across(y) + across(y + 1));
+    }
+  }
+  int columns[kFaceWidth];
+  for (int y = kSide; y + kSide < kFaceHeight; ++y) {
+    for (int x = 0; x < kFaceWidth; ++x) {
+      columns[x] = 0;
+      for (int v = -kSide; v <= kSide; ++v) columns[x] += gray[y + v][x];
+    }
+    for (int x = kSide; x + kSide < kFaceWidth; ++x) {
+      int64_t box = 0;
+      for (int u = -kSide; u <= kSide; ++u) box += columns[x + u];
+      sum += box;
+      squares += box * box;
+    }
+  }
+  const double boxes = (kFaceWidth - kBox + 1) * (kFaceHeight - kBox + 1), mean = sum / boxes;
+  const double contrast = std::sqrt(std::max(0.0, squares / boxes - mean * mean)) / (kBox * kBox * kUnit);
+  const double pixels = (kFaceWidth - 2) * (kFaceHeight - 2);
+  return contrast / (std::sqrt(std::numbers::pi / 2) / 6 * noise / (pixels * kUnit) + kLeast);
+}
+
 CropStatistics measure(const uint8_t* crop) {
   // Gray with a border of one pixel, which the Laplacian looks at.
-  constexpr int width = kFaceRight - kFaceLeft, height = kFaceBottom - kFaceTop, stride = width + 2;
+  constexpr int width = kFaceWidth, height = kFaceHeight, stride = width + 2;
   uint8_t gray[stride * (height + 2)];
   for (int y = 0; y < height + 2; ++y) {
     kernels().gray_u8(crop + 3 * ((y + kFaceTop - 1) * kCropSize + kFaceLeft - 1), gray + y * stride, stride);
@@ -60,7 +107,7 @@ CropStatistics measure(const uint8_t* crop) {
   const Edges edges = kernels().edges_u8(gray + stride + 1, stride, width, height);
   const double n = width * height, mean = sums.sum / n, edge_mean = edges.sum / n;
   return {mean, std::sqrt(std::max(0.0, sums.squares / n - mean * mean)), sums.bright / n,
-          edges.squares / n - edge_mean * edge_mean};
+          edges.squares / n - edge_mean * edge_mean, signal_to_noise(crop)};
 }
 
 bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop) {
@@ -166,10 +213,11 @@ MeshResult Pipeline::find_mesh_locked(const Image& frame, const Detection& face)
 
 Look Pipeline::look(const Image& frame, const Detection& face, uint8_t* crop) {
   const auto lock = enter();
-  Look look{find_mesh_locked(frame, face), {}, 0, false};
+  Look look{find_mesh_locked(frame, face), {}, 0, 0, false};
   const FivePoints points = mesh::five_points(look.mesh.points);
   const double dx = points[1].x - points[0].x, dy = points[1].y - points[0].y;
   look.eye_distance = std::sqrt(dx * dx + dy * dy);
+  look.apart = apart(face, points, look.eye_distance);
   look.aligned = align(frame, points, scratch_, crop);
   if (look.aligned) look.statistics = measure(crop);
   return look;
