@@ -32,27 +32,6 @@ PROTOCOLS = ((1, 1), (1, 3), (3, 1), (3, 3), (5, 1), (5, 3), (5, 5))
 DRAWS, RESAMPLES = 100, 2000
 
 
-def all_scores(features: np.ndarray, subjects: np.ndarray, *, floor: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores of all mated pairs, of the non-mated pairs over `floor`, and the number of non-mated pairs."""
-    _, person = np.unique(subjects, return_inverse=True)
-    mated, tail, count = [], [], 0
-    for start in range(0, len(features), 1024):
-        block = features[start : start + 1024] @ features.T
-        rows = np.arange(start, start + len(block))[:, None]
-        later = np.arange(len(features))[None] > rows
-        same = (person[start : start + 1024, None] == person[None]) & later
-        other = ~same & later
-        mated.append(block[same])
-        count += int(other.sum())
-        tail.append(block[other & (block > floor)])
-    return np.concatenate(mated), np.sort(np.concatenate(tail))[::-1], count
-
-
-def threshold_at(tail: np.ndarray, count: int, target: float) -> float:
-    """The lowest threshold (score >= threshold matches) with a false match rate of at most target."""
-    return float(np.nextafter(tail[int(target * count)], np.float32(2)))
-
-
 def ten_fold(photos: PhotoSet, embedder: str, pairs_file: Path) -> float:
     """Mean accuracy over the standard ten folds, each with the threshold that is best on the other nine."""
     lines = [line.split() for line in pairs_file.read_text().splitlines()]

@@ -168,6 +168,27 @@ def crop_photos(data: Path, work: Path) -> tuple[np.ndarray, np.ndarray]:
         return found["names"], found["crops"]
 
 
+def all_scores(features: np.ndarray, subjects: np.ndarray, *, floor: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of all mated pairs, of the non-mated pairs over `floor`, and the number of non-mated pairs."""
+    _, person = np.unique(subjects, return_inverse=True)
+    mated, tail, count = [], [], 0
+    for start in range(0, len(features), 1024):
+        block = features[start : start + 1024] @ features.T
+        rows = np.arange(start, start + len(block))[:, None]
+        later = np.arange(len(features))[None] > rows
+        same = (person[start : start + 1024, None] == person[None]) & later
+        other = ~same & later
+        mated.append(block[same])
+        count += int(other.sum())
+        tail.append(block[other & (block > floor)])
+    return np.concatenate(mated), np.sort(np.concatenate(tail))[::-1], count
+
+
+def threshold_at(tail: np.ndarray, count: int, target: float) -> float:
+    """The lowest threshold (score >= threshold matches) with a false match rate of at most target."""
+    return float(np.nextafter(tail[int(target * count)], np.float32(2)))
+
+
 def run(model: Path, crops: np.ndarray) -> np.ndarray:
     """int8 outputs (n, ...) of a .tflite for each crop."""
     from ai_edge_litert.interpreter import Interpreter
@@ -209,7 +230,6 @@ def last_layers(arrays: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray
 
 def measure(work: Path, names: np.ndarray, crops: np.ndarray) -> list[dict]:
     """One row a candidate: size, FNMR at TARGET over all pairs, how well the computed features are the file's."""
-    from lfw import all_scores, threshold_at
 
     from facesdk.edgetpu_check import check
 

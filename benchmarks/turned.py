@@ -5,36 +5,32 @@ threshold for one photo and FMR 1e-3).
 
 python benchmarks/turned.py --data DATA [--step 6]
 
-DATA holds lfw-deepfunneled.tar (the first photo of every STEP-th person is taken), groups-dev.tar and
-eastasian-dev.tar. The latter two are tight crops, in which the detector is less sure than in a camera's picture.
+DATA: see photo_sets.py; of LFW the first photo of every STEP-th person is taken. The other two are tight crops, in
+which the detector is less sure than in a camera's picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tarfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import photo_sets
 
 from facesdk import Engine
 from facesdk.engine import CERTAINLY_UPRIGHT
 from facesdk.evaluation import threshold, vector
-from facesdk.images import decode_rgb
 from facesdk.picture_file import MIN_SIDE
 from facesdk.policy import QualityLimits
 from facesdk.quality import assess
 
 
-def pictures(archive: Path, *, suffix: str, step: int) -> list[np.ndarray]:
-    """Every `step`-th picture whose name ends so, those that are too small left out."""
-    with tarfile.open(archive) as tar:
-        members = sorted((m for m in tar if m.name.endswith(suffix)), key=lambda m: m.name)[::step]
-        files = [tar.extractfile(member) for member in members]
-        frames = [decode_rgb(file.read(), name=archive.name) for file in files if file is not None]
-    return [frame for frame in frames if min(frame.shape[:2]) >= MIN_SIDE]
+def pictures(data: Path, name: str, *, suffix: str, step: int) -> list[np.ndarray]:
+    """Every `step`-th picture of a set whose name ends so, those that are too small left out."""
+    found = [frame for path, frame in photo_sets.frames(data, name) if path.endswith(suffix)][::step]
+    return [frame for frame in found if min(frame.shape[:2]) >= MIN_SIDE]
 
 
 def hints(engine: Engine, frames: list[np.ndarray], turns: int) -> tuple[Counter[str], np.ndarray, list[np.ndarray]]:
@@ -58,9 +54,9 @@ def main() -> int:
     arguments = parser.parse_args()
     engine = Engine("sface")
     for name, suffix, step in (
-        ("lfw-deepfunneled", "_0001.jpg", arguments.step), ("groups-dev", ".jpg", 2), ("eastasian-dev", ".jpg", 1)
+        ("lfw", "_0001.jpg", arguments.step), ("groups", ".jpg", 2), ("eastasian", ".jpg", 1)
     ):  # fmt: skip
-        frames = pictures(arguments.data / f"{name}.tar", suffix=suffix, step=step)
+        frames = pictures(arguments.data, name, suffix=suffix, step=step)
         for turns in range(4):
             found, scores, vectors = hints(engine, frames, turns)
             used = np.array(vectors).reshape(len(vectors), engine.dimension)

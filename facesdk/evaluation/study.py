@@ -19,7 +19,6 @@ from facesdk.evaluation.features import Records, made_by, refusals
 from facesdk.evaluation.pairs import MATED, NON_MATED, all_pairs, bin_edges, listed_pairs
 from facesdk.evaluation.protocols import Fused, fused
 from facesdk.evaluation.rates import Draws, OwnCounts, own_rates
-from facesdk.evaluation.shipped import shipped_points
 from facesdk.models import load_manifest
 from facesdk.policy import QualityLimits
 
@@ -277,3 +276,10 @@ def _top(compared: Compared, names: Sequence[tuple[str, str]]) -> list[Result]:
         {"score": min(1.0, float(score)), "a": names[a][0], "b": names[b][0], "people": [names[a][1], names[b][1]]}
         for score, (a, b) in zip(tail.scores[:TOP].tolist(), tail.pairs[:TOP].tolist(), strict=True)
     ]
+
+
+def shipped_points(embedder: str, protocol: tuple[int, int]) -> list[tuple[float, float]]:
+    """(target FMR, threshold) of each operating point that the package offers for so many samples and frames."""
+    entry, (samples, frames) = load_manifest().embedder(embedder), protocol
+    points = [entry.point(target, samples=samples, frames=frames) for target in entry.targets]
+    return [(point.target_fmr, point.threshold) for point in points if point.offered]
