@@ -22,7 +22,7 @@ from facesdk.errors import (
 )
 from facesdk.types import Decision
 from facesdk.vault import KeyFileKey
-from facesdk.vault.attempts import Ready
+from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.audit import AuditLog
 from facesdk.vault.audit_entry import PRESENCE_GAP_NS, PRESENCE_NS, Entry, Event, Head, open_head, seal_head
 
@@ -174,6 +174,31 @@ def test_a_match_that_is_overtaken_at_the_last_moment(bench: Bench, monkeypatch:
         bench.attempt(True)
     expected = [("verified", "match", 1)] + [("attempted", "", 1)] * (overtaken_at == 2)
     assert told(bench) == expected
+
+
+@pytest.mark.parametrize("when", ["compare", "load", "save"])
+def test_a_mismatch_that_was_overtaken_is_one(bench: Bench, monkeypatch: Any, when: str) -> None:
+    """Whenever the lock comes, what was compared and logged as no match is told as that."""
+
+    def closing(name: str, call: Any) -> Any:
+        def closed(*arguments: Any, **options: Any) -> Any:
+            if when == name and compared:
+                bench.sessions.forget("alice", Reason.LOCKED)
+            return call(*arguments, **options)
+
+        return closed
+
+    compared: list[bool] = []
+
+    def compare(_: Any) -> bool:
+        compared.append(True)
+        return bool(closing("compare", lambda: False)())
+
+    monkeypatch.setattr(bench.sessions, "load", closing("load", bench.sessions.load))
+    monkeypatch.setattr(bench.sessions, "save", closing("save", bench.sessions.save))
+    assert bench.keeper.attempt("alice", compare, generation=1, camera="c", label="") is False
+    assert told(bench) == [("verified", "non_match", 1)]
+    assert bench.keeper.state("alice") == (Required(Reason.LOCKED), None)
 
 
 @pytest.mark.parametrize("closes", ["lock", "panic"])

@@ -79,7 +79,7 @@ class PaidAttempt:
         raise PassphraseRequiredError(self._openings.why_closed(file.user))
 
     def mismatched(self) -> bool:
-        """False, once it is logged, and the state saved that is left after it."""
+        """False, once it is logged, and the state saved that is left after it; what a lock overtook leaves none."""
         self._check_process()
         file, held = self._file, self._held
         head = file.log.mismatched(self._head, self._attempt)
@@ -89,8 +89,8 @@ class PaidAttempt:
             self._sessions.forget(file.user, state.reason)
             if state.reason is Reason.FAILURES:
                 file.record(Event.LOCKED_OUT, held.kek, head)
-        elif not self._sessions.save(file.user, replace(held, state=state, head=head)):
-            raise PassphraseRequiredError(self._openings.why_closed(file.user))
+        else:
+            self._sessions.save(file.user, replace(held, state=state, head=head))
         return False
 
     def _check_process(self) -> None:
