@@ -203,14 +203,27 @@ class Policy(QualityLimits):
             )
         return point
 
-    def points_of_a_verification(self, embedder: str, *, samples: int, frames: int) -> list[OperatingPoint]:
+    def points_of_a_verification(
+        self, embedder: str, *, samples: int, frames: int, target_fmr: float | None = None
+    ) -> list[OperatingPoint]:
         """The points for 1 to `frames` frames that count; one that is not offered has a threshold that nothing reaches.
 
-        InputError where even the most frames have none.
+        target_fmr: as in operating_point. InputError where even the most frames have none.
         """
-        self.operating_point(embedder, samples=samples, frames=frames)
+        wanted = self.target_fmr if target_fmr is None else target_fmr
+        self.operating_point(embedder, samples=samples, frames=frames, target_fmr=wanted)
         entry = load_manifest().embedder(embedder)
-        return [entry.point(self.target_fmr, samples=samples, frames=count + 1) for count in range(frames)]
+        return [entry.point(wanted, samples=samples, frames=count + 1) for count in range(frames)]
+
+    def next_target(self, embedder: str, *, stricter: bool) -> float:
+        """The next stricter or looser target that the embedder has points for, or this policy's own if it is the last.
+
+        InputError for an embedder that there is not.
+        """
+        targets = load_manifest().embedder(embedder).targets
+        if stricter:
+            return max((t for t in targets if t < self.target_fmr), default=self.target_fmr)
+        return min((t for t in targets if t > self.target_fmr), default=self.target_fmr)
 
 
 # What an enrollment seals; the similarity of samples matters at enrollment alone.

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from facesdk import _core, matching
 from facesdk._core import process_token
-from facesdk.capture import embedded, enrollment_features, pictures, probe_samples
+from facesdk.capture import embedded, enrollment_features, pictures, probe_samples, wipe
 from facesdk.engine import DEFAULT_EMBEDDER, Engine
-from facesdk.errors import EngineMismatchError, EnrollmentError, InputError, PassphraseRequiredError, Reason
+from facesdk.errors import (
+    EngineMismatchError,
+    EnrollmentError,
+    FaceSdkError,
+    InputError,
+    PassphraseRequiredError,
+    Reason,
+)  # fmt: skip
+from facesdk.learning import LEAST_TO_MOVE, Moving, Rule, is_due, learned_of, moving_to, sets_with
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
+from facesdk.quality import assess
 from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
     Keeper,
@@ -25,6 +35,7 @@ from facesdk.vault import (
     PassphraseKey,
     ProcessSessions,
     Record,
+    SampleSet,
     Template,
     Vault,
 )  # fmt: skip
@@ -33,7 +44,7 @@ from facesdk.vault.audit_entry import check_labels
 from facesdk.vault.keeper import already_enrolled
 
 if TYPE_CHECKING:
-    from facesdk.types import Picture, Pictures
+    from facesdk.types import Features, Float32Array, Picture, Pictures, Sample
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32
 ENOUGH_SAMPLES = 3  # one photo's threshold, which holds for everybody, would refuse the owner too often
@@ -50,6 +61,11 @@ class FaceVerifier:
     that is needed. There is no way to search for a face among several users. Pictures are paths, the bytes of JPEG or
     PNG files, Pillow's, or arrays as Engine takes them; colors="bgr" is for arrays of OpenCV. Raises InputError for
     arguments that do not fit, KeyUnavailableError for a key file that cannot be used.
+
+    learn: templates get better by what surely was their owner, and what they learned counts. Off unless asked for: a
+    photograph of the owner matches too, and could be learned. migrate_to: an embedder that templates of another one
+    move to during confirmed unlocks, without a photo being kept; it takes over at the first unlock() with the key once
+    there are enough samples of it. docs/contract.md says what bounds both; keeper.unlearn undoes them.
 
     The face works only while the key is open. policy.attempts says when it is forgotten: then verify raises
     PassphraseRequiredError until unlock() is given the passphrase again.
@@ -68,12 +84,20 @@ class FaceVerifier:
         policy: Policy | None = None,
         engine: Engine | None = None,
         make_engine: Callable[[str], Engine] = Engine,
+        learn: bool = False,
+        migrate_to: str | None = None,
     ) -> None:
         try:
             if policy is not None and not isinstance(policy, Policy):
                 raise InputError(f"policy must be made by facesdk.Policy(...), not {policy!r:.80}")
             if isinstance(engine, type) or (engine is not None and not hasattr(engine, "observe")):
                 raise InputError(f"engine must be made by facesdk.Engine(...), not {engine!r:.80}")
+            if not isinstance(learn, bool):
+                raise InputError(f"learn must be True or False, not {learn!r:.80}")
+            if migrate_to is not None:
+                load_manifest().embedder(migrate_to)
+                if engine is not None:
+                    raise InputError("migrate_to needs engines of two embedders: give make_engine in place of engine")
             folder = _folder(vault)
             self._key = _provider(passphrase, key_file, key, may_lack=keyring)
         finally:
@@ -82,6 +106,7 @@ class FaceVerifier:
         self._chosen = policy
         self._given = engine
         self._make_engine = make_engine
+        self._learn, self._migrate_to = learn, migrate_to
         self._made: dict[str, Engine] = {}
         self._opened: set[str] = set()
         self._process = process_token()
@@ -189,12 +214,13 @@ class FaceVerifier:
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         self._open_first(user)
-        with self._keeper.opened(user) as template:
+        learns = self._learn or self._migrate_to is not None
+        with self._keeper.opened(user, learned=learns) as template:
             generation = template.generation
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
-            samples_count = len(matching.near_copies(list(template.samples)))
-            points = policy.points_of_a_verification(engine.embedder, samples=samples_count, frames=len(frames))
+            # What cannot be decided is said before a picture is read.
+            Rule.of(policy, engine.embedder, *self._known(template), frames=len(frames))
         start = time.perf_counter()
         samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
@@ -202,21 +228,61 @@ class FaceVerifier:
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
         probes = matching.vectors_of(embedded(samples, engine))
 
+        to_learn: list[Sample] = []
+
         def compare(template: Template) -> bool:
             turned = template.turned(probes)
-            frames_that_count = matching.near_copies(turned)
-            found = matching.fused_score(list(template.samples), turned, columns=frames_that_count)
-            return found >= points[len(frames_that_count) - 1].threshold
+            enrolled, learned = self._known(template)
+            rule = Rule.of(policy, engine.embedder, enrolled, learned, frames=len(frames), learning=learns)
+            match = rule.decide(enrolled, learned, turned)
+            if match and learns:
+                to_learn.extend(samples[i] for i in rule.to_learn(enrolled, learned, turned))
+            return match
 
         try:
-            match = self._keeper.attempt(user, compare, generation=generation, camera=camera, label=self._label(policy))
+            match = self._keeper.attempt(
+                user, compare, generation=generation, camera=camera, label=self._label(policy), learned=learns
+            )
         finally:
             for probe in probes:
                 _core.wipe(probe)
         elapsed_ms = (time.perf_counter() - start) * 1e3
         if match:
+            self._learn_from(user, to_learn, policy, engine, generation=generation)
             return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, elapsed_ms)
         return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
+
+    def _learn_from(self, user: str, samples: list[Sample], policy: Policy, engine: Engine, *, generation: int) -> None:
+        """Learns the first of these samples that an enrollment would take, if one is due. The match stands anyway."""
+        sample = next((one for one in samples if assess(one, 1, policy, enrolling=True) is None), None)
+        if sample is None:
+            return
+        now = int(time.time())
+        following = None if self._migrate_to in (None, engine.embedder) else self._engine_for(str(self._migrate_to))
+        made: list[Features] = []
+
+        def change(template: Template) -> list[SampleSet] | None:
+            own = moving = None
+            if self._learn and is_due(learned_of(template, now_unix_s=now), now_unix_s=now):
+                made.extend(embedded([sample], engine, mirror=True))
+                own = made[-1]._vector
+            if following is not None:
+                name, ids = following.embedder, following.model_ids
+                # What it would need once it has taken over; a policy that it has no points for stops it here.
+                policy.operating_point(name, samples=LEAST_TO_MOVE, frames=1)
+                if is_due(moving_to(template, name, ids, now_unix_s=now), now_unix_s=now):
+                    made.extend(embedded([sample], following, mirror=True))
+                    moving = Moving(name, ids, made[-1]._vector, load_manifest().embedder(name).same_person)
+            return sets_with(template, own, moving, now_unix_s=now)
+
+        try:
+            self._keeper.learn(user, change, generation=generation, label=self._label(policy))
+        except PassphraseRequiredError:
+            return  # locked meanwhile: then there is nothing to learn for
+        except FaceSdkError as error:
+            warnings.warn(f"the match stands, but nothing was learned: {error}", RuntimeWarning, stacklevel=4)
+        finally:
+            wipe(made)
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Opens the user's key with what is given here, and sets the failures back.
@@ -286,6 +352,11 @@ class FaceVerifier:
                 self._opened.add(user)  # if it is closed from now on, somebody has closed it
             elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
+
+    def _known(self, template: Template) -> tuple[list[Float32Array], list[Float32Array]]:
+        """What a verification compares with: the enrolled samples, and what was learned where that counts."""
+        learned = learned_of(template, now_unix_s=int(time.time())) if self._learn else []
+        return list(template.samples), [one.vector for one in learned]
 
     def _binding_policy(self, template: Template) -> Policy:
         """The policy to verify with: at least what the owner's enrollment sealed. PolicyFloorError."""

@@ -14,6 +14,10 @@ import pytest
 from conftest import PORTRAITS
 
 from facesdk.cli import main
+from facesdk.cli.keys import contract_of
+from facesdk.matching import make_reference
+from facesdk.policy import PRESETS
+from facesdk.vault import Keeper, KeyFileKey, ProcessSessions, Vault
 
 
 def portrait_file(name: str) -> str:
@@ -214,6 +218,32 @@ def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
         "enrolled", "passphrase_refused", "unlocked", "verified", "verified", "locked", "unlocked", "verified",
         "verified", "verified", "locked_out", "unlocked", "panic",
     ]  # fmt: skip
+
+
+def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
+    """Pictures that differ too little from the enrolled ones to be learned: then nothing is, and nothing is lost."""
+
+    def contract() -> dict:
+        with_key = Keeper(Vault(Path(enrolled[1])), ProcessSessions())
+        with_key.unlock("owner", KeyFileKey(enrolled[3]), rules=PRESETS["phone"], reference_of=make_reference)
+        return contract_of(with_key, "owner")
+
+    assert main(["verify", *enrolled, "--learn", portrait_file("obama_2009")]) == 0
+    assert (contract()["learned"], contract()["moving_to"]) == (0, {})
+    assert main(["verify", *enrolled, "--migrate-to", "joint", portrait_file("obama_2009")]) == 0
+    assert contract()["moving_to"] == {"joint": 1}
+    assert "1 to move to joint" in contract()["text"]
+    assert main(["verify", *enrolled, "--migrate-to", "nobody", portrait_file("obama_2009")]) == 2
+    capsys.readouterr()
+    assert main(["unlearn", *enrolled]) == 0
+    assert "the enrolled samples alone again" in capsys.readouterr().out
+    assert contract()["moving_to"] == {}
+    path = next(Path(enrolled[1]).glob("*.head-*"))
+    damaged = path.with_name(path.name.replace(".head-", ".learned-"))
+    damaged.write_bytes(b"nothing")
+    damaged.chmod(0o600)
+    assert "of no use: the file of learned samples is not one" in contract()["text"]
+    assert main(["verify", *enrolled, "--learn", portrait_file("obama_2009")]) == 0
 
 
 def test_rekey_renew_export_import_audit(enrolled, tmp_path, capsys) -> None:

@@ -17,7 +17,7 @@ PACKAGE = Path(facesdk.__file__).parent
 ROWS = [
     {"cli", "__main__", "demo", "doctor", "bench", "board", "service"},
     {"verifier"},
-    {"capture", "evaluation"},
+    {"capture", "learning", "evaluation"},
     {
         "engine",
         "quality",

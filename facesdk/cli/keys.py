@@ -1,4 +1,4 @@
-"""Commands about keys: unlock, lock, panic, status, rekey, renew, export, import, audit."""
+"""Commands about keys: unlock, lock, panic, status, rekey, renew, unlearn, export, import, audit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from facesdk.errors import FaceSdkError, NotEnrolledError, UsageError
 from facesdk.policy import AttemptRules
 
 if TYPE_CHECKING:
-    from facesdk.vault import Keeper, PassphraseKey
+    from facesdk.vault import Keeper, PassphraseKey, Template
 
 _OTHERS = "a program that opened one for itself needs the passphrase at its next use"
 LIVENESS = "not checked: a good photograph of the owner can pass"
@@ -118,11 +118,13 @@ def contract_of(keeper: Keeper, user: str) -> dict[str, Any]:
     from facesdk.models import load_manifest
     from facesdk.policy import Policy
 
-    with keeper.opened(user) as template:
+    with keeper.opened(user, learned=True) as template:
+        learned, moving, problem = _learned_since(template)
         embedder, count, policy = template.embedder, template.count, Policy().tightened(template.policy)
         model_ids = template.model_ids
         differing = len(matching.near_copies(list(template.samples)))
     known: dict[str, Any] = {"embedder": embedder, "samples": count, "differing": differing}
+    known |= {"learned": learned, "moving_to": moving, "learned_unusable": problem}
     known["target_fmr"] = policy.target_fmr
     manifest = load_manifest()
     entry = manifest.embedders.get(embedder)
@@ -134,7 +136,20 @@ def contract_of(keeper: Keeper, user: str) -> dict[str, Any]:
     shares = ", ".join(f"{100 * share:.1f} % with {frames} frame(s)" for frames, share in misses.items())
     held = f"FMR {policy.target_fmr:g} in the group that is falsely matched most"
     text = f"{held}; {differing} of {count} samples count; misses {shares} (docs/contract.md)"
+    text += f"; {learned} learned since" if learned else ""
+    text += "".join(f"; {count} to move to {name}" for name, count in moving.items())
+    text += f"; what was learned is of no use: {problem}" if problem else ""
     return {**known, "fnmr": misses, "text": text}
+
+
+def _learned_since(template: Template) -> tuple[int, dict[str, int], str | None]:
+    """How many samples were learned, how many of each embedder that it moves to, and what is wrong with them."""
+    found = template.learned
+    if found is None:
+        return 0, {}, None
+    counts = {(one.embedder, one.model_ids): len(one.times_unix_s) for one in found.sets}
+    own = counts.pop((template.embedder, template.model_ids), 0)
+    return own, {name: count for (name, _), count in counts.items()}, found.problem
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -188,6 +203,17 @@ def renew(arguments: argparse.Namespace) -> int:
     show(
         arguments, {"renewed": arguments.user},
         [f"renewed {arguments.user}: what leaked of the old template is of no use any more; next: facesdk unlock"],
+    )  # fmt: skip
+    return 0
+
+
+def unlearn(arguments: argparse.Namespace) -> int:
+    """Forgets what was learned."""
+    rules = AttemptRules.preset("phone")
+    keeper_of(arguments, once=True).unlearn(arguments.user, opening_key(arguments), rules=rules)
+    show(
+        arguments, {"unlearned": arguments.user},
+        [f"{arguments.user} has the enrolled samples alone again; next: facesdk unlock"],
     )  # fmt: skip
     return 0
 

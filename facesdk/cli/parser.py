@@ -78,6 +78,10 @@ def _add_people(commands: Any) -> None:
         _add_vault(command)
         _add_engine(command)
         _pictures(command)
+    text = "let the template get better by pictures that are surely the owner's, and what it learned count"
+    verify.add_argument("--learn", action="store_true", help=text)
+    text = "move the template to this embedder during matches; it takes over at the next facesdk unlock after enough"
+    verify.add_argument("--migrate-to", metavar="NAME", help=text)
     _add_protection(enroll)
     text = "take one or two pictures; the threshold for them refuses the owner much more often"
     enroll.add_argument("--allow-few-samples", action="store_true", help=text)
@@ -104,6 +108,8 @@ def _add_keys(commands: Any) -> None:
     either.add_argument("--new-key-file", type=Path, metavar="F", help="the new key file, made if missing")
     _add_vault(rekey)
     _add_vault(_add(commands, "renew", keys.renew, "Turn the template anew: a leaked old one is of no use then."))
+    text = "Forget for good what the template has learned since the enrollment."
+    _add_vault(_add(commands, "unlearn", keys.unlearn, text))
     export = _add(commands, "export", keys.export, "Seal the template for another device, by a recovery passphrase.")
     load = _add(commands, "import", keys.import_, "Enroll an exported file on this device.")
     _add_protection(load)

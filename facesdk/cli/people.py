@@ -76,7 +76,10 @@ def verify(arguments: argparse.Namespace) -> int:
     from facesdk.verifier import FaceVerifier
 
     key = opening_key(arguments) if has_key(arguments) else None
-    verifier = FaceVerifier(vault_of(arguments), key=key, keyring=key is None, **_engines(arguments))
+    verifier = FaceVerifier(
+        vault_of(arguments), key=key, keyring=key is None, learn=arguments.learn, migrate_to=arguments.migrate_to,
+        **_engines(arguments),
+    )  # fmt: skip
     outcome = verifier.verify(arguments.user, arguments.pictures)
     result = {
         "decision": outcome.decision.value, "reason": outcome.reason, "guidance": outcome.guidance.value or None,

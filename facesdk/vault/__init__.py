@@ -3,6 +3,7 @@
 from facesdk.vault.keeper import Keeper
 from facesdk.vault.key_file import KeyFileKey
 from facesdk.vault.keys import KeyKind, KeyProvider
+from facesdk.vault.learned import SampleSet
 from facesdk.vault.passphrase import PassphraseKey
 from facesdk.vault.record import Record, Template
 from facesdk.vault.session import KeyringSessions, ProcessSessions
@@ -10,5 +11,5 @@ from facesdk.vault.store import Vault
 
 __all__ = [
     "Keeper", "KeyFileKey", "KeyKind", "KeyProvider", "KeyringSessions", "PassphraseKey", "ProcessSessions", "Record",
-    "Template", "Vault",
+    "SampleSet", "Template", "Vault",
 ]  # fmt: skip

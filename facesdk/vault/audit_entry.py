@@ -70,6 +70,8 @@ class Event(Enum):
     IMPORTED = "imported"
     ROLLED_BACK = "rolled_back"
     LOG_RESTARTED = "log_restarted"
+    LEARNED = "learned"
+    UNLEARNED = "unlearned"
     ATTEMPTED = "attempted"  # a comparison that was paid for and never decided: killed, or overtaken by a lock
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from facesdk._core import Secret, wipe
 from facesdk.errors import (
     AlreadyEnrolledError,
     InputError,
@@ -27,8 +28,9 @@ from facesdk.vault.audit import mismatch_of, unplaced
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.closing import Closing
-from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
+from facesdk.vault.format import Header, binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
+from facesdk.vault.learned import SampleSet
 from facesdk.vault.opening import Opening, Openings, loaded
 from facesdk.vault.record import Record, Template, pack
 from facesdk.vault.session import Held, Sessions
@@ -98,7 +100,8 @@ class Keeper:
     ) -> None:  # fmt: skip
         """Enable the face with the key: from now on it can match, as the rules allow.
 
-        A file of format version 1 is written anew, its reference made by reference_of. Raises KeyUnavailableError for a
+        A file of format version 1 is written anew, its reference made by reference_of; and so is a template for whose
+        next embedder enough was learned, of those samples (`learn`). Raises KeyUnavailableError for a
         wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where a lock or panic came in
         between, RollbackError, StoreIntegrityError (for the audit log too), NotEnrolledError.
         """
@@ -112,6 +115,9 @@ class Keeper:
                 self._check_log(file, head)
                 file.folder.drop_heads(user, but=header.key_id)
                 held = file.held(kek, template.generation, file.log.at_end(head), rules)
+                moved = self._moved(file, provider, header, kek, template, rules=rules, reference_of=reference_of)
+                if moved is not None:
+                    held, head = moved, moved.head
                 if not self._openings.save(file, held, opening):
                     raise PassphraseRequiredError(self._openings.why_closed(user))
                 try:
@@ -124,14 +130,30 @@ class Keeper:
         self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None
     ) -> None:
         """Wraps the same key by another provider or passphrase; nothing is enrolled again. Errors of unlock."""
+        self._rewrap(user, old, new, Event.REKEYED, rules=rules, opening=opening)
+
+    def unlearn(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
+        """Forget for good what was learned since the enrollment: no copy of it is of use any more. Errors of unlock."""
+        self._rewrap(user, provider, provider, Event.UNLEARNED, rules=rules, opening=opening)
+
+    def _rewrap(
+        self, user: str, old: KeyProvider, new: KeyProvider, event: Event, *, rules: AttemptRules,
+        opening: Opening | None,
+    ) -> None:  # fmt: skip
+        """Writes the same template under the same KEK, with what was learned unless the event is UNLEARNED."""
         opening = opening or self.begin(user)
-        with self._locked("write the vault", user) as file, file.opened(old) as (header, kek, template):
+        with (
+            self._locked("write the vault", user) as file,
+            file.opened(old) as (header, kek, template),
+            contextlib.closing(file.learned(kek, template.generation)) as learned,
+        ):
             self._check_log(file, file.read_head(header, kek))
             same = new.kind is old.kind
             held = file.put(
-                kek, new, template.with_generation, event=Event.REKEYED, rules=rules,
+                kek, new, template.with_generation, event=event, rules=rules,
                 keep=header.section if same else None, old=(header, kek), after=template.generation,
             )  # fmt: skip
+            file.write_learned(kek, () if event is Event.UNLEARNED else learned.sets, held.generation)
             if not same:
                 old.destroy(header.section)
             self._openings.save(file, held, opening)
@@ -208,30 +230,34 @@ class Keeper:
                 return Required(Reason(error.reason)), None
 
     @contextlib.contextmanager
-    def opened(self, user: str) -> Iterator[Template]:
-        """The template, with the key in memory. PassphraseRequiredError where it is not, LockedOutError in a delay."""
+    def opened(self, user: str, *, learned: bool = False) -> Iterator[Template]:
+        """The template, with the key in memory. PassphraseRequiredError where it is not, LockedOutError in a delay.
+
+        learned: with what was learned since the enrollment.
+        """
         with self._locked("read the vault", user, shared=True) as file:
             if not file.exists():
                 raise not_enrolled(user, self.vault.path)
             with self._openings.held(file) as held:
                 charge(held.state, now_ns=self._now_ns(), rules=held.rules)  # raises where no attempt may be made
-                template = self._openings.template(file, held)
+                template = self._template(file, held, learned=learned)
         with template:
             yield template
 
     def attempt(
-        self, user: str, compare: Callable[[Template], bool], *, generation: int, camera: str, label: str
-    ) -> bool:
+        self, user: str, compare: Callable[[Template], bool], *, generation: int, camera: str, label: str,
+        learned: bool = False,
+    ) -> bool:  # fmt: skip
         """Whether the comparison is a match, the attempt paid for and logged before it is made, given back by a match.
 
         A match counts only once it is in the audit log: what stops that raises, and does not unlock. generation: of the
-        template that the probe was made for. Raises PassphraseRequiredError, LockedOutError, StoreIntegrityError, and
-        InputError for a camera or label that no entry can have, before anything is paid.
+        template that the probe was made for. learned: as in opened. Raises PassphraseRequiredError, LockedOutError,
+        StoreIntegrityError, and InputError for a camera or label that no entry can have, before anything is paid.
         """
         with (
             self._locked("verify against the vault", user) as file,
             self._openings.held(file) as held,
-            self._openings.template(file, held) as template,
+            self._template(file, held, learned=learned) as template,
         ):
             label = f"{held.rules.name} {label}".rstrip()
             check_labels(camera, label)
@@ -240,6 +266,31 @@ class Keeper:
             with file.heads(held.kek) as heads:
                 paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
                 return paid.matched() if compare(template) is True else paid.mismatched()
+
+    def learn(
+        self, user: str, change: Callable[[Template], Sequence[SampleSet] | None], *, generation: int, label: str
+    ) -> bool:
+        """Put what `change` makes of the learned samples in their place, logged; None from it leaves all as it is.
+
+        Call it after a match alone: an entry in the log is all that asks for one. generation: of the template that the
+        samples were made for. Returns whether anything was written. Raises PassphraseRequiredError where the key was
+        locked or the template changed meanwhile, StoreIntegrityError for a damaged log, StoreError.
+        """
+        check_labels("files", label)
+        with (
+            self._locked("write the vault", user) as file,
+            self._openings.held(file) as held,
+            self._template(file, held, learned=True) as template,
+        ):
+            if template.generation != generation:
+                raise PassphraseRequiredError(Reason.CHANGED)
+            sets = change(template)
+            if sets is None:
+                return False
+            head = file.record(Event.LEARNED, held.kek, file.newest_head(held.kek, held.head), label=label)
+            file.write_learned(held.kek, sets, template.generation)
+            self.sessions.save(user, replace(held, head=head))  # False: locked since, and then there is no session
+            return True
 
     def lock(self, user: str) -> bool:
         """Forget the user's key, before anything that could wait or fail; then log it. Whether a key was open here.
@@ -316,6 +367,41 @@ class Keeper:
             return None if held is None else file.newest_head(held.kek, held.head)
 
     # --- inside the lock
+
+    def _template(self, file: UserFile, held: Held, *, learned: bool) -> Template:
+        template = self._openings.template(file, held)
+        if learned:
+            template.learned = file.learned(held.kek, template.generation)
+        return template
+
+    def _moved(
+        self, file: UserFile, provider: KeyProvider, header: Header, kek: Secret, template: Template, *,
+        rules: AttemptRules, reference_of: ReferenceOf,
+    ) -> Held | None:  # fmt: skip
+        """Writes the template anew with the samples of the embedder that it moves to, once there are enough of them."""
+        with contextlib.closing(file.learned(kek, template.generation)) as learned:
+            ready = next((one for one in learned.sets if one.complete), None)
+            if ready is None:
+                return None
+            import numpy as np
+
+            samples = template.turned(list(ready.vectors), dimension=ready.vectors.shape[1], inverse=True)
+            record = Record(
+                user=file.user, embedder=ready.embedder, model_ids=ready.model_ids, samples=np.stack(samples),
+                reference=reference_of(samples), created_unix_s=template.created_unix_s, consent=template.consent,
+                policy=template.policy,
+            )  # fmt: skip
+            try:
+                held = file.put(
+                    kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
+                    keep=header.section, old=(header, kek), after=template.generation,
+                    label=f"{template.embedder} to {ready.embedder}"[:48],
+                )  # fmt: skip
+            finally:
+                for array in (record.samples, record.reference):
+                    wipe(array)
+            file.folder.drop_learned(file.user)
+            return held
 
     def _check_log(self, file: UserFile, head: Head) -> None:
         """Nothing; where the log is not whole, StoreIntegrityError, and the key is forgotten."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Buffer
 
+    from facesdk.vault.learned import Learned
+
 MAX_USER_LENGTH = 64
 MAX_SAMPLES = 10
 MAX_DIMENSION = 4096
@@ -77,9 +79,7 @@ class Record:
 
     def __post_init__(self) -> None:
         check_user(self.user)
-        if not isinstance(self.embedder, str) or not _EMBEDDER.fullmatch(self.embedder):
-            raise InputError(f"embedder must be 1 to 64 printable ASCII characters, not {self.embedder!r:.80}")
-        _check_model_ids(self.model_ids)
+        check_models(self.embedder, self.model_ids)
         check_whole(self.created_unix_s, "created_unix_s")
         _check_consent(self.consent)
         _check_policy(self.policy)
@@ -107,13 +107,14 @@ class Template:
     """An opened record. Its features lie turned in locked memory, which close() wipes; nothing copies them out.
 
     user, embedder, model_ids, created_unix_s, generation, consent, policy, count (samples), dimension: as sealed.
-    generation counts the writes of the file.
+    generation counts the writes of the file. learned: what was learned since, None where that was not asked for.
     """
 
     def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
         """Takes over the payload of a sealed file; StoreIntegrityError when it is not exactly what `pack` writes."""
         self._payload = payload
         self._seed: Secret | None = None
+        self.learned: Learned | None = None
         self.user = user
         try:
             self._parse()
@@ -164,29 +165,31 @@ class Template:
         )
         return flat.reshape(self.count, self.dimension)
 
-    def turned(self, vectors: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def turned(
+        self, vectors: Sequence[npt.NDArray[np.float32]], *, dimension: int | None = None, inverse: bool = False
+    ) -> list[npt.NDArray[np.float32]]:
         """Probes (d,) turned as the reference is, to be compared with it; in locked memory of their own.
 
-        InputError for features of another dimension than the reference's.
+        dimension: of another embedder's features, which are turned by a rotation of their own. inverse: turned back.
+        InputError for features of another dimension than the reference's, or than that.
         """
         import numpy as np
 
-        if not vectors or any(v.shape != (self.dimension,) for v in vectors):
-            raise InputError(
-                f"one or more vectors of {self.dimension} features were expected: they are of another embedder"
-            )
-        memory = Secret(4 * self.dimension * len(vectors))
-        probes = np.frombuffer(memoryview(memory), np.float32).reshape(len(vectors), self.dimension)
+        dimension = self.dimension if dimension is None else dimension
+        if not vectors or any(v.shape != (dimension,) for v in vectors):
+            raise InputError(f"one or more vectors of {dimension} features were expected: they are of another embedder")
+        memory = Secret(4 * dimension * len(vectors))
+        probes = np.frombuffer(memoryview(memory), np.float32).reshape(len(vectors), dimension)
         for probe, vector in zip(probes, vectors, strict=True):
             probe[:] = vector
-        with self._stream() as stream:
-            _core.rotate(stream, memory, self.dimension)
+        with self._stream(dimension) as stream:
+            _core.rotate(stream, memory, dimension, inverse=inverse)
         return list(probes)
 
-    def _stream(self) -> Secret:
+    def _stream(self, dimension: int) -> Secret:
         if self._seed is None:
             raise InputError("this template was closed")
-        return _rotation_stream(self._seed, self.dimension)
+        return _rotation_stream(self._seed, dimension)
 
     def repacked(self, kek: Buffer, *, generation: int, entropy: Callable[[int], bytes] = os.urandom) -> Secret:
         """The payload of the same record turned anew for another KEK: what was sealed before cannot be linked to it."""
@@ -194,7 +197,7 @@ class Template:
         try:
             view = memoryview(fresh)
             features = view[_PREFIX.size : _PREFIX.size + 4 * self.dimension * (1 + self.count)]
-            with self._stream() as stream:
+            with self._stream(self.dimension) as stream:
                 _core.rotate(stream, features, self.dimension, inverse=True)
             salt = entropy(ROTATION_SALT_SIZE)
             _turn(features, kek, salt, self.dimension)
@@ -212,6 +215,8 @@ class Template:
 
     def close(self) -> None:
         """Wipes the features and the rotation."""
+        if self.learned is not None:
+            self.learned.close()
         self._payload.close()
         if self._seed is not None:
             self._seed.close()
@@ -270,7 +275,10 @@ def pack(record: Record, kek: Buffer, *, generation: int, entropy: Callable[[int
     return payload
 
 
-def _check_model_ids(model_ids: tuple[str, ...]) -> None:
+def check_models(embedder: str, model_ids: tuple[str, ...]) -> None:
+    """InputError for an embedder or ids of its models that no template can have."""
+    if not isinstance(embedder, str) or not _EMBEDDER.fullmatch(embedder):
+        raise InputError(f"embedder must be 1 to 64 printable ASCII characters, not {embedder!r:.80}")
     if not isinstance(model_ids, tuple) or not 1 <= len(model_ids) <= MAX_MODELS:
         raise InputError(f"model_ids must be a tuple of 1 to {MAX_MODELS} hashes, not {type(model_ids).__name__}")
     for model_id in model_ids:

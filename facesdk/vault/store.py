@@ -16,10 +16,11 @@ from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder, sync_folder
 from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
 from facesdk.vault.keys import KeyKind
+from facesdk.vault.learned import MAX_LEARNED_SIZE
 from facesdk.vault.record import check_user
 
 _SUFFIX = ".face"
-_HEAD, _ATTEMPT = ".head-", ".attempt-"
+_HEAD, _ATTEMPT, _LEARNED = ".head-", ".attempt-", ".learned-"
 
 
 class Folder:
@@ -71,9 +72,24 @@ class Folder:
         """Notes an attempt that is about to be decided, for who comes after a kill."""
         files.note(self.descriptor, _attempt_name(user, key_id), content)
 
+    def read_learned(self, user: str, key_id: bytes) -> bytes:
+        """The sealed samples that were learned under this KEK; empty where there are none."""
+        try:
+            return files.read_guarded(self.descriptor, _learned_name(user, key_id), limit=MAX_LEARNED_SIZE)
+        except FileNotFoundError:
+            return b""
+
+    def write_learned(self, user: str, key_id: bytes, sealed: bytes) -> None:
+        """Like write, of what was learned under this KEK."""
+        files.replace_file(self.descriptor, _learned_name(user, key_id), sealed)
+
+    def drop_learned(self, user: str) -> None:
+        """Removes what was learned under any KEK."""
+        self._drop(re.escape(check_user(user) + _LEARNED) + "[0-9a-f]{16}")
+
     def drop_heads(self, user: str, *, but: bytes | None = None) -> None:
-        """Removes the heads of KEKs that seal nothing any more."""
-        ours = re.escape(check_user(user)) + rf"({re.escape(_HEAD)}|{re.escape(_ATTEMPT)})"
+        """Removes the heads, and what was learned, of KEKs that seal nothing any more."""
+        ours = re.escape(check_user(user)) + f"({'|'.join(map(re.escape, (_HEAD, _ATTEMPT, _LEARNED)))})"
         self._drop(ours + ("" if but is None else f"(?!{but.hex()})") + "[0-9a-f]{16}")
 
     def destroy(self, user: str) -> None:
@@ -176,6 +192,10 @@ def _head_name(user: str, key_id: bytes) -> str:
 
 def _attempt_name(user: str, key_id: bytes) -> str:
     return check_user(user) + _ATTEMPT + key_id.hex()
+
+
+def _learned_name(user: str, key_id: bytes) -> str:
+    return check_user(user) + _LEARNED + key_id.hex()
 
 
 def _is_user_file(name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from facesdk._core import Secret
@@ -40,6 +40,7 @@ from facesdk.vault.audit_entry import (
 )  # fmt: skip
 from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider
+from facesdk.vault.learned import Learned, SampleSet, open_learned, seal_learned
 from facesdk.vault.record import Template
 from facesdk.vault.session import Held
 from facesdk.vault.store import Folder
@@ -53,7 +54,7 @@ LOOK_BACK = 100_000  # entries; more than a log can have
 PROVES_KEY = frozenset(
     {
         Event.UNLOCKED, Event.ENROLLED, Event.REPLACED, Event.UPDATED, Event.RENEWED, Event.REKEYED, Event.EXPORTED,
-        Event.IMPORTED, Event.LOG_RESTARTED,
+        Event.IMPORTED, Event.LOG_RESTARTED, Event.UNLEARNED,
     }
 )  # fmt: skip
 
@@ -183,6 +184,25 @@ class UserFile:
         """Seals the head under this KEK. durable_name: not needed where an older head fits what the log holds too."""
         with self.heads(kek) as heads:
             heads.write(head, durable_name=durable_name)
+
+    def learned(self, kek: Secret, generation: int) -> Learned:
+        """What was learned since that write of the template; empty where the file is of no use, and then with why.
+
+        The enrolled samples decide without it, by a rule that is no looser.
+        """
+        try:
+            data = self.folder.read_learned(self.user, key_id(kek))
+            return open_learned(kek, data, user=self.user, generation=generation) if data else Learned()
+        except FaceSdkError as error:
+            return Learned(problem=error.message)
+
+    def write_learned(self, kek: Secret, sets: Sequence[SampleSet], generation: int) -> None:
+        """Seals what was learned since that write of the template in place of what was there; no sets remove it."""
+        if sets:
+            sealed = seal_learned(kek, sets, user=self.user, generation=generation)
+            self.folder.write_learned(self.user, key_id(kek), sealed)
+        else:
+            self.folder.drop_learned(self.user)
 
     def record(
         self, event: Event, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = "files",
