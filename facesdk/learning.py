@@ -2,7 +2,7 @@
 
 The enrolled samples stay as they are. What was learned helps the owner, and a match still needs the enrolled samples'
 own score to hold the next looser target: whatever got in, nobody opens who does not hold that. Each rule was simulated
-on people of LFW: benchmarks/learning.py, docs/contract.md.
+on people of LFW: benchmarks/learning.py, docs/learning.md.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class FaceVerifier:
     learn: templates get better by what surely was their owner, and what they learned counts. Off unless asked for: a
     photograph of the owner matches too, and could be learned. migrate_to: an embedder that templates of another one
     move to during confirmed unlocks, without a photo being kept; it takes over at the first unlock() with the key once
-    there are enough samples of it. docs/contract.md says what bounds both; keeper.unlearn undoes them.
+    there are enough samples of it. docs/learning.md says what bounds both; keeper.unlearn undoes them.
 
     The face works only while the key is open. policy.attempts says when it is forgotten: then verify raises
     PassphraseRequiredError until unlock() is given the passphrase again.
