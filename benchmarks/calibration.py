@@ -39,14 +39,13 @@ from facesdk.models import BUCKETS, load_manifest
 
 TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)
 SLACK = 1.25  # the upper limit over the target
-MEMBERS = {1: (1,), 2: (2,), 3: (3, 4), 5: (5, 7)}  # numbers of samples or frames that a bucket is measured with
 EMBEDDERS = ("sface", "joint", "mobilefacenet")
 RESTS = {"sface": (0.54, 0.68), "joint": (0.56, 0.70), "mobilefacenet": (0.70, 0.80)}
 MOST = 1_500_000  # scores of a protocol in one set, about
 LEAST_PHOTOS = 8  # of a person whose FNMR is measured
 EXCLUSIONS = Path(__file__).with_name("lfw_exclusions.csv")
-COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1, 2, 3 or 4, 5 and
-# more; columns: frames, likewise. estimates, bounds: of the worst group's false match rate and its upper 95 %% limit
+COMMENT = """: written by benchmarks/calibration.py on %s. Rows: samples of the reference, 1 to 6, 7 and more;
+# columns: frames, likewise. estimates, bounds: of the worst group's false match rate and its upper 95 %% limit
 # over people; fnmr: of the people of LFW with eight photos and more, each weighing the same. inf: not offered."""
 
 
@@ -202,25 +201,17 @@ class Calibration:
         return points
 
     def _cell(self, samples: int, frames: int) -> list[dict]:
-        """For each target the threshold of one bucket of samples and frames, and what it comes to."""
-        worst: list[dict] = [{"thresholds": 0.0} for _ in TARGETS]
-        for k in MEMBERS[samples]:
-            for m in MEMBERS[frames]:
-                rates = self.rates(k, m)
-                for number, target in enumerate(TARGETS):
-                    needed = {
-                        n: max(threshold_for(e, target), threshold_for(u, SLACK * target))
-                        for n, (e, u) in rates.items()
-                    }
-                    group = max(needed, key=lambda name: needed[name])
-                    if needed[group] > worst[number]["thresholds"]:
-                        at = min(round(needed[group] * 1000), len(GRID) - 1) if np.isfinite(needed[group]) else -1
-                        estimate, bound = (_rounded_up(float(rate[at])) for rate in rates[group])
-                        worst[number] = {
-                            "thresholds": round(needed[group], 3), "groups": group, "estimates": estimate,
-                            "bounds": bound,
-                        }  # fmt: skip
-        return worst
+        """For each target the threshold for so many samples and frames, and what it comes to."""
+        rates, cell = self.rates(samples, frames), []
+        for target in TARGETS:
+            needed = {n: max(threshold_for(e, target), threshold_for(u, SLACK * target)) for n, (e, u) in rates.items()}
+            group = max(needed, key=lambda name: needed[name])
+            at = min(round(needed[group] * 1000), len(GRID) - 1) if np.isfinite(needed[group]) else -1
+            estimate, bound = (_rounded_up(float(rate[at])) for rate in rates[group])
+            cell.append(
+                {"thresholds": round(needed[group], 3), "groups": group, "estimates": estimate, "bounds": bound}
+            )
+        return cell
 
 
 def _rounded_up(rate: float) -> float:

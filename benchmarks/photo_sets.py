@@ -1,7 +1,7 @@
 """The labelled photo sets that are measured with: features of each picture, with who is on it and of which group.
 
 DATA holds the archives named in SETS, and lfw_attributes.csv. A set without identities counts every picture as a person
-of its own. Features are kept in .cache, by the hash of the models: made again where those changed.
+of its own. Features are kept in .cache, by the hash of the models: made again where those, or the measures, changed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facesdk import Engine
+from facesdk import Engine, crop_measures
+from facesdk.capture import observed
 from facesdk.evaluation import vector
 from facesdk.images import decode_rgb
 from facesdk.models import load_manifest
@@ -32,11 +34,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SETS = {"lfw": "lfw-deepfunneled.tar", "groups": "groups-dev.tar", "eastasian": "eastasian-dev.tar"}
-MEASURES = (
-    "eye_distance_px", "brightness", "contrast", "overexposed", "sharpness", "presence", "yaw", "pitch", "roll",
-    "score", "runner_up",
-)  # fmt: skip
-PADDING, GRAY = 0.25, 128  # of a tight crop in which the detector finds nothing: a flat margin, never the edge repeated
+QUALITY = ("eye_distance_px", "brightness", "contrast", "overexposed", "sharpness", "presence", "signal_to_noise")
+OF_CROP = ("eye_brightness", "mouth_detail", "chin_colour", "sharpness_ratio")  # of facesdk.crop_measures
+MEASURES = (*QUALITY, "yaw", "pitch", "roll", "score", "runner_up", *OF_CROP)
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,7 @@ def labelled_face(engine: Engine, frame: np.ndarray, name: str) -> Sample | None
         faces = engine.detect(frame)
         face = min(faces, key=lambda f: np.linalg.norm((f.box_px[:2] + f.box_px[2:]) / 2 - middle), default=None)
         return None if face is None else engine.sample(frame, face)
-    sample, _ = engine.observe(frame)
-    return sample if sample is not None else engine.observe(padded(frame))[0]
-
-
-def padded(frame: np.ndarray) -> np.ndarray:
-    """The frame in a flat gray margin."""
-    margin = round(PADDING * max(frame.shape[:2]))
-    return np.pad(frame, ((margin, margin), (margin, margin), (0, 0)), constant_values=GRAY)
+    return observed(engine, frame)[0]
 
 
 def measured(engine: Engine, data: Path, name: str, *, first: int = 0, step: int = 1) -> list[tuple]:
@@ -119,8 +112,9 @@ def measured(engine: Engine, data: Path, name: str, *, first: int = 0, step: int
         refusal = assess(sample, 1, QualityLimits(), enrolling=False)
         mirrored = vector(engine.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1]))))
         quality, pose = sample.quality, sample.face.pose
-        measures = [*(getattr(quality, m) for m in MEASURES[:6]), pose.yaw_deg, pose.pitch_deg, pose.roll_deg,
-                    sample.face.score, sample.runner_up]  # fmt: skip
+        measures = [*(getattr(quality, m) for m in QUALITY), pose.yaw_deg, pose.pitch_deg, pose.roll_deg,
+                    sample.face.score, sample.runner_up,
+                    *(getattr(crop_measures, m)(sample.crop) for m in OF_CROP)]  # fmt: skip
         reason = "" if refusal is None else refusal.reason.split(":")[0]
         rows.append((path, vector(engine.embed(sample)), mirrored, reason, measures))
     return rows
@@ -133,7 +127,8 @@ def photo_set(data: Path, name: str, rows: list[tuple]) -> PhotoSet:
 
 def load(data: Path, name: str) -> PhotoSet:
     """One of SETS, by the processor. Its features come out of .cache, or are made on all cores and put there."""
-    key = "-".join(i[:8] for i in load_manifest().model_ids("joint"))
+    measures = f"{zlib.crc32(','.join(MEASURES).encode()):08x}"
+    key = "-".join([*(i[:8] for i in load_manifest().model_ids("joint")), measures])
     cache = ROOT / ".cache" / f"{name}-{key}.npz"
     if not cache.exists():
         workers = os.cpu_count() or 1

@@ -24,6 +24,7 @@ from calibration import cleaned_lfw
 from PIL import Image, ImageDraw, ImageFilter
 
 from facesdk import Engine, Guidance, Policy
+from facesdk.capture import observed
 from facesdk.evaluation import vector
 from facesdk.quality import assess
 
@@ -94,7 +95,7 @@ def _part(job: tuple[Path, str, int, int]) -> list[tuple[str, str, Guidance | No
         assert sample.face.landmarks_px is not None
         angle = np.random.default_rng(zlib.crc32(path.encode())).uniform(0, np.pi)
         for kind, changed in disturbed(frame, sample.face.landmarks_px[:, :2], angle):
-            seen, faces = engine.observe(changed)
+            seen, faces = observed(engine, changed)
             refusal = assess(seen, len(faces), policy, enrolling=not kind.startswith("light"))
             rows.append((group, kind, None if refusal is None else refusal.guidance))
     return rows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from facesdk import _core, matching
 from facesdk.engine import Engine
 from facesdk.errors import EnrollmentError, InputError
+from facesdk.frames import in_margin
 from facesdk.images import PICTURE, as_frame, check_picture, is_one
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
@@ -18,7 +19,7 @@ from facesdk.tracking import Tracker
 from facesdk.types import Decision, Features, Guidance, Sample
 
 if TYPE_CHECKING:
-    from facesdk.types import Float32Array, Picture, Pictures
+    from facesdk.types import Face, Float32Array, Frame, Picture, Pictures
 
 
 def pictures(images: Pictures, *, at_most: int, colors: str = "rgb") -> list[Picture]:
@@ -114,6 +115,18 @@ def _add_mirror_image(made: list[Features], sample: Sample, engine: Engine) -> N
         _core.wipe(mean)
 
 
+def observed(engine: Engine, frame: Frame) -> tuple[Sample | None, list[Face]]:
+    """What Engine.observe gives of a still picture: one whose face fills it is looked at in a margin too.
+
+    A camera's frames are not, as most of those without a face have none.
+    """
+    sample, faces = engine.observe(frame)
+    if not faces:
+        wide, margin = in_margin(frame)
+        return engine.observe(wide) if margin else (sample, faces)
+    return sample, faces
+
+
 def wipe(features: Sequence[Features]) -> None:
     """Overwrites their vectors."""
     for one in features:
@@ -130,7 +143,7 @@ def enrollment_features(
     samples: list[Sample] = []
     reasons: list[str] = []
     for number, image in enumerate(frames, start=1):
-        sample, faces = engine.observe(as_frame(image, colors=colors))
+        sample, faces = observed(engine, as_frame(image, colors=colors))
         refused = assess(sample, len(faces), policy, enrolling=True)
         if refused is not None:
             reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")

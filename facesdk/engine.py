@@ -13,7 +13,7 @@ from facesdk import _core
 from facesdk.accelerator import accelerate, device_of
 from facesdk.digest import sha256
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
-from facesdk.frames import array_frame
+from facesdk.frames import array_frame, in_margin
 from facesdk.models import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
 from facesdk.picture_file import MIN_SIDE
 from facesdk.runtime import Runtime, checked_threads, open_runtime
@@ -36,6 +36,9 @@ TURNED_PIXELS = 512
 # Of the detector's eyes, nose and mouth from the mesh's, in eye distances: up to 0.43 in LFW, more in faces on a side.
 MAX_APART = 0.5
 INSIDE = 0.8  # of a box's area
+# A face that fills so much of the frame's shorter side has no surroundings. Detector and mesh, and what tells turned
+# faces apart, need some: such a frame is looked at in a margin instead (benchmarks/turned.py, the tight crops).
+TIGHT = 0.75
 
 
 def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Session:
@@ -149,6 +152,17 @@ class Engine:
     def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         """The largest face's sample and all faces found. No sample: no face, or none that its mesh could align."""
         frame = array_frame(frame)
+        sample, faces = self._observe(frame)
+        if faces and _fills(frame, faces[0]):
+            wide, margin = in_margin(frame)
+            again, more = self._observe(wide) if margin else (sample, faces)
+            # Without a margin its crop is the better one, where both are right.
+            if sample is None or sample.turned or again is None or again.turned:
+                faces = [_moved(face, -margin) for face in more]
+                sample = None if again is None else replace(again, face=_moved(again.face, -margin))
+        return sample, faces
+
+    def _observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         if self._mediapipe is not None:
             faces = self._detect(frame)
             sample = self._look(frame, faces) if faces else None
@@ -244,6 +258,22 @@ def _sample(faces: Sequence[Face], look: Any) -> Sample | None:
     face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
     quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence, light)
     return Sample(face, quality, _runner_up(faces), crop, turned=not apart <= MAX_APART)
+
+
+def _fills(frame: Frame, face: Face) -> bool:
+    x0, y0, x1, y1 = (float(v) for v in face.box_px)
+    return bool(max(x1 - x0, y1 - y0) >= TIGHT * min(frame.shape[:2]))
+
+
+def _moved(face: Face, by: int) -> Face:
+    """The face, moved by so many pixels right and down."""
+    import numpy as np
+
+    moved = np.float32(by)
+    points = face.landmarks_px
+    if points is not None:
+        points = points + np.array([by, by, 0], np.float32)
+    return replace(face, box_px=face.box_px + moved, keypoints_px=face.keypoints_px + moved, landmarks_px=points)
 
 
 def _area(face: Face) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from facesdk.types import Frame
 
 COLORS = ("rgb", "bgr")
+MARGIN, GRAY = 0.25, 128  # of the longer side; a flat gray
+MOST_IN_MARGIN = 16_000_000  # pixels of a frame, so that its copy in a margin stays below 108 MB
 EXPECTED = "expected a frame, a numpy array of uint8, (H, W, 3) in RGB or (H, W) in gray"
 
 
@@ -120,3 +123,19 @@ def _hint_of_dtype(array: Any) -> str:
     if kind in "iuf":
         return ": give x.astype(np.uint8) if it goes from 0 to 255, (x * 255).astype(np.uint8) from 0 to 1"
     return ""
+
+
+def in_margin(frame: Frame) -> tuple[Frame, int]:
+    """The frame in a flat gray margin, and the margin's width in pixels; the frame itself where it is too large.
+
+    A face that fills its picture has surroundings then, which the detector expects. Never the edge repeated, which can
+    look like a second face.
+    """
+    import numpy as np
+
+    height, width = frame.shape[:2]
+    margin = math.ceil(MARGIN * max(height, width))
+    if height * width > MOST_IN_MARGIN or max(height, width) + 2 * margin > MAX_SIDE:
+        return frame, 0
+    sides = ((margin, margin), (margin, margin), (0, 0))[: frame.ndim]
+    return np.pad(frame, sides, constant_values=GRAY), margin

@@ -28,8 +28,8 @@ MANIFEST = "manifest.toml"
 COMMON_MODELS = ("blazeface_short_range", "face_mesh")
 
 
-# Samples of a reference, and frames of a verification, that a point stands for: 1, 2, 3 or 4, 5 and more.
-BUCKETS = (1, 2, 3, 5)
+# Samples of a reference, and frames of a verification, that there are points for; the last one is for more too.
+BUCKETS = (1, 2, 3, 4, 5, 6, 7)
 Matrix = tuple[tuple[float, ...], ...]
 
 

@@ -97,7 +97,7 @@ def test_higher_targets_never_need_a_higher_threshold() -> None:
 
 def test_a_point_is_for_its_number_of_samples_and_frames_and_for_more() -> None:
     entry = load_manifest().embedder("sface")
-    for count, bucket in ((1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (7, 5), (32, 5)):
+    for count, bucket in ((1, 1), (2, 2), (4, 4), (6, 6), (7, 7), (8, 7), (32, 7)):
         assert entry.point(2e-5, samples=count, frames=1).samples == bucket
         assert entry.point(2e-5, samples=1, frames=count).frames == bucket
         assert entry.point(2e-5, samples=count, frames=count) == entry.point(2e-5, samples=bucket, frames=bucket)
