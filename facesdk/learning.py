@@ -1,22 +1,25 @@
 """What a verification decides with, and what a template learns from it: few samples, surely the owner's, for a while.
 
-The enrolled samples stay as they are. What was learned helps the owner, and a match still needs the enrolled samples'
-own score to hold the next looser target: whatever got in, nobody opens who does not hold that. Each rule was simulated
-on people of LFW: benchmarks/learning.py, docs/learning.md.
+The enrolled samples stay as they are. With what was learned the owner is missed less often on the whole, and a match
+still needs the enrolled samples' own score to hold the next looser target: whatever got in, nobody opens who does not
+hold that. Each rule was simulated on people of LFW: benchmarks/learning.py, docs/learning.md.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facesdk import _core, matching
+from facesdk.errors import InputError
+from facesdk.models import load_manifest
+from facesdk.policy import Policy
 from facesdk.vault import SampleSet
 
 if TYPE_CHECKING:
-    from facesdk.policy import Policy
     from facesdk.types import Float32Array
     from facesdk.vault import Template
 
@@ -32,7 +35,8 @@ class Rule:
     """The thresholds of a verification; the n-th number of a tuple is for n frames that count.
 
     match: of all samples' fused score. anchor: of the enrolled samples' own; None where nothing was learned. strong: of
-    the enrolled samples' score with one frame alone, for that frame to be learned; infinite where nothing may be.
+    the enrolled samples' score with one frame alone, for that frame to be learned: the next stricter target's point,
+    infinite where there is none.
     """
 
     match: tuple[float, ...]
@@ -42,25 +46,21 @@ class Rule:
     @classmethod
     def of(
         cls, policy: Policy, embedder: str, enrolled: Sequence[Float32Array], learned: Sequence[Float32Array], *,
-        frames: int, learning: bool = False,
+        frames: int,
     ) -> Rule:  # fmt: skip
-        """The rule of this policy for a template and at most so many frames. InputError as operating_point raises it.
-
-        learning: whether frames of the verification may be learned.
-        """
+        """This policy's rule for a template and at most so many frames. InputError as operating_point raises it."""
         own = len(matching.near_copies(enrolled))
         every = len(matching.near_copies([*enrolled, *learned])) if learned else own
         points = policy.points_of_a_verification(embedder, samples=every, frames=frames)
-        anchor, strong = None, math.inf
+        anchor = None
         if learned:
             looser = policy.next_target(embedder, stricter=False)
             bounds = policy.points_of_a_verification(embedder, samples=own, frames=frames, target_fmr=looser)
             anchor = tuple(point.threshold for point in bounds)
-        if learning:
-            stricter = policy.next_target(embedder, stricter=True)
-            strong = policy.points_of_a_verification(embedder, samples=own, frames=frames, target_fmr=stricter)[
-                0
-            ].threshold
+        stricter, strong = policy.next_target(embedder, stricter=True), math.inf
+        if stricter < policy.target_fmr:
+            entry = load_manifest().embedder(embedder)
+            strong = entry.point(stricter, samples=own, frames=1).threshold  # infinite where it is not offered
         return cls(tuple(point.threshold for point in points), anchor, strong)
 
     def decide(
@@ -78,7 +78,7 @@ class Rule:
     def to_learn(
         self, enrolled: Sequence[Float32Array], learned: Sequence[Float32Array], probes: Sequence[Float32Array]
     ) -> list[int]:
-        """The numbers of the probes that may be learned, the one that is least like what is there first."""
+        """The numbers of the probes that are surely the owner's, the one that is least like what is there first."""
         likeness = {
             i: max(matching.score(probe, known) for known in (*enrolled, *learned))
             for i, probe in enumerate(probes)
@@ -108,19 +108,49 @@ class Moving:
     same_person: float
 
 
+@dataclass(frozen=True)
+class Due:
+    """Whether a sample is wanted now: own, of the template's embedder; moving, of the one that it moves to."""
+
+    own: bool
+    moving: bool
+
+
 def learned_of(template: Template, *, now_unix_s: int) -> list[Taken]:
     """What was learned with the template's own embedder and still counts."""
-    return _alive(_taken(template, template.embedder, template.model_ids), now_unix_s)
+    found = None if template.learned is None else template.learned.of(template.embedder, template.model_ids)
+    return _alive(found, now_unix_s)
 
 
-def moving_to(template: Template, embedder: str, model_ids: tuple[str, ...], *, now_unix_s: int) -> list[Taken]:
-    """What was learned with another embedder and still counts."""
-    return _alive(_taken(template, embedder, model_ids), now_unix_s)
+def moving_of(template: Template, *, now_unix_s: int) -> tuple[SampleSet, list[Taken]] | None:
+    """The set of the embedder that the template moves to, and what of it still counts; None where there is none."""
+    for one in template.learned.sets if template.learned is not None else ():
+        if (one.embedder, one.model_ids) != (template.embedder, template.model_ids) and _alive(one, now_unix_s):
+            return one, _alive(one, now_unix_s)
+    return None
 
 
-def is_due(samples: Sequence[Taken], *, now_unix_s: int) -> bool:
-    """Whether EVERY_S have passed since each was taken, by a clock that may have jumped either way."""
-    return all(abs(now_unix_s - one.time_unix_s) >= EVERY_S for one in samples)
+def due(template: Template, probe: Float32Array, *, learning: bool, migrate_to: str | None, now_unix_s: int) -> Due:
+    """Whether a sure match may leave a sample. probe: its turned unit vector.
+
+    For its own embedder it must be no near copy of an enrolled sample, and there must be room. A move that is under way
+    to another embedder goes first.
+    """
+    enrolled = list(template.samples)
+    new = all(matching.score(one, probe) <= matching.NEAR_COPY for one in enrolled)
+    own = (
+        learning
+        and new
+        and _room(enrolled) > 0
+        and _hour_passed(learned_of(template, now_unix_s=now_unix_s), now_unix_s)
+    )
+    moving = migrate_to not in (None, template.embedder)
+    under_way = moving_of(template, now_unix_s=now_unix_s)
+    if moving and under_way is not None:
+        found, samples = under_way
+        wanted = not found.complete or not _is_of_this_release(template, found)
+        moving = found.embedder == migrate_to and wanted and _hour_passed(samples, now_unix_s)
+    return Due(own, moving)
 
 
 def sets_with(
@@ -133,36 +163,60 @@ def sets_with(
     enrolled = list(template.samples)
     sets, changed = [], False
     samples = learned_of(template, now_unix_s=now_unix_s)
-    if own is not None and is_due(samples, now_unix_s=now_unix_s):
-        room = min(MAX_LEARNED, MOST_SAMPLES - len(matching.near_copies(enrolled)))
-        new = Taken(now_unix_s, template.turned([own])[0])
-        more = _added(samples, new, enrolled=enrolled, most=room)
+    if own is not None:
+        more = _added(samples, Taken(now_unix_s, template.turned([own])[0]), enrolled=enrolled, most=_room(enrolled))
         samples, changed = more or samples, more is not None
     if samples:
         sets.append(_set_of(template.embedder, template.model_ids, samples))
-    if moving is None:
-        others = template.learned.sets if template.learned is not None else ()
-        return [*sets, *(one for one in others if one.embedder != template.embedder)] if changed else None
-    samples = moving_to(template, moving.embedder, moving.model_ids, now_unix_s=now_unix_s)
-    enough = min(MOST_TO_MOVE, max(LEAST_TO_MOVE, len(matching.near_copies(enrolled))))
-    if len(samples) < enough and is_due(samples, now_unix_s=now_unix_s):
+    under_way = moving_of(template, now_unix_s=now_unix_s)
+    if moving is not None and (under_way is None or under_way[0].embedder == moving.embedder):
+        before = under_way[1] if under_way is not None and under_way[0].model_ids == moving.model_ids else []
         new = Taken(now_unix_s, template.turned([moving.vector], dimension=len(moving.vector))[0])
-        more = _added(samples, new, enrolled=(), most=enough)
-        if more is not None and all(matching.score(new.vector, one.vector) >= moving.same_person for one in samples):
-            samples, changed = more, True
-    if samples:
-        sets.append(_set_of(moving.embedder, moving.model_ids, samples, complete=len(samples) >= enough))
+        alike = [one for one in before if matching.score(new.vector, one.vector) >= moving.same_person]
+        if 2 * len(alike) >= len(before) or len(before) == 1:  # an odd one out goes, a majority stays
+            enough = min(MOST_TO_MOVE, max(LEAST_TO_MOVE, len(matching.near_copies(enrolled))))
+            more = _added(alike, new, enrolled=(), most=enough) or alike
+            complete = len(more) >= enough
+            return [*sets, _set_of(moving.embedder, moving.model_ids, more, complete=complete)]
+    if under_way is not None:
+        sets.append(under_way[0])
     return sets if changed else None
 
 
-def _taken(template: Template, embedder: str, model_ids: tuple[str, ...]) -> list[Taken]:
-    found = None if template.learned is None else template.learned.of(embedder, model_ids)
-    return [] if found is None else list(map(Taken, found.times_unix_s, found.vectors))
+def may_move(template: Template, ready: SampleSet) -> bool:
+    """Whether these samples can take the template's place in this release: by their models, points and age."""
+    if ready.embedder == template.embedder or not _is_of_this_release(template, ready):
+        return False
+    vectors = list(ready.vectors)
+    policy = Policy().tightened(template.policy)
+    try:
+        policy.operating_point(ready.embedder, samples=len(matching.near_copies(vectors)), frames=1)
+    except InputError:
+        return False
+    return len(_alive(ready, int(time.time()))) == len(vectors)
 
 
-def _alive(samples: Sequence[Taken], now_unix_s: int) -> list[Taken]:
-    """Those that are not older than LIFE_S. A clock that was set back ends no life."""
-    return [one for one in samples if now_unix_s - one.time_unix_s < LIFE_S]
+def _is_of_this_release(template: Template, found: SampleSet) -> bool:
+    """Whether these models are there. The detector's id comes first, and may be another's: the enrollment's then."""
+    manifest = load_manifest()
+    if found.embedder not in manifest.embedders:
+        return False
+    return found.model_ids == (template.model_ids[0], *manifest.model_ids(found.embedder)[1:])
+
+
+def _alive(found: SampleSet | None, now_unix_s: int) -> list[Taken]:
+    """The samples that are not older than LIFE_S, nor of a future as far away: the clock was wrong then, or is now."""
+    taken = [] if found is None else map(Taken, found.times_unix_s, found.vectors)
+    return [one for one in taken if abs(now_unix_s - one.time_unix_s) < LIFE_S]
+
+
+def _hour_passed(samples: Sequence[Taken], now_unix_s: int) -> bool:
+    """Whether EVERY_S have passed since each was taken, by a clock that may have jumped either way."""
+    return all(abs(now_unix_s - one.time_unix_s) >= EVERY_S for one in samples)
+
+
+def _room(enrolled: Sequence[Float32Array]) -> int:
+    return min(MAX_LEARNED, MOST_SAMPLES - len(matching.near_copies(enrolled)))
 
 
 def _added(samples: Sequence[Taken], new: Taken, *, enrolled: Sequence[Float32Array], most: int) -> list[Taken] | None:

@@ -21,7 +21,7 @@ from facesdk.errors import (
     PassphraseRequiredError,
     Reason,
 )  # fmt: skip
-from facesdk.learning import LEAST_TO_MOVE, Moving, Rule, is_due, learned_of, moving_to, sets_with
+from facesdk.learning import LEAST_TO_MOVE, Due, Moving, Rule, due, learned_of, may_move, sets_with
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
 from facesdk.quality import assess
@@ -35,7 +35,6 @@ from facesdk.vault import (
     PassphraseKey,
     ProcessSessions,
     Record,
-    SampleSet,
     Template,
     Vault,
 )  # fmt: skip
@@ -228,15 +227,23 @@ class FaceVerifier:
             return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
         probes = matching.vectors_of(embedded(samples, engine))
 
-        to_learn: list[Sample] = []
+        sure: list[Sample] = []
+        wanted = Due(own=False, moving=False)
 
         def compare(template: Template) -> bool:
+            nonlocal wanted
             turned = template.turned(probes)
             enrolled, learned = self._known(template)
-            rule = Rule.of(policy, engine.embedder, enrolled, learned, frames=len(frames), learning=learns)
+            rule = Rule.of(policy, engine.embedder, enrolled, learned, frames=len(frames))
             match = rule.decide(enrolled, learned, turned)
             if match and learns:
-                to_learn.extend(samples[i] for i in rule.to_learn(enrolled, learned, turned))
+                numbers = rule.to_learn(enrolled, learned, turned)
+                sure.extend(samples[i] for i in numbers)
+                if sure:
+                    wanted = due(
+                        template, turned[numbers[0]], learning=self._learn, migrate_to=self._migrate_to,
+                        now_unix_s=int(time.time()),
+                    )  # fmt: skip
             return match
 
         try:
@@ -248,41 +255,51 @@ class FaceVerifier:
                 _core.wipe(probe)
         elapsed_ms = (time.perf_counter() - start) * 1e3
         if match:
-            self._learn_from(user, to_learn, policy, engine, generation=generation)
+            if wanted.own or wanted.moving:
+                self._learn_from(user, sure, wanted, policy, engine, generation=generation, camera=camera)
             return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, elapsed_ms)
         return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
 
-    def _learn_from(self, user: str, samples: list[Sample], policy: Policy, engine: Engine, *, generation: int) -> None:
-        """Learns the first of these samples that an enrollment would take, if one is due. The match stands anyway."""
+    def _learn_from(
+        self, user: str, samples: list[Sample], wanted: Due, policy: Policy, engine: Engine, *, generation: int,
+        camera: str,
+    ) -> None:  # fmt: skip
+        """Learns what is wanted of the first of these samples that an enrollment takes; the match stands anyway."""
         sample = next((one for one in samples if assess(one, 1, policy, enrolling=True) is None), None)
         if sample is None:
             return
-        now = int(time.time())
-        following = None if self._migrate_to in (None, engine.embedder) else self._engine_for(str(self._migrate_to))
         made: list[Features] = []
-
-        def change(template: Template) -> list[SampleSet] | None:
-            own = moving = None
-            if self._learn and is_due(learned_of(template, now_unix_s=now), now_unix_s=now):
-                made.extend(embedded([sample], engine, mirror=True))
-                own = made[-1]._vector
-            if following is not None:
-                name, ids = following.embedder, following.model_ids
-                # What it would need once it has taken over; a policy that it has no points for stops it here.
-                policy.operating_point(name, samples=LEAST_TO_MOVE, frames=1)
-                if is_due(moving_to(template, name, ids, now_unix_s=now), now_unix_s=now):
-                    made.extend(embedded([sample], following, mirror=True))
-                    moving = Moving(name, ids, made[-1]._vector, load_manifest().embedder(name).same_person)
-            return sets_with(template, own, moving, now_unix_s=now)
-
+        own = moving = None
         try:
-            self._keeper.learn(user, change, generation=generation, label=self._label(policy))
+            try:
+                if wanted.own:
+                    made += embedded([sample], engine, mirror=True)
+                    own = made[-1]._vector
+                if wanted.moving and self._migrate_to is not None:
+                    moving = self._moving(self._migrate_to, sample, policy, made)
+            except Exception as error:  # another embedder's engine can fail in many ways
+                _not_learned(error)
+            if own is not None or moving is not None:
+                self._keeper.learn(
+                    user, lambda template: sets_with(template, own, moving, now_unix_s=int(time.time())),
+                    generation=generation, camera=camera, label=self._label(policy),
+                )  # fmt: skip
         except PassphraseRequiredError:
             return  # locked meanwhile: then there is nothing to learn for
         except FaceSdkError as error:
-            warnings.warn(f"the match stands, but nothing was learned: {error}", RuntimeWarning, stacklevel=4)
+            _not_learned(error)
         finally:
             wipe(made)
+
+    def _moving(self, embedder: str, sample: Sample, policy: Policy, made: list[Features]) -> Moving:
+        """What this embedder makes of the sample, also put into `made`. InputError where the policy cannot use it."""
+        policy.operating_point(embedder, samples=LEAST_TO_MOVE, frames=1)  # what it needs once it has taken over
+        engine = self._engine_for(embedder)
+        if engine.embedder != embedder:
+            raise InputError(f"make_engine gave an engine of {engine.embedder!r} for {embedder!r}")
+        made += embedded([sample], engine, mirror=True)
+        same_person = load_manifest().embedder(embedder).same_person
+        return Moving(embedder, engine.model_ids, made[-1]._vector, same_person)
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Opens the user's key with what is given here, and sets the failures back.
@@ -307,7 +324,7 @@ class FaceVerifier:
             key = self._needed_key()
         self._keeper.unlock(
             user, key, rules=self.policy.attempts, reference_of=matching.make_reference,
-            label=self._label(self.policy), opening=self._keeper.begin(user),
+            label=self._label(self.policy), opening=self._keeper.begin(user), may_move=may_move,
         )  # fmt: skip
         self._key = key
         self._opened.add(user)
@@ -378,6 +395,11 @@ class FaceVerifier:
             what = "other models or another detector" if same else other
             raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
         return engine
+
+
+def _not_learned(error: Exception) -> None:
+    """Says so: the match stands, it is in the log already."""
+    warnings.warn(f"the match stands, but not all of it was learned: {error}", RuntimeWarning, stacklevel=5)
 
 
 def few_samples(count: int, *, allow: str = "allow_few_samples=True") -> EnrollmentError:

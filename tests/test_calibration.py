@@ -16,7 +16,7 @@ import tails  # noqa: E402
 from operating_points import write_points  # noqa: E402
 from tails import GRID, Scores, tail_over_people, threshold_for  # noqa: E402
 
-from facesdk.models import load_manifest, tomllib  # noqa: E402
+from facesdk.models import load_manifest, matrix_of, tomllib  # noqa: E402
 
 
 def normal_scores(seed: int, people: int, draws: int, spread: float) -> Scores:
@@ -94,7 +94,7 @@ def test_a_point_that_is_not_offered_can_be_written_and_read(tmp_path: Path) -> 
     (tmp_path / "manifest.toml").write_text("format = 1\n\n# operating points: none\n")
     write_points(tmp_path / "manifest.toml", {"sface": [{"target_fmr": 1e-5, "thresholds": [[float("inf"), 0.5]]}]})
     (point,) = tomllib.loads((tmp_path / "manifest.toml").read_text())["operating_points"]["sface"]
-    assert point["thresholds"] == [[float("inf"), 0.5]]
+    assert matrix_of(point["thresholds"]) == ((float("inf"), 0.5),)
 
 
 def test_every_exclusion_has_a_reason_and_a_kind() -> None:

@@ -234,6 +234,8 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
     assert contract()["moving_to"] == {"joint": 1}
     assert "1 to move to joint" in contract()["text"]
     assert main(["verify", *enrolled, "--migrate-to", "nobody", portrait_file("obama_2009")]) == 2
+    both = ["--migrate-to", "joint", "--embedder", "sface"]
+    assert main(["verify", *enrolled, *both, portrait_file("obama_2009")]) == 2
     capsys.readouterr()
     assert main(["unlearn", *enrolled]) == 0
     assert "the enrolled samples alone again" in capsys.readouterr().out

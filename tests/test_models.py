@@ -124,7 +124,7 @@ def test_operating_points_of_other_models_are_not_used(copy: Path) -> None:
 
 def test_points_with_rows_missing_are_no_manifest(copy: Path) -> None:
     text = (copy / "manifest.toml").read_text()
-    (copy / "manifest.toml").write_text(re.sub(r"\nthresholds = \[\[.*?\], ", "\nthresholds = [", text, count=1))
+    (copy / "manifest.toml").write_text(re.sub(r'\nthresholds = """\n.*\n', '\nthresholds = """\n', text, count=1))
     load_manifest.cache_clear()
     with pytest.raises(ModelIntegrityError, match="thresholds of"):
         load_manifest(copy)
@@ -134,7 +134,9 @@ def test_what_the_data_cannot_support_is_refused(copy: Path, monkeypatch: pytest
     path = copy / "manifest.toml"
     head, _, rest = path.read_text().partition("[[operating_points.sface]]")
     path.write_text(
-        head + "[[operating_points.sface]]" + re.sub(r"thresholds = \[\[[0-9.]+,", "thresholds = [[inf,", rest, count=1)
+        head
+        + "[[operating_points.sface]]"
+        + re.sub(r'thresholds = """\n[0-9.]+', 'thresholds = """\ninf', rest, count=1)
     )
     load_manifest.cache_clear()
     changed = load_manifest(copy)

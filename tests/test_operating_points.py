@@ -18,7 +18,7 @@ from test_accelerator import DEVICES, FAIL_AT, MAXIMUM_NODES, manifest_with, wit
 
 from facesdk import Engine, accelerator
 from facesdk.errors import AcceleratorError, InputError
-from facesdk.models import Manifest, load_manifest, models_folder, tomllib
+from facesdk.models import Manifest, load_manifest, matrix_of, models_folder, tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "models" / "build")]
@@ -117,9 +117,14 @@ def rising(monkeypatch: pytest.MonkeyPatch, models: Path, **by: float) -> None:
 
         def points(self) -> list[dict]:
             listed = tomllib.loads((models / "manifest.toml").read_text())["operating_points"][self.embedder]
+            listed = [{k: matrix_of(v) if isinstance(v, str) else v for k, v in p.items()} for p in listed]
             move = by.get(self.embedder, 0.0)
             return [
-                {**p, "thresholds": [[t + move for t in row] for row in p["thresholds"]], "models": self.models}
+                {
+                    **p,
+                    "thresholds": [[t + move for t in row] for row in p["thresholds"]],
+                    "models": self.models,
+                }
                 for p in listed
             ]
 

@@ -38,11 +38,13 @@ def keeper_of(arguments: argparse.Namespace, *, once: bool = False) -> Keeper:
 
 def unlock(arguments: argparse.Namespace) -> int:
     """Opens the key, into the kernel's keyring."""
-    from facesdk import matching
+    from facesdk import learning, matching
 
     rules = AttemptRules.preset(arguments.rules)
     key = opening_key(arguments)
-    keeper_of(arguments).unlock(arguments.user, key, rules=rules, reference_of=matching.make_reference)
+    keeper_of(arguments).unlock(
+        arguments.user, key, rules=rules, reference_of=matching.make_reference, may_move=learning.may_move
+    )
     hours = rules.passphrase_every_s // 3600
     show(
         arguments, {"unlocked": arguments.user, "for_s": rules.passphrase_every_s},
@@ -144,12 +146,17 @@ def contract_of(keeper: Keeper, user: str) -> dict[str, Any]:
 
 def _learned_since(template: Template) -> tuple[int, dict[str, int], str | None]:
     """How many samples were learned, how many of each embedder that it moves to, and what is wrong with them."""
-    found = template.learned
-    if found is None:
-        return 0, {}, None
-    counts = {(one.embedder, one.model_ids): len(one.times_unix_s) for one in found.sets}
-    own = counts.pop((template.embedder, template.model_ids), 0)
-    return own, {name: count for (name, _), count in counts.items()}, found.problem
+    import time
+
+    from facesdk import learning
+
+    now = int(time.time())
+    moving = learning.moving_of(template, now_unix_s=now)
+    return (
+        len(learning.learned_of(template, now_unix_s=now)),
+        {} if moving is None else {moving[0].embedder: len(moving[1])},
+        None if template.learned is None else template.learned.problem,
+    )
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -75,6 +75,8 @@ def verify(arguments: argparse.Namespace) -> int:
     """Decides, with the key in the kernel's keyring, or with one named on the command line for this once."""
     from facesdk.verifier import FaceVerifier
 
+    if arguments.migrate_to is not None and arguments.embedder:
+        raise UsageError("--migrate-to starts from the template's own embedder", hint="leave --embedder out")
     key = opening_key(arguments) if has_key(arguments) else None
     verifier = FaceVerifier(
         vault_of(arguments), key=key, keyring=key is None, learn=arguments.learn, migrate_to=arguments.migrate_to,

@@ -21,7 +21,7 @@ from facesdk.evaluation.protocols import Fused, fused
 from facesdk.evaluation.rates import CrossCounts, Draws, OwnCounts, own_rates, upper_limits
 from facesdk.evaluation.study import Say, Settings, compared_of, people_of, usable_of
 from facesdk.evaluation.workers import LocalWorkers
-from facesdk.models import BUCKETS, load_manifest
+from facesdk.models import BUCKETS, load_manifest, matrix_text
 
 if TYPE_CHECKING:
     from facesdk.evaluation.photos import Photos
@@ -125,8 +125,11 @@ def _fields(point: Points, embedder: str) -> Iterator[str]:
     yield f"target_fmr = {point.target!r}"
     for key, name in (("thresholds", "threshold"), ("groups", "group"), ("estimates", "estimate"), ("bounds", "bound"),
                       ("fnmr", "fnmr")):  # fmt: skip
-        rows = ", ".join("[" + ", ".join(_toml(getattr(cell, name)) for cell in row) + "]" for row in point.cells)
-        yield f"{key} = [{rows}]"
+        rows = [[getattr(cell, name) for cell in row] for row in point.cells]
+        if key == "groups":  # names of the user's, which may have spaces
+            yield f"{key} = [{', '.join('[' + ', '.join(map(_toml, row)) + ']' for row in rows)}]"
+        else:
+            yield f'{key} = """\n{matrix_text(rows)}"""'
     yield f"models = [{', '.join(map(_toml, ids))}]"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -96,14 +97,14 @@ class Keeper:
 
     def unlock(
         self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = "",
-        opening: Opening | None = None,
+        opening: Opening | None = None, may_move: Callable[[Template, SampleSet], bool] = lambda *_: False,
     ) -> None:  # fmt: skip
         """Enable the face with the key: from now on it can match, as the rules allow.
 
-        A file of format version 1 is written anew, its reference made by reference_of; and so is a template for whose
-        next embedder enough was learned, of those samples (`learn`). Raises KeyUnavailableError for a
-        wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where a lock or panic came in
-        between, RollbackError, StoreIntegrityError (for the audit log too), NotEnrolledError.
+        A file of format version 1 is written anew, its reference made by reference_of; and so is a template of which
+        enough was learned with another embedder, where may_move says that this set can take its place. Raises
+        KeyUnavailableError for a wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where
+        a lock or panic came in between, RollbackError, StoreIntegrityError (for the audit log too), NotEnrolledError.
         """
         opening = opening or self.begin(user)
         with self._locked("open the vault", user) as file:
@@ -115,9 +116,14 @@ class Keeper:
                 self._check_log(file, head)
                 file.folder.drop_heads(user, but=header.key_id)
                 held = file.held(kek, template.generation, file.log.at_end(head), rules)
-                moved = self._moved(file, provider, header, kek, template, rules=rules, reference_of=reference_of)
-                if moved is not None:
-                    held, head = moved, moved.head
+                with contextlib.closing(file.learned(kek, template)) as learned:
+                    ready = next((one for one in learned.sets if one.complete and may_move(template, one)), None)
+                    if ready is not None:
+                        try:
+                            held = self._moved(file, provider, (header, kek, template), ready, rules, reference_of)
+                            head = held.head
+                        except InputError as error:  # of no use as a template: the one that is there goes on
+                            warnings.warn(f"{user!r} stays with {template.embedder}: {error}", RuntimeWarning, 3)
                 if not self._openings.save(file, held, opening):
                     raise PassphraseRequiredError(self._openings.why_closed(user))
                 try:
@@ -130,33 +136,33 @@ class Keeper:
         self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None
     ) -> None:
         """Wraps the same key by another provider or passphrase; nothing is enrolled again. Errors of unlock."""
-        self._rewrap(user, old, new, Event.REKEYED, rules=rules, opening=opening)
-
-    def unlearn(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
-        """Forget for good what was learned since the enrollment: no copy of it is of use any more. Errors of unlock."""
-        self._rewrap(user, provider, provider, Event.UNLEARNED, rules=rules, opening=opening)
-
-    def _rewrap(
-        self, user: str, old: KeyProvider, new: KeyProvider, event: Event, *, rules: AttemptRules,
-        opening: Opening | None,
-    ) -> None:  # fmt: skip
-        """Writes the same template under the same KEK, with what was learned unless the event is UNLEARNED."""
         opening = opening or self.begin(user)
-        with (
-            self._locked("write the vault", user) as file,
-            file.opened(old) as (header, kek, template),
-            contextlib.closing(file.learned(kek, template.generation)) as learned,
-        ):
+        with self._locked("write the vault", user) as file, file.opened(old) as (header, kek, template):
             self._check_log(file, file.read_head(header, kek))
             same = new.kind is old.kind
             held = file.put(
-                kek, new, template.with_generation, event=event, rules=rules,
+                kek, new, template.with_generation, event=Event.REKEYED, rules=rules,
                 keep=header.section if same else None, old=(header, kek), after=template.generation,
             )  # fmt: skip
-            file.write_learned(kek, () if event is Event.UNLEARNED else learned.sets, held.generation)
             if not same:
                 old.destroy(header.section)
             self._openings.save(file, held, opening)
+
+    def unlearn(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
+        """Forget for good what was learned: turned anew, the template is of no use to it. Errors of unlock.
+
+        What a move to another embedder has put in the enrollment's place stays.
+        """
+        opening = opening or self.begin(user)
+        with self._locked("write the vault", user) as file, file.opened(provider) as (header, kek, template):
+            self._check_log(file, file.read_head(header, kek))
+            held = file.put(
+                kek, provider, lambda g: template.repacked(kek, generation=g), event=Event.UNLEARNED, rules=rules,
+                keep=header.section, old=(header, kek), after=template.generation,
+            )  # fmt: skip
+            self._openings.save(file, held, opening)
+            with contextlib.suppress(OSError):  # of no use any more, there or not
+                file.folder.drop_learned(user)
 
     def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
         """Turns the features anew under a new key: what leaked of the old template is of no use any more."""
@@ -268,28 +274,34 @@ class Keeper:
                 return paid.matched() if compare(template) is True else paid.mismatched()
 
     def learn(
-        self, user: str, change: Callable[[Template], Sequence[SampleSet] | None], *, generation: int, label: str
-    ) -> bool:
+        self, user: str, change: Callable[[Template], Sequence[SampleSet] | None], *, generation: int, camera: str,
+        label: str,
+    ) -> bool:  # fmt: skip
         """Put what `change` makes of the learned samples in their place, logged; None from it leaves all as it is.
 
-        Call it after a match alone: an entry in the log is all that asks for one. generation: of the template that the
-        samples were made for. Returns whether anything was written. Raises PassphraseRequiredError where the key was
-        locked or the template changed meanwhile, StoreIntegrityError for a damaged log, StoreError.
+        Call it after a match alone; the vault cannot tell. generation: of the template that the samples were made for.
+        Returns whether anything was written. Raises PassphraseRequiredError where the key was locked or the template
+        changed meanwhile, StoreIntegrityError for a damaged log, StoreError.
         """
-        check_labels("files", label)
         with (
             self._locked("write the vault", user) as file,
             self._openings.held(file) as held,
             self._template(file, held, learned=True) as template,
         ):
+            label = f"{held.rules.name} {label}".rstrip()
+            check_labels(camera, label)
             if template.generation != generation:
                 raise PassphraseRequiredError(Reason.CHANGED)
             sets = change(template)
             if sets is None:
                 return False
-            head = file.record(Event.LEARNED, held.kek, file.newest_head(held.kek, held.head), label=label)
-            file.write_learned(held.kek, sets, template.generation)
-            self.sessions.save(user, replace(held, head=head))  # False: locked since, and then there is no session
+            if template.learned is not None and template.learned.problem:
+                file.folder.drop_learned(user)  # what cannot be removed cannot be replaced: said before it is logged
+            head = file.newest_head(held.kek, held.head)
+            head = file.record(Event.LEARNED, held.kek, head, camera=camera, label=label)
+            if not self.sessions.save(user, replace(held, head=head)):
+                raise PassphraseRequiredError(self._openings.why_closed(user))
+            file.write_learned(held.kek, sets, template)
             return True
 
     def lock(self, user: str) -> bool:
@@ -371,37 +383,37 @@ class Keeper:
     def _template(self, file: UserFile, held: Held, *, learned: bool) -> Template:
         template = self._openings.template(file, held)
         if learned:
-            template.learned = file.learned(held.kek, template.generation)
+            template.learned = file.learned(held.kek, template)
         return template
 
     def _moved(
-        self, file: UserFile, provider: KeyProvider, header: Header, kek: Secret, template: Template, *,
+        self, file: UserFile, provider: KeyProvider, opened: tuple[Header, Secret, Template], ready: SampleSet,
         rules: AttemptRules, reference_of: ReferenceOf,
-    ) -> Held | None:  # fmt: skip
-        """Writes the template anew with the samples of the embedder that it moves to, once there are enough of them."""
-        with contextlib.closing(file.learned(kek, template.generation)) as learned:
-            ready = next((one for one in learned.sets if one.complete), None)
-            if ready is None:
-                return None
-            import numpy as np
+    ) -> Held:  # fmt: skip
+        """Writes the template anew with the samples of the embedder that it moves to."""
+        import numpy as np
 
-            samples = template.turned(list(ready.vectors), dimension=ready.vectors.shape[1], inverse=True)
+        header, kek, template = opened
+        samples = template.turned(list(ready.vectors), dimension=ready.vectors.shape[1], inverse=True)
+        plain: list[npt.NDArray[np.float32]] = []
+        try:
+            plain += [np.stack(samples)]
+            plain += [reference_of(samples)]
             record = Record(
-                user=file.user, embedder=ready.embedder, model_ids=ready.model_ids, samples=np.stack(samples),
-                reference=reference_of(samples), created_unix_s=template.created_unix_s, consent=template.consent,
+                user=file.user, embedder=ready.embedder, model_ids=ready.model_ids, samples=plain[0],
+                reference=plain[1], created_unix_s=template.created_unix_s, consent=template.consent,
                 policy=template.policy,
             )  # fmt: skip
-            try:
-                held = file.put(
-                    kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
-                    keep=header.section, old=(header, kek), after=template.generation,
-                    label=f"{template.embedder} to {ready.embedder}"[:48],
-                )  # fmt: skip
-            finally:
-                for array in (record.samples, record.reference):
-                    wipe(array)
+            held = file.put(
+                kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
+                keep=header.section, old=(header, kek), after=template.generation, label="moved",
+            )  # fmt: skip
+        finally:
+            for array in plain:
+                wipe(array)
+        with contextlib.suppress(OSError):  # of no use any more: its key is another one's
             file.folder.drop_learned(file.user)
-            return held
+        return held
 
     def _check_log(self, file: UserFile, head: Head) -> None:
         """Nothing; where the log is not whole, StoreIntegrityError, and the key is forgotten."""

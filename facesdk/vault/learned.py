@@ -1,8 +1,8 @@
 """What was learned since an enrollment: samples in a sealed file of their own, beside a template that stays as it is.
 
-The file is bound to one write of the template (its generation): whoever writes the template anew, by rekey, renew or
-unlearn, leaves every earlier file of learned samples without use, copies that are put back included.
-docs/vault-format.md has the bytes.
+Its key follows from the KEK and the salt of the template's rotation. An enrollment, renew and unlearn take a new salt,
+and leave every earlier file of learned samples without use, copies that are put back included; a new passphrase keeps
+both. docs/vault-format.md has the bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_SETS = 2  # of the template's own embedder, and of one that it moves to
 _MAGIC = b"facelrnd" + struct.pack("<H", 1)
 _INFO = b"facesdk 2 learned"
-_PREFIX = struct.Struct("<QII")  # generation, number of sets, zero
+_PREFIX = struct.Struct("<II")  # number of sets, zero
 _SET = struct.Struct("<IIHBBI")  # dimension, samples, size of embedder, number of models, complete, zero
 _TIME = struct.Struct("<Q")
 _MOST_FLOATS = MAX_SETS * MAX_SAMPLES * MAX_DIMENSION
@@ -91,13 +91,16 @@ class Learned:
 
 
 def seal_learned(
-    kek: Buffer, sets: Sequence[SampleSet], *, user: str, generation: int,
+    kek: Buffer, sets: Sequence[SampleSet], *, user: str, salt: bytes,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> bytes:  # fmt: skip
-    """Magic, version, random nonce, then AES-256-GCM of the sets; magic, version and user are the AAD."""
-    if not 1 <= len(sets) <= MAX_SETS:
-        raise InputError(f"1 to {MAX_SETS} sets of learned samples were expected, not {len(sets)}")
-    plain = _PREFIX.pack(generation, len(sets), 0)
+    """Magic, version, random nonce, then AES-256-GCM of the sets; magic, version and user are the AAD.
+
+    salt: of the template's rotation. InputError for no sets, too many, or two of the same models.
+    """
+    if not 1 <= len(sets) <= MAX_SETS or len({(one.embedder, one.model_ids) for one in sets}) != len(sets):
+        raise InputError(f"1 to {MAX_SETS} sets of learned samples of different models were expected, not {sets!r}")
+    plain = _PREFIX.pack(len(sets), 0)
     texts = b""
     for one in sets:
         embedder = one.embedder.encode("ascii")
@@ -105,7 +108,7 @@ def seal_learned(
         plain += _SET.pack(dimension, count, len(embedder), len(one.model_ids), one.complete, 0)
         texts += b"".join(map(_TIME.pack, one.times_unix_s)) + embedder + b"".join(map(bytes.fromhex, one.model_ids))
     floats = sum(one.vectors.size for one in sets)
-    with Secret(len(plain) + 4 * floats + len(texts)) as memory, _key(kek) as key:
+    with Secret(len(plain) + 4 * floats + len(texts)) as memory, _key(kek, salt) as key:
         view = memoryview(memory)
         view[: len(plain)], view[len(view) - len(texts) :] = plain, texts
         _fill(view[len(plain) : len(view) - len(texts)], [one.vectors for one in sets])
@@ -113,36 +116,29 @@ def seal_learned(
         return _MAGIC + nonce + crypto.seal(key, memory, nonce=nonce, aad=_aad(user))
 
 
-def open_learned(kek: Buffer, data: bytes, *, user: str, generation: int) -> Learned:
-    """The sets sealed under this KEK for this user's template of this generation; none of another generation's.
-
-    StoreIntegrityError for anything that seal_learned does not write.
-    """
+def open_learned(kek: Buffer, data: bytes, *, user: str, salt: bytes) -> Learned:
+    """The sets sealed under this KEK for this user's template, whose rotation has this salt. StoreIntegrityError."""
     start = len(_MAGIC) + NONCE_SIZE
     if not data.startswith(_MAGIC) or len(data) <= start + crypto.TAG_SIZE:
         raise StoreIntegrityError("the file of learned samples is not one")
     try:
-        with _key(kek) as key:
+        with _key(kek, salt) as key:
             memory = crypto.unseal(key, data[start:], nonce=data[len(_MAGIC) : start], aad=_aad(user))
     except crypto.TagMismatchError as error:
-        raise StoreIntegrityError("the file of learned samples was altered or is of another key") from error
+        raise StoreIntegrityError("what was learned is of an earlier template, or was altered") from error
     try:
-        found, sets = _parse(memory)
+        return Learned(_parse(memory), memory)
     except BaseException:
         memory.close()
         raise
-    if found != generation:
-        memory.close()
-        return Learned()
-    return Learned(sets, memory)
 
 
-def _parse(memory: Secret) -> tuple[int, list[SampleSet]]:
+def _parse(memory: Secret) -> list[SampleSet]:
     import numpy as np
 
     view = memoryview(memory)
     try:
-        generation, count, zero = _PREFIX.unpack_from(view)
+        count, zero = _PREFIX.unpack_from(view)
         if not 1 <= count <= MAX_SETS or zero:
             raise InputError(f"{count} sets")
         heads = [_SET.unpack_from(view, _PREFIX.size + i * _SET.size) for i in range(count)]
@@ -163,7 +159,7 @@ def _parse(memory: Secret) -> tuple[int, list[SampleSet]]:
             raise InputError("its fields do not add up")
     except (ValueError, struct.error) as error:  # InputError and UnicodeDecodeError are ValueErrors
         raise StoreIntegrityError(f"the file of learned samples is not one that is written ({error})") from error
-    return generation, sets
+    return sets
 
 
 def _fill(view: memoryview, vectors: Sequence[npt.NDArray[np.float32]]) -> None:
@@ -176,8 +172,8 @@ def _fill(view: memoryview, vectors: Sequence[npt.NDArray[np.float32]]) -> None:
         at += one.size
 
 
-def _key(kek: Buffer) -> Secret:
-    return crypto.hkdf_sha256(kek, b"", info=_INFO, size=KEY_SIZE)
+def _key(kek: Buffer, salt: bytes) -> Secret:
+    return crypto.hkdf_sha256(kek, salt, info=_INFO, size=KEY_SIZE)
 
 
 def _aad(user: str) -> bytes:

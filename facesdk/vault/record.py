@@ -107,7 +107,8 @@ class Template:
     """An opened record. Its features lie turned in locked memory, which close() wipes; nothing copies them out.
 
     user, embedder, model_ids, created_unix_s, generation, consent, policy, count (samples), dimension: as sealed.
-    generation counts the writes of the file. learned: what was learned since, None where that was not asked for.
+    generation counts the writes of the file. salt: of the rotation, new whenever the features are turned. learned: what
+    was learned since the enrollment, None where that was not asked for.
     """
 
     def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
@@ -118,7 +119,7 @@ class Template:
         self.user = user
         try:
             self._parse()
-            self._seed = _rotation_seed(kek, self._salt)
+            self._seed = _rotation_seed(kek, self.salt)
         except BaseException:
             self.close()
             raise
@@ -130,7 +131,7 @@ class Template:
                 f"the sealed content has {len(view)} bytes, at least {_PREFIX.size} were expected"
             )
         (self.dimension, self.count, self.created_unix_s, self.generation, embedder_size, models, consent_size,
-         self._salt, policy_size) = _PREFIX.unpack_from(view)  # fmt: skip
+         self.salt, policy_size) = _PREFIX.unpack_from(view)  # fmt: skip
         ends = [_PREFIX.size]
         floats = 4 * self.dimension
         for size in (floats, floats * self.count, embedder_size, 32 * models, consent_size, policy_size):
@@ -210,7 +211,7 @@ class Template:
     def with_generation(self, generation: int) -> Secret:
         """The payload of the same record, under the same KEK, as the write with this number."""
         fresh = Secret.of(self._payload)
-        _write_prefix(memoryview(fresh), generation=generation, salt=self._salt)
+        _write_prefix(memoryview(fresh), generation=generation, salt=self.salt)
         return fresh
 
     def close(self) -> None:

@@ -185,24 +185,21 @@ class UserFile:
         with self.heads(kek) as heads:
             heads.write(head, durable_name=durable_name)
 
-    def learned(self, kek: Secret, generation: int) -> Learned:
-        """What was learned since that write of the template; empty where the file is of no use, and then with why.
+    def learned(self, kek: Secret, template: Template) -> Learned:
+        """What was learned since the enrollment; empty where the file is of no use, and then with why.
 
-        The enrolled samples decide without it, by a rule that is no looser.
+        The enrolled samples decide without it.
         """
         try:
             data = self.folder.read_learned(self.user, key_id(kek))
-            return open_learned(kek, data, user=self.user, generation=generation) if data else Learned()
-        except FaceSdkError as error:
-            return Learned(problem=error.message)
+            return open_learned(kek, data, user=self.user, salt=template.salt) if data else Learned()
+        except (FaceSdkError, OSError) as error:
+            return Learned(problem=str(error))
 
-    def write_learned(self, kek: Secret, sets: Sequence[SampleSet], generation: int) -> None:
-        """Seals what was learned since that write of the template in place of what was there; no sets remove it."""
-        if sets:
-            sealed = seal_learned(kek, sets, user=self.user, generation=generation)
-            self.folder.write_learned(self.user, key_id(kek), sealed)
-        else:
-            self.folder.drop_learned(self.user)
+    def write_learned(self, kek: Secret, sets: Sequence[SampleSet], template: Template) -> None:
+        """Seals what was learned in place of what was there."""
+        sealed = seal_learned(kek, sets, user=self.user, salt=template.salt)
+        self.folder.write_learned(self.user, key_id(kek), sealed)
 
     def record(
         self, event: Event, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = "files",
