@@ -14,13 +14,16 @@ from vault_tools import CHEAP, RULES, Bench, assert_holds, failing_with, make_re
 from facesdk import matching
 from facesdk.errors import (
     AlreadyEnrolledError,
+    InputError,
     KeyUnavailableError,
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
+    RollbackError,
     StoreError,
     StoreIntegrityError,
 )  # fmt: skip
+from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.format import key_id, parse_header, unseal
@@ -367,3 +370,101 @@ def test_no_key_stays_open_where_it_could_not_be_saved(bench: Bench, monkeypatch
     with pytest.raises(KeyUnavailableError, match="full"):
         bench.unlock()
     assert isinstance(bench.sessions.load("alice"), Required)
+
+
+# --- a file that is not the one the key was opened for
+
+
+def renewed(bench: Bench) -> None:
+    bench.keeper.renew("alice", bench.key, rules=RULES)
+
+
+def rekeyed(bench: Bench) -> None:
+    bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES)
+
+
+def replaced(bench: Bench) -> None:
+    bench.enroll(make_record(seed=1), replace=True)
+
+
+@pytest.mark.parametrize("change", [renewed, rekeyed, replaced])
+def test_who_finds_the_file_changed_forgets_the_key(bench: Bench, change: Callable[[Bench], None]) -> None:
+    """By another program; and the key stays forgotten when the file that it was opened for is put back."""
+    bench.enroll()
+    before = bench.path().read_bytes()
+    generation = bench.generation()
+    change(Bench(bench.folder, bench.key))
+    with pytest.raises(PassphraseRequiredError) as caught:
+        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label="")
+    assert caught.value.reason is Reason.CHANGED
+    assert bench.sessions.load("alice") == Required(Reason.CHANGED)
+    bench.path().write_bytes(before)
+    with pytest.raises(PassphraseRequiredError):
+        bench.attempt()
+
+
+def test_who_finds_an_older_file_put_back_forgets_the_key(bench: Bench) -> None:
+    bench.enroll()
+    before = bench.path().read_bytes()
+    bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES)
+    newest = bench.path().read_bytes()
+    bench.path().write_bytes(before)
+    with pytest.raises(RollbackError, match="older file"):
+        bench.attempt()
+    assert bench.sessions.load("alice") == Required(Reason.CHANGED)
+    bench.path().write_bytes(newest)
+    with pytest.raises(PassphraseRequiredError):
+        bench.attempt()
+    bench.unlock()
+    assert bench.attempt()
+
+
+def test_a_probe_for_another_generation_costs_nothing(bench: Bench) -> None:
+    bench.enroll()
+    generation = bench.generation()
+    for other in (generation - 1, generation + 1):
+        with pytest.raises(PassphraseRequiredError) as caught:
+            bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=other, camera="c", label="")
+        assert caught.value.reason is Reason.CHANGED
+    assert bench.failures() == 0
+    assert bench.attempt()
+
+
+def test_an_exported_file_is_sealed_with_a_recovery_passphrase_alone(bench: Bench) -> None:
+    bench.enroll()
+    recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
+    data = bench.keeper.export("alice", bench.key, recovery)
+    plain = PassphraseKey("over there", **CHEAP)
+    with pytest.raises(InputError, match="recovery passphrase"):
+        bench.keeper.export("alice", bench.key, plain)
+    with pytest.raises(InputError, match="recovery passphrase"):
+        bench.keeper.import_(data, plain, bench.key, replace=True, rules=RULES)
+    assert bench.events() == ["enrolled", "exported"]
+    assert bench.attempt()
+
+
+def test_the_log_names_the_rules_and_the_label(bench: Bench) -> None:
+    bench.keeper.enroll(make_record(), bench.key, replace=False, rules=RULES, label="1e-05")
+    reference_of = matching.make_reference
+    bench.keeper.unlock("alice", bench.key, rules=PRESETS["strict"], reference_of=reference_of, label="2e-05")
+    bench.unlock()
+    assert bench.attempt()
+    with bench.keeper.opened("alice") as template:
+        generation = template.generation
+    assert not bench.keeper.attempt("alice", lambda _: False, generation=generation, camera="front", label="")
+    bench.enroll(replace=True)
+    entries = bench.keeper.audit("alice", bench.key)[1]
+    assert [(entry.event.value, entry.policy) for entry in entries] == [
+        ("enrolled", "phone 1e-05"), ("unlocked", "strict 2e-05"), ("unlocked", "phone"), ("verified", "phone phone"),
+        ("verified", "phone"), ("replaced", "phone"),
+    ]  # fmt: skip
+    assert [entry.camera for entry in entries[3:5]] == ["test", "front"]
+
+
+def test_a_label_that_no_entry_can_have_is_refused_before_anything_is_paid(bench: Bench) -> None:
+    bench.enroll()
+    for camera, label in (("x" * 1000, ""), ("c", "x" * 1000)):
+        with pytest.raises(InputError):
+            bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label=label)
+    assert bench.failures() == 0
+    assert bench.events() == ["enrolled"]
