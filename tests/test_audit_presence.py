@@ -270,6 +270,33 @@ def test_a_match_whose_state_cannot_be_saved_is_not_logged_as_one(bench: Bench, 
     assert told(bench) == [("attempted", "", 1)]
 
 
+@pytest.mark.parametrize("then", ["saved", "not to be read"])
+def test_a_match_whose_failures_may_be_given_back_stays_one(bench: Bench, monkeypatch: Any, then: str) -> None:
+    """An error of saving that came too late, or after which nobody can tell: the log says what may hold."""
+    assert not bench.attempt(False)
+    save, calls = bench.sessions.save, []
+
+    def refused(*_: Any) -> Any:
+        raise KeyUnavailableError("the keyring cannot be used")
+
+    def saving(user: str, held: Any, **options: Any) -> bool:
+        calls.append(held)
+        if len(calls) == 2 and then == "saved":
+            save(user, held, **options)
+            raise KeyboardInterrupt
+        if len(calls) == 2:
+            monkeypatch.setattr(bench.sessions, "load", refused)
+            raise KeyUnavailableError("the keyring is full")
+        return bool(save(user, held, **options))
+
+    monkeypatch.setattr(bench.sessions, "save", saving)
+    with pytest.raises((KeyUnavailableError, KeyboardInterrupt)):
+        bench.attempt(True)
+    monkeypatch.undo()
+    assert told(bench) == [("verified", "non_match", 1), ("verified", "match", 1)]
+    assert bench.failures() == (0 if then == "saved" else 2)
+
+
 def test_a_comparison_that_forks_decides_nothing_in_the_child(bench: Bench) -> None:
     parent = os.getpid()
 

@@ -27,6 +27,7 @@ from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.format import key_id, parse_header, unseal
+from facesdk.vault.opening import Opening
 
 
 @pytest.fixture
@@ -468,3 +469,89 @@ def test_a_label_that_no_entry_can_have_is_refused_before_anything_is_paid(bench
             bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label=label)
     assert bench.failures() == 0
     assert bench.events() == ["enrolled"]
+
+
+# --- what locks while a key is on its way to be opened
+
+
+@pytest.fixture
+def recovery() -> PassphraseKey:
+    return PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
+
+
+OPENS = ["enroll", "unlock", "rekey", "renew", "import"]
+
+
+def opens(bench: Bench, what: str, recovery: PassphraseKey, data: bytes, opening: Opening | None) -> None:
+    """Opens alice's key by this call, suppressing that an unlock says where it did not."""
+    keeper, key = bench.keeper, bench.key
+    if what == "enroll":
+        keeper.enroll(make_record(), key, replace=True, rules=RULES, opening=opening)
+    elif what == "unlock":
+        with contextlib.suppress(PassphraseRequiredError):
+            keeper.unlock("alice", key, rules=RULES, reference_of=matching.make_reference, opening=opening)
+    elif what == "rekey":
+        keeper.rekey("alice", key, key, rules=RULES, opening=opening)
+    elif what == "renew":
+        keeper.renew("alice", key, rules=RULES, opening=opening)
+    else:
+        keeper.import_(data, recovery, key, replace=True, rules=RULES, opening=opening)
+
+
+@pytest.mark.parametrize("begun", ["given", "own"])
+@pytest.mark.parametrize("closes", ["lock", "panic", None])
+@pytest.mark.parametrize("what", OPENS)
+def test_what_locks_after_an_opening_began_wins(
+    bench: Bench, recovery: PassphraseKey, monkeypatch: pytest.MonkeyPatch, what: str, closes: str | None, begun: str
+) -> None:
+    """Another program does it, before the opening has the vault's lock."""
+    bench.enroll()
+    data = bench.keeper.export("alice", bench.key, recovery)
+    other = Bench(bench.folder, bench.key).keeper
+    begin = bench.keeper.begin
+
+    def overtaken(user: str, *, enrolling: bool = False) -> Opening | None:
+        opening = begin(user, enrolling=enrolling)
+        if closes == "lock":
+            other.lock("alice")
+        elif closes == "panic":
+            other.panic()
+        return opening
+
+    opening = overtaken("alice") if begun == "given" else None
+    monkeypatch.setattr(bench.keeper, "begin", overtaken if begun == "own" else begin)
+    opens(bench, what, recovery, data, opening)
+    state = bench.keeper.state("alice")[0]
+    if closes is None:
+        assert isinstance(state, Ready)
+        assert bench.attempt()
+    else:
+        assert state == Required(Reason.LOCKED if closes == "lock" else Reason.PANIC)
+
+
+@pytest.mark.parametrize("what", ["enroll", "import"])
+def test_a_panic_before_the_first_user_of_a_vault_wins(
+    bench: Bench, recovery: PassphraseKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """For that, the vault is made as soon as the opening begins."""
+    bench.enroll()
+    data = bench.keeper.export("alice", bench.key, recovery)
+    there = Bench(tmp_path / "there", bench.key)
+    other = Bench(tmp_path / "there", bench.key).keeper
+    begin = there.keeper.begin
+
+    def overtaken(user: str, *, enrolling: bool = False) -> Opening | None:
+        opening = begin(user, enrolling=enrolling)
+        other.panic()
+        return opening
+
+    monkeypatch.setattr(there.keeper, "begin", overtaken)
+    opens(there, what, recovery, data, None)
+    assert there.keeper.state("alice")[0] == Required(Reason.PANIC)
+
+
+def test_an_opening_begins_only_where_there_is_a_vault_or_is_to_be_one(bench: Bench) -> None:
+    assert bench.keeper.begin("alice") is None
+    assert not bench.folder.exists()
+    assert bench.keeper.begin("alice", enrolling=True) is not None
+    assert bench.folder.exists()

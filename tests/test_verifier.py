@@ -556,6 +556,21 @@ def test_who_is_enrolled_is_refused_before_any_picture_is_looked_at(enrolled: Fa
         enrolled.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
 
 
+def test_a_panic_while_the_first_pictures_are_looked_at_wins(tmp_path, sface: Engine, monkeypatch) -> None:
+    """In another program, in a vault that was made for this enrollment."""
+    verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
+    other = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
+    observe = Engine.observe
+
+    def observing(self: Engine, image: np.ndarray) -> object:
+        other.panic()
+        return observe(self, image)
+
+    monkeypatch.setattr(Engine, "observe", observing)
+    verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
+    assert verifier.keeper.state("owner")[0] == Required(Reason.PANIC)
+
+
 # --- deciding
 
 
