@@ -227,7 +227,8 @@ def test_the_last_attempt_does_not_outlive_a_lock(bench: Bench, monkeypatch: Any
 
     monkeypatch.setattr(bench.sessions, "spend", spending)
     with pytest.raises(PassphraseRequiredError):
-        bench.attempt(True)
+        bench.attempt(True if when == "after" else lambda _: pytest.fail("compared"))
+    assert ("attempted", "", 1) not in told(bench) or when == "after"
     assert not isinstance(bench.keeper.state("alice")[0], Ready)
 
 

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vault_tools import CHEAP, RULES, Bench, assert_holds, failing_with, make_record
@@ -24,10 +26,12 @@ from facesdk.errors import (
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import PRESETS
-from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
+from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template, files
+from facesdk.vault import opening as opening_module
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.format import key_id, parse_header, unseal
 from facesdk.vault.opening import Opening
+from facesdk.vault.session import Held
 
 
 @pytest.fixture
@@ -555,3 +559,129 @@ def test_an_opening_begins_only_where_there_is_a_vault_or_is_to_be_one(bench: Be
     assert not bench.folder.exists()
     assert bench.keeper.begin("alice", enrolling=True) is not None
     assert bench.folder.exists()
+
+
+def test_an_opening_stays_as_it_was_made(bench: Bench) -> None:
+    opening = bench.keeper.begin("alice", enrolling=True)
+    with pytest.raises(FrozenInstanceError):
+        opening.entries = 7  # type: ignore[misc,union-attr]
+
+
+# --- copies of a key end with what they were made for
+
+
+@pytest.fixture
+def loaded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[Held]:
+    """Every copy of a key that was loaded from the session."""
+    copies: list[Held] = []
+    load = bench.sessions.load
+
+    def loading(user: str) -> Held | Required:
+        found: Held | Required = load(user)
+        if isinstance(found, Held):
+            copies.append(found)
+        return found
+
+    monkeypatch.setattr(bench.sessions, "load", loading)
+    return copies
+
+
+@pytest.fixture
+def templates(monkeypatch: pytest.MonkeyPatch) -> list[Template]:
+    """Every template that was opened with a key from the session."""
+    made: list[Template] = []
+
+    class Watched(Template):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    monkeypatch.setattr(opening_module, "Template", Watched)
+    return made
+
+
+@pytest.mark.parametrize(
+    "what", ["match", "mismatch", "expired", "idle", "locked elsewhere", "panic elsewhere", "renewed", "rekeyed",
+             "overtaken", "lock", "panic", "audit", "state", "error"],
+)  # fmt: skip
+def test_no_copy_of_a_key_or_template_is_left_open(
+    bench: Bench, loaded: list[Held], templates: list[Template], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    bench.enroll(rules=PRESETS["strict"])
+    generation = bench.generation()
+    other = Bench(bench.folder, bench.key)
+    other.clock.now_ns = bench.clock.now_ns
+    compare: Callable[[Template], bool] = lambda _: what == "match"  # noqa: E731
+    if what in ("expired", "idle"):
+        bench.clock.turn(24 * 3600 if what == "expired" else 4 * 3600)
+    elif what == "locked elsewhere":
+        other.keeper.lock("alice")
+    elif what == "panic elsewhere":
+        other.keeper.panic()
+    elif what == "renewed":
+        renewed(other)
+    elif what == "rekeyed":
+        rekeyed(other)
+    elif what == "overtaken":
+        monkeypatch.setattr(bench.sessions, "save", lambda *_, **__: False)
+    elif what == "error":
+        compare = lambda _: bool(1 // 0)  # noqa: E731
+    with contextlib.suppress(PassphraseRequiredError, ZeroDivisionError):
+        if what == "lock":
+            bench.keeper.lock("alice")
+        elif what == "panic":
+            bench.keeper.panic()
+        elif what == "audit":
+            bench.keeper.audit("alice")
+        elif what == "state":
+            bench.keeper.state("alice")
+        else:
+            bench.keeper.attempt("alice", compare, generation=generation, camera="c", label="")
+    assert loaded
+    assert all(held.kek.closed for held in loaded)
+    assert all(template._payload.closed for template in templates)
+
+
+# --- a lock's entry in the log
+
+
+def test_the_entry_of_a_lock_is_sealed_with_the_key_that_it_forgot(bench: Bench) -> None:
+    """So that who cuts it off afterwards is found out; a panic has forgotten the key before it comes to the log."""
+    bench.enroll()
+    bench.keeper.lock("alice")
+    assert bench.events() == ["enrolled", "locked"]
+    log = bench.folder / "alice.audit"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:-1]))
+    assert bench.keeper.audit("alice", bench.key)[0].problem is not None
+
+
+def test_a_panic_waits_for_nobody_who_only_reads_where_nobody_is_enrolled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench.keeper.begin("alice", enrolling=True)
+    monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
+    with bench.keeper.vault.locked("read it", user="alice", shared=True):
+        assert bench.keeper.panic() == 0
+
+
+@pytest.mark.parametrize(("what", "reason"), [("remove", Reason.REMOVED), ("lock", Reason.LOCKED)])
+def test_what_was_opened_while_it_waited_is_forgotten_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, what: str, reason: Reason
+) -> None:
+    """An unlock that had the vault's lock when the key was forgotten first."""
+    bench.enroll()
+    forget, calls = bench.sessions.forget, []
+
+    def forgetting(user: str, why: Reason) -> bool:
+        done = forget(user, why)
+        calls.append(why)
+        if len(calls) == 1:
+            bench.unlock()
+            assert isinstance(bench.sessions.load("alice"), Held)
+        return bool(done)
+
+    monkeypatch.setattr(bench.sessions, "forget", forgetting)
+    bench.keeper.remove("alice") if what == "remove" else bench.keeper.lock("alice")
+    assert bench.sessions.load("alice") == Required(reason)
+    assert calls == [reason] * 2
