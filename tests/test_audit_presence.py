@@ -101,6 +101,17 @@ def test_what_waits_is_shown_without_the_key_too(bench: Bench) -> None:
     assert told(other, key=False) == [("verified", "match", 1)]
 
 
+def test_what_waits_is_numbered_behind_the_rest(bench: Bench) -> None:
+    for camera in ("door", "desk", "gate"):
+        assert bench.keeper.attempt("alice", lambda _: True, generation=1, camera=camera, label="")
+    with pytest.raises(ZeroDivisionError):
+        bench.attempt(lambda _: 1 // 0)
+    for keeper, key in ((bench.keeper, bench.key), (Bench(bench.folder, bench.key).keeper, None)):
+        found = keeper.audit("alice", key)[1]
+        assert [entry.n for entry in found] == [0, 1, 2, 3, 4]
+        assert [entry.camera for entry in found][1:] == ["door", "desk", "gate", "test"]
+
+
 # --- paid and logged before it is compared
 
 

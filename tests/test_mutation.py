@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("cosmic_ray", reason="pip install -e '.[mutation]'")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-import mutation
+import mutation  # noqa: E402
 
 SOURCE = '''
 from __future__ import annotations

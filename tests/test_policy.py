@@ -135,7 +135,8 @@ def floor(**changes: Any) -> str:
 
 def test_an_enrollment_seals_all_but_what_is_for_itself() -> None:
     assert json.loads(Policy().sealed()) == {
-        "target_fmr": 2e-5, **{name: limit[1] for name, limit in LIMITS.items() if name != "max_sample_similarity"}
+        "target_fmr": 2e-5,
+        **{name: limit[1] for name, limit in LIMITS.items() if name != "max_sample_similarity"},
     }
     assert Policy().sealed() == json.dumps(json.loads(Policy().sealed()), sort_keys=True, separators=(",", ":"))
 

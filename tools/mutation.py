@@ -10,8 +10,8 @@ stays killed, one that survived is tried again once a test file has changed. Del
 Prints the changes that survived and a table. Exits with 1 where fewer than 92 % were killed of those that are not
 listed as meaning nothing, and with 2 where the list names a change that cannot be made any more.
 
-Not changed: annotations, what is only for type checkers, protocols, f-strings, __repr__, the bare * of a parameter list;
-strings, docstrings and imports, which no operator knows.
+Not changed: annotations, what is only for type checkers, protocols, f-strings, __repr__, the bare * of a list of
+parameters; strings, docstrings and imports, which no operator knows.
 """
 
 from __future__ import annotations
