@@ -13,7 +13,7 @@ import pytest
 from vault_tools import CHEAP, RULES, Bench, assert_holds, make_record
 
 from facesdk import matching
-from facesdk.errors import PassphraseRequiredError, Reason, RollbackError, StoreError
+from facesdk.errors import PassphraseRequiredError, Reason, RollbackError, StoreError, StoreIntegrityError
 from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template, Vault, files
 from facesdk.vault import opening as opening_module
@@ -162,6 +162,18 @@ def test_a_panic_before_the_first_user_of_a_vault_wins(
     monkeypatch.setattr(there.keeper, "begin", overtaken)
     opens(there, what, recovery, data, None)
     assert there.keeper.state("alice")[0] == Required(Reason.PANIC)
+
+
+def test_a_lock_that_is_the_first_entry_of_a_log_wins_too(bench: Bench) -> None:
+    """The log was gone when the opening began, and whoever locks begins a new one."""
+    bench.enroll()
+    (bench.folder / "alice.audit").unlink()
+    opening = bench.keeper.begin("alice", enrolling=True)
+    with contextlib.suppress(StoreError, StoreIntegrityError):
+        Bench(bench.folder, bench.key).keeper.lock("alice")
+    assert b'"locked"' in (bench.folder / "alice.audit").read_bytes()
+    opens(bench, "enroll", bench.key, b"", opening)  # type: ignore[arg-type]
+    assert bench.keeper.state("alice")[0] == Required(Reason.LOCKED)
 
 
 def test_an_opening_begins_only_where_there_is_a_vault_or_is_to_be_one(bench: Bench) -> None:
