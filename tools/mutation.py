@@ -63,10 +63,13 @@ STOCK = (
     *(f"ReplaceComparisonOperator_{pair}" for pair in COMPARISONS),
     *(f"ReplaceBinaryOperator_{pair}" for pair in ARITHMETIC),
 )  # fmt: skip
-# Examples are found, not searched for the smallest, and the same ones in every run.
+# Examples are found, not searched for the smallest, the same ones in every run; a slow machine kills nothing.
 PLUGIN = """
-from hypothesis import Phase, settings
-settings.register_profile("mutation", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
+from hypothesis import HealthCheck, Phase, settings
+settings.register_profile(
+    "mutation", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate], deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("mutation")
 """
 
@@ -158,16 +161,16 @@ def _where(leaf: Any) -> str:
 
 
 def _changed(old: str, new: str) -> tuple[str, str]:
-    lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
-    return tuple(  # type: ignore[return-value]
-        " ".join(" ".join(line[2:] for line in lines if line.startswith(sign)).split()) for sign in "-+"
-    )
+    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm=""))[2:]
+    before, after = (" ".join(" ".join(line[1:] for line in lines if line[0] == sign).split()) for sign in "-+")
+    return before, after
 
 
 def mutants(module: str) -> list[Mutant]:
     """All changes of a module of facesdk/, in the order of the operators, none twice."""
     source = (ROOT / "facesdk" / f"{module}.py").read_text()
     tree = get_ast(source)
+    unchanged = ast.dump(ast.parse(source))
     skipped = _skipped(tree)
     found: dict[str, Mutant] = {}
     for make in (RemoveStatement, *(get_operator(f"core/{name}") for name in STOCK)):
@@ -177,7 +180,7 @@ def mutants(module: str) -> list[Mutant]:
                 continue
             try:
                 code = mutate_code(source, make(), occurrence)
-                same = ast.dump(ast.parse(code)) == ast.dump(ast.parse(source))
+                same = ast.dump(ast.parse(code)) == unchanged
             except (SyntaxError, AttributeError):  # cosmic-ray's ExceptionReplacer knows no dotted name
                 continue
             if not same:
@@ -195,7 +198,7 @@ class Trials:
     def __init__(self, tests: dict[str, list[str]]) -> None:
         self._tests = tests
         self._kept: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-        self._folder = tempfile.TemporaryDirectory(prefix="facesdk-mutation-")
+        self._folder = tempfile.TemporaryDirectory(prefix="facesdk-mutation-", ignore_cleanup_errors=True)
         self._copy = Path(self._folder.name) / "tree"
 
     def __enter__(self) -> Trials:
@@ -249,8 +252,7 @@ class Trials:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            code_ = process.wait(limit_s)
-            outcome = "survived" if code_ == 0 else "killed"
+            outcome = "killed" if process.wait(limit_s) else "survived"
         except subprocess.TimeoutExpired:
             outcome = "timed out"
         finally:
@@ -271,11 +273,12 @@ class Trials:
         new.replace(KEPT)
 
 
-def _row(name: str, outcomes: list[str]) -> str:
-    count = {kind: outcomes.count(kind) for kind in ("killed", "survived", "timed out", "equivalent")}
-    tried = len(outcomes) - count["equivalent"]
-    share = f"{100 * (tried - count['survived']) / tried:.1f} %" if tried else ""
-    return f"| {name} | {len(outcomes)} | " + " | ".join(str(n) for n in count.values()) + f" | {share} |"
+def _row(name: str, there: int, outcomes: list[str]) -> str:
+    """A row of the table. there: how many changes can be made."""
+    counts = [outcomes.count(kind) for kind in ("killed", "survived", "timed out", "equivalent")]
+    tried = len(outcomes) - counts[3]
+    share = f"{100 * (tried - counts[1]) / tried:.1f} %" if tried else ""
+    return f"| {name} | {there} | {len(outcomes)} | " + " | ".join(map(str, counts)) + f" | {share} |"
 
 
 def main() -> int:
@@ -287,6 +290,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only print the changes")
     arguments = parser.parse_args()
     listed = {(e["module"], e["where"], e["before"], e["after"]) for e in config.get("nothing", [])}
+    there: dict[str, int] = {}
     outcomes: dict[str, list[str]] = {}
     survived: list[Mutant] = []
     stale: set[tuple[str, str, str, str]] = set()
@@ -295,6 +299,7 @@ def main() -> int:
         for module in arguments.module or tests:
             found = mutants(module)
             stale |= {name for name in listed if name[0] == module} - {mutant.name for mutant in found}
+            there[module] = len(found)
             if arguments.per_module is not None and arguments.per_module < len(found):
                 found = random.Random(f"{arguments.seed} {module}").sample(found, arguments.per_module)
             outcomes[module] = []
@@ -308,15 +313,15 @@ def main() -> int:
                     survived.append(mutant)
                     print(*("survived: " + mutant.module, mutant.where, "- " + mutant.before, "+ " + mutant.after),
                           sep="\n  ", flush=True)  # fmt: skip
-            print(_row(module, outcomes[module]), file=sys.stderr, flush=True)
+            print(_row(module, there[module], outcomes[module]), file=sys.stderr, flush=True)
     for name in sorted(stale):
         print("listed, but there is no such change:", *name, sep="\n  ", file=sys.stderr)
     total = [outcome for found in outcomes.values() for outcome in found]
-    print("| module | changes | killed | survived | timed out | mean nothing | killed of the rest |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for module, found in outcomes.items():
-        print(_row(module, found))
-    print(_row("all", total))
+    print("| module | changes | tried | killed | survived | timed out | mean nothing | killed of the rest |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for module in outcomes:
+        print(_row(module, there[module], outcomes[module]))
+    print(_row("all", sum(there.values()), total))
     if stale:
         return 2
     tried = len(total) - total.count("equivalent")
