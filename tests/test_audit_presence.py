@@ -114,6 +114,15 @@ def test_what_waits_is_numbered_behind_the_rest(bench: Bench) -> None:
     assert [entry.n for entry in Bench(bench.folder, bench.key).keeper.audit("alice")[1]] == [0, 1]
 
 
+def test_what_waits_is_not_told_twice_where_it_is_the_first_entry_of_a_log(bench: Bench) -> None:
+    assert bench.attempt(True)
+    (bench.folder / "alice.audit").unlink()
+    other = Bench(bench.folder, bench.key)
+    other.keeper.lock("alice")  # without the key: writes down what waits, and itself
+    found = other.keeper.audit("alice")[1]
+    assert [(entry.n, entry.event) for entry in found] == [(0, Event.VERIFIED), (1, Event.LOCKED)]
+
+
 # --- paid and logged before it is compared
 
 

@@ -221,34 +221,34 @@ class Trials:
         limit_s = 20 + 4 * self._unchanged_s(mutant.module)
         path = self._copy / "facesdk" / f"{mutant.module}.py"
         original = path.read_text()
+        self._write(path, mutant.code)
         try:
-            outcome, took_s = self._run(mutant.module, mutant.code, limit_s)
+            outcome, took_s = self._run(self._tests[mutant.module], limit_s)
         finally:
-            path.write_text(original)
+            self._write(path, original)
         self._keep(mutant.digest, outcome=outcome, tests=tests, name=mutant.name, took_s=round(took_s, 1))
         return outcome
 
     def _unchanged_s(self, module: str) -> float:
         """How long the module's tests take with nothing changed; SystemExit where they fail."""
-        source = (ROOT / "facesdk" / f"{module}.py").read_text()
-        key, tests = sha256(source.encode()).hexdigest(), self._digest(module)
-        kept = self._kept.get(key)
-        if not kept or kept["tests"] != tests:
-            outcome, took_s = self._run(module, source, 1800)
+        return sum(self._file_s(name) for name in self._tests[module])
+
+    def _file_s(self, name: str) -> float:
+        sources = sorted((self._copy / "facesdk").rglob("*.py"))
+        content = b"".join(path.read_bytes() for path in [*sources, self._copy / name])
+        key = f"{name} {sha256(content).hexdigest()}"
+        if key not in self._kept:
+            outcome, took_s = self._run([name], 1800)
             if outcome != "survived":
-                sys.exit(f"the tests of {module} fail with nothing changed: {' '.join(self._tests[module])}")
-            self._keep(key, outcome=outcome, tests=tests, name=[module], took_s=round(took_s, 1))
+                sys.exit(f"{name} fails with nothing changed")
+            self._keep(key, took_s=round(took_s, 1))
         return float(self._kept[key]["took_s"])
 
-    def _run(self, module: str, code: str, limit_s: float) -> tuple[str, float]:
-        path = self._copy / "facesdk" / f"{module}.py"
-        path.write_text(code)
-        # Known by time and size alone, which two changes can have in common.
-        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+    def _run(self, tests: list[str], limit_s: float) -> tuple[str, float]:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_profile"]
         start = time.monotonic()
         process = subprocess.Popen(
-            [*command, *self._tests[module]], cwd=self._copy, env={**os.environ, "PYTHONPATH": str(self._copy)},
+            [*command, *tests], cwd=self._copy, env={**os.environ, "PYTHONPATH": str(self._copy)},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
@@ -260,6 +260,12 @@ class Trials:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         return outcome, time.monotonic() - start
+
+    @staticmethod
+    def _write(path: Path, code: str) -> None:
+        """And without what was compiled of it: that is known by time and size, which two changes can have in common."""
+        path.write_text(code)
+        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
     def _digest(self, module: str) -> str:
         """Of the module's test files."""
