@@ -84,6 +84,8 @@ def test_who_is_not_enrolled(bench: Bench) -> None:
             lambda: bench.keeper.remove("alice"),
             lambda: bench.keeper.restart_log("alice", bench.key),
             lambda: bench.keeper.audit("alice", bench.key),
+            lambda: holds(bench),
+            lambda: bench.keeper.lock("alice"),
         ]
         for call in calls:
             with pytest.raises(NotEnrolledError, match="alice"):
