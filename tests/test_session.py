@@ -468,6 +468,19 @@ def test_a_quota_that_is_full_forgets_the_key_and_an_older_reason(
     assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
 
 
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EIO])
+def test_a_key_that_is_there_and_cannot_be_forgotten_is_told(
+    keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A kernel that forbids its keyring altogether has no ring to be found: this one does, and the key is still open."""
+    assert save_new(keyring, "alice", make_held())
+    failing_once(monkeypatch, "keyring_forget_ring", code)
+    with pytest.raises(KeyUnavailableError):
+        keyring.forget("alice", Reason.LOCKED)
+    assert_same(keyring.load("alice"), make_held())
+    assert keyring.forget("alice", Reason.LOCKED) is True
+
+
 def test_a_key_that_cannot_be_forgotten_keeps_none_of_the_others(
     keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

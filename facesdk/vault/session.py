@@ -296,7 +296,7 @@ class KeyringSessions:
         if not vault:  # nobody can tell which are this vault's: all of this user's go
             return self._forget_rings(_RINGS, reason) > 0
         ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
-        was_open = bool(self._call(_core.keyring_forget_ring, ring, else_none=True)) if ring else False
+        was_open = bool(self._call(_core.keyring_forget_ring, ring)) if ring else False
         # Where nothing was ever opened, and nobody is about to, the reason stays that it was not unlocked.
         if ring or self._call(_core.keyring_get, _why(vault, user), 1, else_none=True) is not None:
             self._say_why(_why(vault, user), reason)
