@@ -472,7 +472,7 @@ def test_a_quota_that_is_full_forgets_the_key_and_an_older_reason(
 def test_a_key_that_is_there_and_cannot_be_forgotten_is_told(
     keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """A kernel that forbids its keyring altogether has no ring to be found: this one does, and the key is still open."""
+    """A kernel that forbids its keyring altogether has no ring to be found; here there is one, with an open key."""
     assert save_new(keyring, "alice", make_held())
     failing_once(monkeypatch, "keyring_forget_ring", code)
     with pytest.raises(KeyUnavailableError):
