@@ -5,8 +5,8 @@ python tools/mutation.py [--per-module N] [--seed S] [--module NAME ...] [--list
 One change at a time (cosmic-ray's operators and one of our own) is made in a copy of the tree, and the test files that
 tools/mutation.toml names for the module are run on it. --module: only these, such as vault/keeper; --per-module: a
 sample of each. Results are kept in .cache/mutation.json, so that a run that was broken off goes on: a killed change
-stays killed, one that survived is tried again once a test file has changed. Delete the file to measure all anew. One run
-at a time, and no other tests beside it: some forget whatever of ours is in the user's keyring of the kernel.
+stays killed, one that survived is tried again once a test file has changed. Delete the file to measure all anew.
+One run at a time, and no other tests beside it: some forget whatever of ours is in the user's keyring of the kernel.
 
 Prints the changes that survived and a table. Exits with 1 where fewer than 92 % were killed of those that are not
 listed as meaning nothing, and with 2 where the list names a change that cannot be made any more.
