@@ -21,7 +21,7 @@ from vault_tools import Bench
 
 from facesdk import _core
 from facesdk._core import Secret
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreError, StoreIntegrityError
 from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, folder, identity, session
 from facesdk.vault.attempts import NS, Ready, Required
@@ -457,13 +457,14 @@ def failing_once(monkeypatch: pytest.MonkeyPatch, name: str, code: int, *, times
     return calls
 
 
-def test_a_quota_that_is_full_forgets_the_key_and_an_older_reason(
-    keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EPERM, errno.ENOSYS])
+def test_where_there_is_no_room_to_say_why_an_older_reason_goes_with_the_key(
+    keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     keyring.begin("alice")
     keyring.forget("alice", Reason.LOCKED)
     assert keyring.load("alice") == Required(Reason.LOCKED)
-    failing_once(monkeypatch, "keyring_put", errno.EDQUOT, times=9)
+    failing_once(monkeypatch, "keyring_put", code, times=9)
     keyring.forget("alice", Reason.PANIC)
     assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
     assert save_new(keyring, "alice", make_held())
@@ -521,6 +522,22 @@ def test_where_nobody_can_tell_whose_a_key_is_all_go(tmp_path: Path, keyring: Ke
     away.rename(tmp_path / "vault" / ".vault")
     for user in ("alice", "bob"):
         assert keyring.load(user) == Required(Reason.LOCKED)
+
+
+def test_an_identity_that_comes_back_as_something_else_is_looked_at_again(
+    tmp_path: Path, keyring: KeyringSessions
+) -> None:
+    """Where there was none a moment ago: what is no identity is not taken for there being no vault."""
+    assert save_new(keyring, "alice", make_held())
+    away = (tmp_path / "vault" / ".vault").rename(tmp_path / "identity")
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
+    (tmp_path / "vault" / ".vault").symlink_to("nowhere")
+    with pytest.raises((StoreIntegrityError, StoreError)):
+        keyring.load("alice")
+    assert keyring.forget("alice", Reason.LOCKED) is True
+    (tmp_path / "vault" / ".vault").unlink()
+    away.rename(tmp_path / "vault" / ".vault")
+    assert keyring.load("alice") == Required(Reason.LOCKED)
 
 
 def test_another_vault_under_the_same_path_has_none_of_the_keys(tmp_path: Path, keyring: KeyringSessions) -> None:

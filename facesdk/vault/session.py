@@ -324,9 +324,9 @@ class KeyringSessions:
     def _say_why(self, name: str, reason: Reason) -> None:
         timeout_s = REMOVED_WHY_S if reason is Reason.REMOVED else 0  # 0: until the machine is started again
         try:
-            self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s, else_none=True)
+            self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s)
         except KeyUnavailableError:
-            # The key is gone, which is what matters; a full quota leaves no room to say why.
+            # The key is gone, which is what matters; a full quota leaves no room to say why, and no older word stays.
             self._call(_core.keyring_forget, name, else_none=True)
 
     def _call(self, call: Callable[..., Any], *arguments: object, else_none: bool = False) -> Any:
