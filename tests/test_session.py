@@ -508,6 +508,10 @@ def test_a_vault_that_is_not_there_has_no_key_to_forget(tmp_path: Path, keyring:
     assert nothing.forget_all(Reason.PANIC) == 0
     with pytest.raises(StoreIntegrityError, match="has lost its identity"):
         nothing.begin("alice")
+    (tmp_path / "nothing").write_text("a file")  # which is looked at, whatever was there before
+    for call in (lambda: nothing.load("alice"), lambda: nothing.forget_all(Reason.PANIC)):
+        with pytest.raises(StoreError):
+            call()
     assert_same(keyring.load("alice"), make_held())
 
 
