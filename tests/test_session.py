@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import struct
 import subprocess
@@ -256,6 +257,10 @@ def test_an_old_reason_does_not_outlive_an_unlock(keyring: KeyringSessions) -> N
 
 def test_names_in_the_keyring_tell_nobody_who_is_enrolled(keyring: KeyringSessions, tmp_path: Path) -> None:
     name = session._ring(keyring._known(), "alice")
+    # Written again here: programs of two releases that run side by side must mean the same key.
+    digest = hashlib.sha256(b"alice").hexdigest()[:32]
+    assert name == f"facesdk:{keyring._known()}:{digest}"
+    assert why_of(keyring) == f"facesdk-why:{keyring._known()}:{digest}"
     assert "alice" not in name
     assert str(tmp_path) not in name
     assert name != session._ring(keyring._known(), "bob")
