@@ -76,3 +76,27 @@ def test_step_is_checked() -> None:
     for state, event in ((None, Event.TIME), (good, "TIME"), (Reason.IDLE, Event.MATCH)):
         with pytest.raises(InputError, match="step needs"):
             step(state, event, now_ns=NOW, rules=PHONE)  # type: ignore[arg-type]
+
+
+def test_states_and_times_reach_up_to_their_bounds() -> None:
+    top = 2**63 - 1
+    assert Ready(opened_ns=top, active_ns=top, failures=top, not_before_ns=top).failures == top
+    assert attempts.TIME_BOUND_NS == 2**62
+    idle = Required(Reason.IDLE)
+    assert step(idle, Event.TIME, now_ns=2**62 - 1, rules=PHONE) == idle
+    assert step(idle, Event.TIME, now_ns=0, rules=PHONE) == idle
+
+
+def test_states_stay_as_they_were_made_and_are_made_by_name() -> None:
+    ready = STATES[Kind.READY]
+    paid = attempts.charge(ready, now_ns=NOW, rules=PHONE)
+    cell = attempts.TABLE[Kind.READY, Event.TIME]
+    for made, name in ((ready, "failures"), (Required(Reason.IDLE), "reason"), (paid, "after"), (cell, "to")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, name, None)
+    with pytest.raises(TypeError):
+        Ready(0, 0, 0, 0)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        attempts.Charged(ready, ready)  # type: ignore[misc,arg-type]
+    with pytest.raises(TypeError):
+        attempts.TABLE[Kind.READY, Event.TIME] = cell  # type: ignore[index]

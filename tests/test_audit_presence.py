@@ -101,6 +101,28 @@ def test_what_waits_is_shown_without_the_key_too(bench: Bench) -> None:
     assert told(other, key=False) == [("verified", "match", 1)]
 
 
+def test_what_waits_is_numbered_behind_the_rest(bench: Bench) -> None:
+    for camera in ("door", "desk", "gate"):
+        assert bench.keeper.attempt("alice", lambda _: True, generation=1, camera=camera, label="")
+    with pytest.raises(ZeroDivisionError):
+        bench.attempt(lambda _: 1 // 0)
+    for keeper, key in ((bench.keeper, bench.key), (Bench(bench.folder, bench.key).keeper, None)):
+        found = keeper.audit("alice", key)[1]
+        assert [entry.n for entry in found] == [0, 1, 2, 3, 4]
+        assert [entry.camera for entry in found][1:] == ["door", "desk", "gate", "test"]
+    (bench.folder / "alice.audit").unlink()  # without the key nobody knows what was in it
+    assert [entry.n for entry in Bench(bench.folder, bench.key).keeper.audit("alice")[1]] == [0, 1]
+
+
+def test_what_waits_is_not_told_twice_where_it_is_the_first_entry_of_a_log(bench: Bench) -> None:
+    assert bench.attempt(True)
+    (bench.folder / "alice.audit").unlink()
+    other = Bench(bench.folder, bench.key)
+    other.keeper.lock("alice")  # without the key: writes down what waits, and itself
+    found = other.keeper.audit("alice")[1]
+    assert [(entry.n, entry.event) for entry in found] == [(0, Event.VERIFIED), (1, Event.LOCKED)]
+
+
 # --- paid and logged before it is compared
 
 
@@ -227,7 +249,8 @@ def test_the_last_attempt_does_not_outlive_a_lock(bench: Bench, monkeypatch: Any
 
     monkeypatch.setattr(bench.sessions, "spend", spending)
     with pytest.raises(PassphraseRequiredError):
-        bench.attempt(True)
+        bench.attempt(True if when == "after" else lambda _: pytest.fail("compared"))
+    assert ("attempted", "", 1) not in told(bench) or when == "after"
     assert not isinstance(bench.keeper.state("alice")[0], Ready)
 
 
@@ -268,6 +291,33 @@ def test_a_match_whose_state_cannot_be_saved_is_not_logged_as_one(bench: Bench, 
     with pytest.raises(KeyUnavailableError, match="full"):
         bench.attempt(True)
     assert told(bench) == [("attempted", "", 1)]
+
+
+@pytest.mark.parametrize("then", ["saved", "not to be read"])
+def test_a_match_whose_failures_may_be_given_back_stays_one(bench: Bench, monkeypatch: Any, then: str) -> None:
+    """An error of saving that came too late, or after which nobody can tell: the log says what may hold."""
+    assert not bench.attempt(False)
+    save, calls = bench.sessions.save, []
+
+    def refused(*_: Any) -> Any:
+        raise KeyUnavailableError("the keyring cannot be used")
+
+    def saving(user: str, held: Any, **options: Any) -> bool:
+        calls.append(held)
+        if len(calls) == 2 and then == "saved":
+            save(user, held, **options)
+            raise KeyboardInterrupt
+        if len(calls) == 2:
+            monkeypatch.setattr(bench.sessions, "load", refused)
+            raise KeyUnavailableError("the keyring is full")
+        return bool(save(user, held, **options))
+
+    monkeypatch.setattr(bench.sessions, "save", saving)
+    with pytest.raises((KeyUnavailableError, KeyboardInterrupt)):
+        bench.attempt(True)
+    monkeypatch.undo()
+    assert told(bench) == [("verified", "non_match", 1), ("verified", "match", 1)]
+    assert bench.failures() == (0 if then == "saved" else 2)
 
 
 def test_a_comparison_that_forks_decides_nothing_in_the_child(bench: Bench) -> None:

@@ -9,10 +9,10 @@ import pytest
 from conftest import portrait
 from PIL import Image, ImageFilter, ImageOps
 
-from facesdk import Decision, Engine, FaceVerifier, Policy
-from facesdk.capture import enrollment_features, probe_samples, sharper_half
-from facesdk.errors import AcceleratorError, EnrollmentError
-from facesdk.types import Features, Sample
+from facesdk import Decision, Engine, FaceVerifier, Policy, capture, matching
+from facesdk.capture import embedded, enrollment_features, pictures, probe_samples, sharper_half
+from facesdk.errors import AcceleratorError, EnrollmentError, InputError
+from facesdk.types import Features, Guidance, Sample
 
 BLURRED = 4.0  # still found by the detector
 NOBODY = np.full((480, 640, 3), 90, np.uint8)
@@ -132,3 +132,172 @@ def test_a_refused_enrollment_leaves_no_features(sface: Engine, monkeypatch: pyt
             enrollment_features([portrait("obama_2012"), portrait("sunak")], sface, Policy())
         assert len(seen) == count
         assert not any(vector.any() for vector in seen)
+
+
+# --- what is taken for pictures
+
+
+def test_pictures_are_counted_and_none_is_read_beyond_what_is_allowed() -> None:
+    assert pictures(NOBODY, at_most=1)[0] is NOBODY
+    for given in ([NOBODY], [NOBODY] * 3, (NOBODY, NOBODY), iter([NOBODY] * 3)):
+        assert all(picture is NOBODY for picture in pictures(given, at_most=3))
+    waiting = iter([NOBODY] * 9)
+    with pytest.raises(InputError, match="1 to 3 pictures were expected, not more"):
+        pictures(waiting, at_most=3)
+    assert len(list(waiting)) == 5
+    for given, came in (([NOBODY] * 5, "5"), ([], "0"), (iter([]), "none")):
+        with pytest.raises(InputError, match=f"1 to 3 pictures were expected, not {came}"):
+            pictures(given, at_most=3)
+
+
+def test_what_is_no_picture_is_named_by_its_number() -> None:
+    flat = NOBODY[:, :, 0].astype(np.float32)
+    with pytest.raises(InputError, match=r"^picture 2: "):
+        pictures([NOBODY, flat], at_most=3)
+    with pytest.raises(InputError, match=r"^(?!picture \d)"):
+        pictures([flat], at_most=3)
+    with pytest.raises(InputError, match=r"not dict: give list\(x\.values\(\)\)$"):
+        pictures({"me": NOBODY}, at_most=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"not int$"):
+        pictures(7, at_most=3)  # type: ignore[arg-type]
+
+
+# --- an enrollment is held to more than a verification
+
+
+def test_a_face_that_is_compared_may_be_smaller_than_one_that_is_enrolled(sface: Engine) -> None:
+    image = Image.fromarray(frame("obama_2012"))
+    seen = sface.sample(np.asarray(image))
+    assert seen is not None
+    side = 28.0 / seen.quality.eye_distance_px
+    small = np.asarray(image.resize((round(640 * side), round(480 * side)), Image.Resampling.LANCZOS))
+    assert len(probe_samples([small], sface, Policy())[0]) == 1
+    with pytest.raises(EnrollmentError, match="picture 1: the face is too small"):
+        enrollment_features([small], sface, Policy())
+
+
+def test_arrays_of_opencv_are_seen_as_they_are_meant(sface: Engine) -> None:
+    picture = frame("obama_2012")
+    (meant,), _ = probe_samples([picture], sface, Policy())
+    (swapped,), _ = probe_samples([picture[:, :, ::-1].copy()], sface, Policy(), colors="bgr")
+    np.testing.assert_array_equal(meant.crop, swapped.crop)
+    one, other = (
+        enrollment_features([given], sface, Policy(), colors=colors)[0]
+        for given, colors in ((picture, "rgb"), (picture[:, :, ::-1].copy(), "bgr"))
+    )
+    np.testing.assert_array_equal(one._vector, other._vector)
+
+
+def test_the_last_refusal_is_the_one_that_is_told(sface: Engine) -> None:
+    blurred = frame("obama_2012", blur=BLURRED)
+    for frames, told in (
+        ([], Guidance.SHOW_FACE), ([blurred, NOBODY], Guidance.SHOW_FACE), ([NOBODY, blurred], Guidance.HOLD_STILL),
+    ):  # fmt: skip
+        assert probe_samples(frames, sface, Policy())[1].guidance is told
+
+
+# --- features
+
+
+def test_features_with_the_mirror_image_are_the_mean_direction_of_both(sface: Engine) -> None:
+    (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
+    (alone,) = embedded([sample], sface)
+    np.testing.assert_array_equal(alone._vector, sface.embed(sample)._vector)
+    mirrored = sface.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1])))
+    mean = alone._vector.astype(np.float64) + mirrored._vector
+    for both in (embedded([sample], sface, mirror=True), enrollment_features([frame("obama_2012")], sface, Policy(),
+                                                                             mirror=True)):  # fmt: skip
+        assert len(both) == 1
+        np.testing.assert_allclose(both[0]._vector, mean / np.linalg.norm(mean), atol=1e-6)
+        assert not both[0]._vector.flags.writeable
+
+
+@pytest.fixture
+def made(sface: Engine, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The vectors that an engine made."""
+    vectors: list[np.ndarray] = []
+    embed = Engine.embed
+
+    def embedding(self: Engine, sample: Sample) -> Features:
+        features = embed(self, sample)
+        vectors.append(features._vector)
+        return features
+
+    monkeypatch.setattr(Engine, "embed", embedding)
+    return vectors
+
+
+def test_of_a_mirror_image_nothing_is_left(sface: Engine, made: list[np.ndarray]) -> None:
+    (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
+    (features,) = embedded([sample], sface, mirror=True)
+    kept, image = made
+    assert kept is features._vector
+    assert not image.any()
+
+
+def test_a_crop_that_its_mirror_image_cancels_out_is_no_face(sface: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
+    one = sface.embed(sample)
+    made = [replace(one, vector=one._vector.copy()), replace(one, vector=-one._vector)]
+    waiting = iter(made)
+    monkeypatch.setattr(Engine, "embed", lambda *_: next(waiting))
+    with pytest.raises(InputError, match="cancel each other out: this is no face"):
+        embedded([sample], sface, mirror=True)
+    assert not any(features._vector.any() for features in made)
+
+
+def test_whatever_ends_an_enrollment_leaves_no_features(
+    sface: Engine, made: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ending(*_: object) -> list[np.ndarray]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(matching, "vectors_of", ending)
+    with pytest.raises(KeyboardInterrupt):
+        enrollment_features([frame("obama_2012")], sface, Policy())
+    assert len(made) == 1
+    assert not made[0].any()
+
+
+# --- which pictures of an enrollment do not go together
+
+
+def directions(*cosines: float) -> list[np.ndarray]:
+    """Unit vectors in a plane, with these cosines to the first."""
+    angles = [0.0, *(np.arccos(cosine) for cosine in cosines)]
+    return [np.array([np.cos(angle), np.sin(angle)], np.float32) for angle in angles]
+
+
+def reasons(vectors: list[np.ndarray], policy: Policy | None = None) -> list[str]:
+    found = capture._strangers_and_copies(vectors, "sface", policy or Policy())
+    return [reason.partition(". ")[0] for reason in found]
+
+
+def test_the_fewer_ones_are_not_the_same_person() -> None:
+    def stranger(number: int) -> str:
+        return f"picture {number}: not the same person as in the others"
+
+    assert reasons(directions()) == reasons(directions(0.8, 0.5)) == []
+    assert reasons(directions(0.8, -0.5)) == [stranger(3)]
+    assert reasons(directions(-0.5)) == [stranger(1), stranger(2)]
+    assert reasons(directions(0.8, -0.5, -0.9)) == [stranger(number) for number in (1, 2, 3, 4)]
+
+
+def test_an_enrollment_at_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As alike as the policy allows is no copy, and as alike as one person is at least is no stranger."""
+    copies = directions(0.9)
+    alike = matching.score(*copies)
+    assert reasons(copies, Policy(max_sample_similarity=alike)) == []
+    limit = float(np.nextafter(alike, 0.0))
+    assert reasons(copies, Policy(max_sample_similarity=limit)) == ["picture 2: nearly the same as an earlier one"]
+
+    class Manifest:
+        same_person = matching.score(*directions(0.3))
+
+        def embedder(self, _: str) -> Manifest:
+            return self
+
+    monkeypatch.setattr(capture, "load_manifest", Manifest)
+    assert reasons(directions(0.3)) == []
+    Manifest.same_person = float(np.nextafter(Manifest.same_person, 1.0))
+    assert len(reasons(directions(0.3))) == 2

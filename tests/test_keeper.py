@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from vault_tools import CHEAP, RULES, Bench, assert_holds, failing_with, make_record
+from vault_tools import CHEAP, RULES, Bench, CountingKey, assert_holds, failing_with, make_record
 
 from facesdk import matching
 from facesdk.errors import (
     AlreadyEnrolledError,
+    InputError,
     KeyUnavailableError,
     NotEnrolledError,
     PassphraseRequiredError,
@@ -21,6 +22,7 @@ from facesdk.errors import (
     StoreError,
     StoreIntegrityError,
 )  # fmt: skip
+from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.format import key_id, parse_header, unseal
@@ -34,6 +36,11 @@ def key(tmp_path: Path) -> KeyFileKey:
 @pytest.fixture
 def bench(tmp_path: Path, key: KeyFileKey) -> Bench:
     return Bench(tmp_path / "vault", key)
+
+
+@pytest.fixture
+def recovery() -> PassphraseKey:
+    return PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
 
 
 def kek_of(bench: Bench, key: object = None) -> bytes:
@@ -77,6 +84,8 @@ def test_who_is_not_enrolled(bench: Bench) -> None:
             lambda: bench.keeper.remove("alice"),
             lambda: bench.keeper.restart_log("alice", bench.key),
             lambda: bench.keeper.audit("alice", bench.key),
+            lambda: holds(bench),
+            lambda: bench.keeper.lock("alice"),
         ]
         for call in calls:
             with pytest.raises(NotEnrolledError, match="alice"):
@@ -367,3 +376,103 @@ def test_no_key_stays_open_where_it_could_not_be_saved(bench: Bench, monkeypatch
     with pytest.raises(KeyUnavailableError, match="full"):
         bench.unlock()
     assert isinstance(bench.sessions.load("alice"), Required)
+
+
+def test_an_exported_file_is_sealed_with_a_recovery_passphrase_alone(bench: Bench) -> None:
+    bench.enroll()
+    recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
+    data = bench.keeper.export("alice", bench.key, recovery)
+    plain = PassphraseKey("over there", **CHEAP)
+    with pytest.raises(InputError, match="recovery passphrase"):
+        bench.keeper.export("alice", bench.key, plain)
+    with pytest.raises(InputError, match="recovery passphrase"):
+        bench.keeper.import_(data, plain, bench.key, replace=True, rules=RULES)
+    assert bench.events() == ["enrolled", "exported"]
+    assert bench.attempt()
+
+
+def test_the_log_names_the_rules_and_the_label(bench: Bench) -> None:
+    bench.keeper.enroll(make_record(), bench.key, replace=False, rules=RULES, label="1e-05")
+    reference_of = matching.make_reference
+    bench.keeper.unlock("alice", bench.key, rules=PRESETS["strict"], reference_of=reference_of, label="2e-05")
+    bench.unlock()
+    assert bench.attempt()
+    with bench.keeper.opened("alice") as template:
+        generation = template.generation
+    assert not bench.keeper.attempt("alice", lambda _: False, generation=generation, camera="front", label="")
+    bench.enroll(replace=True)
+    entries = bench.keeper.audit("alice", bench.key)[1]
+    assert [(entry.event.value, entry.policy) for entry in entries] == [
+        ("enrolled", "phone 1e-05"), ("unlocked", "strict 2e-05"), ("unlocked", "phone"), ("verified", "phone phone"),
+        ("verified", "phone"), ("replaced", "phone"),
+    ]  # fmt: skip
+    assert [entry.camera for entry in entries[3:5]] == ["test", "front"]
+
+
+def test_a_label_that_no_entry_can_have_is_refused_before_anything_is_paid(bench: Bench) -> None:
+    bench.enroll()
+    for camera, label in (("x" * 1000, ""), ("c", "x" * 1000)):
+        with pytest.raises(InputError):
+            bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label=label)
+    assert bench.failures() == 0
+    assert bench.events() == ["enrolled"]
+
+
+# --- what comes and goes with a file
+
+
+def test_an_exported_template_has_no_generation_of_its_own(bench: Bench, recovery: PassphraseKey) -> None:
+    bench.enroll()
+    data = bench.keeper.export("alice", bench.key, recovery)
+    header = parse_header(data)
+    with (
+        recovery.unwrap(header.section, binding=header.binding) as kek,
+        Template(unseal(data, kek, user="alice"), kek, user="alice") as template,
+    ):
+        assert template.generation == 0
+    with pytest.raises(KeyUnavailableError, match="give that, not a"):  # the file of this device is no exported one
+        bench.keeper.import_(bench.path().read_bytes(), recovery, bench.key, replace=True, rules=RULES)
+    assert bench.attempt()
+
+
+def test_replacing_a_file_frees_what_the_old_one_had_elsewhere(tmp_path: Path, recovery: PassphraseKey) -> None:
+    key = CountingKey()
+    bench = Bench(tmp_path / "vault", key)
+    bench.enroll()
+    data = bench.keeper.export("alice", key, recovery)
+    for change in (
+        lambda: bench.enroll(make_record(seed=1), replace=True),
+        lambda: bench.keeper.import_(data, recovery, key, replace=True, rules=RULES),
+    ):
+        (before,) = key.counters
+        change()
+        (after,) = key.counters
+        assert before != after
+        bench.unlock()
+        assert bench.attempt()
+
+
+def test_what_cannot_be_freed_elsewhere_is_said_once_all_else_is_gone(tmp_path: Path) -> None:
+    class Stuck(CountingKey):
+        def destroy(self, section: bytes) -> None:
+            raise KeyUnavailableError("the TPM does not answer", hint="try again")
+
+    bench = Bench(tmp_path / "vault", Stuck())
+    bench.enroll()
+    with pytest.raises(KeyUnavailableError, match="'alice' is removed, but the TPM does not answer") as caught:
+        bench.keeper.remove("alice", bench.key)
+    assert caught.value.hint == "try again"
+    assert bench.sessions.load("alice") == Required(Reason.REMOVED)
+    assert not list(bench.folder.glob("alice*"))
+
+
+def test_a_removal_with_a_key_of_another_kind_frees_nothing_of_it(tmp_path: Path, key: KeyFileKey) -> None:
+    bench = Bench(tmp_path / "vault", key)
+    bench.enroll()
+    counting = CountingKey()
+    other = Bench(tmp_path / "other", counting)
+    other.enroll()
+    bench.keeper.remove("alice", counting)
+    assert not list(bench.folder.glob("alice*"))
+    assert len(counting.counters) == 1
+    assert other.attempt()

@@ -283,6 +283,19 @@ def test_no_match_outlives_an_expiry(bench: Bench) -> None:
     assert bench.reason() is Reason.EXPIRED
 
 
+@pytest.mark.parametrize(("seconds", "reason"), [(600, Reason.IDLE), (3600, Reason.EXPIRED)])
+def test_a_mismatch_that_ends_after_the_key_s_time_forgets_it_at_once(
+    bench: Bench, seconds: int, reason: Reason
+) -> None:
+    def compare(_: Template) -> bool:
+        bench.clock.turn(seconds)
+        return False
+
+    assert bench.attempt(compare) is False
+    assert bench.reason() is reason
+    assert outcomes(bench) == ["non_match"]
+
+
 def test_a_panic_between_charging_and_saving_wins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Panic does not wait for the vault's lock, so it can come at any moment of an attempt."""
     generation, save = bench.generation(), bench.sessions.save

@@ -16,7 +16,14 @@ from faults.places import RULES, mounted, remount
 from places_tools import needs_keyring, root
 from vault_tools import CHEAP, make_record
 
-from facesdk.errors import FaceSdkError, NotEnrolledError, NotLoggedError, PassphraseRequiredError, Reason
+from facesdk.errors import (
+    FaceSdkError,
+    InputError,
+    NotEnrolledError,
+    NotLoggedError,
+    PassphraseRequiredError,
+    Reason,
+)  # fmt: skip
 from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, PassphraseKey, ProcessSessions, Vault
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.audit_entry import Event
@@ -127,6 +134,13 @@ def test_nothing_open_is_not_forgotten(enrolled: Keeper) -> None:
     assert enrolled.panic() == 0
     with pytest.raises(NotEnrolledError):
         enrolled.lock("nobody")
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"alice", ["alice"], "../alice", ""])
+def test_what_is_no_user_is_told_before_anything_is_forgotten(enrolled: Keeper, wrong: Any) -> None:
+    with pytest.raises(InputError):
+        enrolled.lock(wrong)
+    assert attempt(enrolled)
 
 
 def test_panic_counts(enrolled: Keeper, key: KeyFileKey) -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from conftest import portrait
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facesdk import Engine, _core, matching
 from facesdk.errors import InputError
-from facesdk.matching import FOREIGN, NEAR_COPY, SHORTENING, fuse, fused_score, make_reference, near_copies, score
+from facesdk.matching import (
+    FOREIGN,
+    NEAR_COPY,
+    SHORTENING,
+    fuse,
+    fused_score,
+    make_reference,
+    near_copies,
+    score,
+    vectors_of,
+)  # fmt: skip
 
 
 def unit(seed: int, dimension: int = 128) -> np.ndarray:
@@ -40,10 +55,18 @@ def mean_direction(vectors: list[np.ndarray]) -> np.ndarray:
 
 
 def test_opposite_samples_have_no_mean() -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="cancel each other out"):
         make_reference([unit(1), -unit(1)])
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="at least one vector"):
         make_reference([])
+    # The sum of all is held to a millionth of one vector.
+    assert make_reference([unit(1), -unit(1) * np.float32(1 - 3e-6)]).any()
+    with pytest.raises(InputError, match="cancel each other out"):
+        make_reference([unit(1), -unit(1) * np.float32(1 - 5e-7)])
+
+
+def test_the_constants_are_those_that_the_operating_points_were_measured_with() -> None:
+    assert (SHORTENING, NEAR_COPY, FOREIGN) == (0.75, 0.85, 0.2)
 
 
 @given(st.lists(seeds, min_size=1, max_size=10, unique=True))
@@ -70,6 +93,56 @@ def test_the_higher_half_of_the_scores_decides(scores: list[float]) -> None:
     assert fuse(scores) == pytest.approx(np.mean(higher))
     assert min(scores) <= fuse(scores) <= max(scores)
     assert fuse([s - 0.1 for s in scores]) <= fuse(scores)
+
+
+def test_a_score_at_a_limit_is_on_its_better_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As alike as NEAR_COPY is not yet a copy, as unlike as FOREIGN not yet a stranger."""
+    one, other = unit(1), near(unit(1), 0.5, 51)
+    monkeypatch.setattr(matching, "NEAR_COPY", score(one, other))
+    assert near_copies([one, other]) == [[0], [1]]
+    monkeypatch.setattr(matching, "NEAR_COPY", math.nextafter(score(one, other), 0.0))
+    assert near_copies([one, other]) == [[0, 1]]
+    monkeypatch.undo()
+    owner, stranger = near(one, 0.8, 52), near(one, 0.1, 53)
+    both = fuse([score(one, owner), score(one, stranger)])
+    monkeypatch.setattr(matching, "FOREIGN", score(one, stranger))
+    assert fused_score([one], [owner, stranger]) == both
+    monkeypatch.setattr(matching, "FOREIGN", math.nextafter(score(one, stranger), 1.0))
+    assert fused_score([one], [owner, stranger]) == score(one, stranger) < both
+
+
+def test_a_score_is_never_above_one_nor_below_minus_one() -> None:
+    """However the core's sum is rounded: a vector that is a little too long is no better than perfect."""
+    long = unit(1) * np.float32(1.001)
+    assert score(long, long) == 1.0
+    assert score(long, -long) == -1.0
+
+
+def test_features_of_different_embedders_are_not_compared(sface: Engine) -> None:
+    features = sface.features(portrait("obama_2012"))
+    assert features is not None
+    (vector,) = vectors_of([features])
+    assert vector is features._vector
+    assert [len(v) for v in vectors_of([features, features])] == [sface.dimension] * 2
+    with pytest.raises(InputError, match="different embedders"):
+        vectors_of([features, replace(features, embedder="joint", vector=features._vector)])
+
+
+def test_no_copy_of_the_features_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stacked samples and their mean, in double precision, whether a reference comes of them or not."""
+    wiped: list[np.ndarray] = []
+    wipe = _core.wipe
+
+    def watching(array: np.ndarray) -> None:
+        wipe(array)
+        wiped.append(array)
+
+    monkeypatch.setattr(_core, "wipe", watching)
+    make_reference([unit(1), unit(2)])
+    with pytest.raises(InputError):
+        make_reference([unit(1), -unit(1)])
+    assert [array.shape for array in wiped] == [(2, 128), (128,)] * 2
+    assert not any(array.any() for array in wiped)
 
 
 def test_one_lucky_pair_opens_nothing_and_a_poor_one_spoils_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,10 @@ from vault_tools import Bench
 
 from facesdk import _core
 from facesdk._core import Secret
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreIntegrityError
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, StoreError, StoreIntegrityError
 from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, folder, identity, session
-from facesdk.vault.attempts import Ready, Required
+from facesdk.vault.attempts import NS, Ready, Required
 from facesdk.vault.audit_entry import Head
 from facesdk.vault.session import Held
 
@@ -255,6 +257,10 @@ def test_an_old_reason_does_not_outlive_an_unlock(keyring: KeyringSessions) -> N
 
 def test_names_in_the_keyring_tell_nobody_who_is_enrolled(keyring: KeyringSessions, tmp_path: Path) -> None:
     name = session._ring(keyring._known(), "alice")
+    # Written again here: programs of two releases that run side by side must mean the same key.
+    digest = hashlib.sha256(b"alice").hexdigest()[:32]
+    assert name == f"facesdk:{keyring._known()}:{digest}"
+    assert why_of(keyring) == f"facesdk-why:{keyring._known()}:{digest}"
     assert "alice" not in name
     assert str(tmp_path) not in name
     assert name != session._ring(keyring._known(), "bob")
@@ -392,6 +398,185 @@ def test_where_there_is_no_keyring_nothing_is_held(tmp_path: Path, monkeypatch: 
     sessions.forget("alice", Reason.LOCKED)
     with pytest.raises(KeyUnavailableError, match="containers often forbid it"):
         save_new(sessions, "alice", make_held())
+
+
+# --- what is held to the last bit and second
+
+
+def test_what_no_opening_began_for_is_not_saved(sessions: Any) -> None:
+    if isinstance(sessions, ProcessSessions):
+        assert sessions.save("alice", make_held()) is False
+    else:  # the kernel is given no ring to put it into
+        with pytest.raises(KeyUnavailableError):
+            sessions.save("alice", make_held())
+    assert sessions.load("alice") == Required(Reason.NOT_UNLOCKED)
+    assert make_held().ticket == 0
+
+
+def test_a_key_that_is_spent_comes_back_by_its_mark_alone(sessions: Any) -> None:
+    sessions.begin("alice")
+    assert sessions.spend("alice", Reason.FAILURES) == 0  # there is none
+    assert save_new(sessions, "alice", make_held())
+    mark = sessions.spend("alice", Reason.FAILURES)
+    assert mark > 0
+    assert sessions.load("alice") == Required(Reason.FAILURES)
+    assert sessions.save("alice", make_held(generation=6), mark=mark) is True
+    assert_same(sessions.load("alice"), make_held(generation=6))
+    mark = sessions.spend("alice", Reason.FAILURES)
+    assert sessions.spend("alice", Reason.FAILURES) == 0
+    sessions.forget("alice", Reason.PANIC)
+    assert sessions.save("alice", make_held(), mark=mark) is False
+    assert sessions.load("alice") == Required(Reason.PANIC)
+
+
+def test_a_copy_of_a_key_is_wiped_at_the_end_of_its_context_and_is_not_changed() -> None:
+    with make_held() as held:
+        assert not held.kek.closed
+        with pytest.raises(FrozenInstanceError):
+            held.generation = 7
+    assert held.kek.closed
+
+
+def test_the_kernel_keeps_a_key_no_longer_than_the_rule_and_a_second_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened_ns, every_s = 10**15, 24 * 3600
+    held = make_held(state=Ready(opened_ns=opened_ns, active_ns=opened_ns, failures=0, not_before_ns=0))
+    for after_ns, left_s in (
+        (0, every_s), (1, every_s), (NS - 1, every_s), (NS, every_s - 1), (NS + 1, every_s - 1), (-NS, every_s),
+        ((every_s - 1) * NS, 1), ((every_s - 2) * NS, 2), (every_s * NS, 1), ((every_s + 9) * NS, 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(time, "clock_gettime_ns", lambda _, now_ns=opened_ns + after_ns: now_ns)
+        assert session._left_s(held) == left_s
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, name: str, code: int, *, times: int = 1) -> list[object]:
+    """Lets this call of the kernel fail so many times, and after that work; what it was called with."""
+    genuine, calls = getattr(_core, name), []
+
+    def call(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) <= times:
+            raise OSError(code, os.strerror(code))
+        return genuine(*arguments)
+
+    monkeypatch.setattr(_core, name, call)
+    return calls
+
+
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EPERM, errno.ENOSYS])
+def test_where_there_is_no_room_to_say_why_an_older_reason_goes_with_the_key(
+    keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    keyring.begin("alice")
+    keyring.forget("alice", Reason.LOCKED)
+    assert keyring.load("alice") == Required(Reason.LOCKED)
+    failing_once(monkeypatch, "keyring_put", code, times=9)
+    keyring.forget("alice", Reason.PANIC)
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
+    assert save_new(keyring, "alice", make_held())
+    assert keyring.forget("alice", Reason.PANIC) is True
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EIO])
+def test_a_key_that_is_there_and_cannot_be_forgotten_is_told(
+    keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A kernel that forbids its keyring altogether has no ring to be found; here there is one, with an open key."""
+    assert save_new(keyring, "alice", make_held())
+    failing_once(monkeypatch, "keyring_forget_ring", code)
+    with pytest.raises(KeyUnavailableError):
+        keyring.forget("alice", Reason.LOCKED)
+    assert_same(keyring.load("alice"), make_held())
+    assert keyring.forget("alice", Reason.LOCKED) is True
+
+
+def test_a_key_that_cannot_be_forgotten_keeps_none_of_the_others(
+    keyring: KeyringSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = ("alice", "bob")
+    for user in users:
+        assert save_new(keyring, user, make_held())
+    calls = failing_once(monkeypatch, "keyring_forget_ring", errno.EIO)
+    with pytest.raises(KeyUnavailableError):
+        keyring.forget_all(Reason.PANIC)
+    assert len(calls) == 2
+    assert sorted(keyring.load(user) == Required(Reason.PANIC) for user in users) == [False, True]
+    assert keyring.forget_all(Reason.PANIC) == 1
+    assert all(keyring.load(user) == Required(Reason.PANIC) for user in users)
+
+
+def test_a_vault_that_is_not_there_has_no_key_to_forget(tmp_path: Path, keyring: KeyringSessions) -> None:
+    assert save_new(keyring, "alice", make_held())
+    nothing = KeyringSessions(tmp_path / "nothing")
+    assert nothing.load("alice") == Required(Reason.NOT_UNLOCKED)
+    assert nothing.forget("alice", Reason.LOCKED) is False
+    assert nothing.forget_all(Reason.PANIC) == 0
+    with pytest.raises(StoreIntegrityError, match="has lost its identity"):
+        nothing.begin("alice")
+    (tmp_path / "nothing").write_text("a file")  # which is looked at, whatever was there before
+    for call in (lambda: nothing.load("alice"), lambda: nothing.forget_all(Reason.PANIC)):
+        with pytest.raises(StoreError):
+            call()
+    assert_same(keyring.load("alice"), make_held())
+
+
+def test_where_nobody_can_tell_whose_a_key_is_all_go(tmp_path: Path, keyring: KeyringSessions) -> None:
+    """The identity of the vault was moved away, and it has users."""
+    for user in ("alice", "bob"):
+        assert save_new(keyring, user, make_held())
+    (tmp_path / "vault" / "alice.face").write_bytes(b"")
+    away = (tmp_path / "vault" / ".vault").rename(tmp_path / "identity")
+    assert keyring.forget("alice", Reason.LOCKED) is True
+    assert keyring.forget("alice", Reason.LOCKED) is False
+    away.rename(tmp_path / "vault" / ".vault")
+    for user in ("alice", "bob"):
+        assert keyring.load(user) == Required(Reason.LOCKED)
+
+
+def test_an_identity_that_comes_back_as_something_else_is_looked_at_again(
+    tmp_path: Path, keyring: KeyringSessions
+) -> None:
+    """Where there was none a moment ago: what is no identity is not taken for there being no vault."""
+    assert save_new(keyring, "alice", make_held())
+    away = (tmp_path / "vault" / ".vault").rename(tmp_path / "identity")
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
+    (tmp_path / "vault" / ".vault").symlink_to("nowhere")
+    with pytest.raises((StoreIntegrityError, StoreError)):
+        keyring.load("alice")
+    assert keyring.forget("alice", Reason.LOCKED) is True
+    (tmp_path / "vault" / ".vault").unlink()
+    away.rename(tmp_path / "vault" / ".vault")
+    assert keyring.load("alice") == Required(Reason.LOCKED)
+
+
+def test_another_vault_under_the_same_path_has_none_of_the_keys(tmp_path: Path, keyring: KeyringSessions) -> None:
+    assert save_new(keyring, "alice", make_held())
+    assert isinstance(keyring.load("alice"), Held)
+    (tmp_path / "vault").rename(tmp_path / "first")
+    make_vault(tmp_path / "vault")
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
+    (tmp_path / "vault").rename(tmp_path / "second")
+    (tmp_path / "first").rename(tmp_path / "vault")
+    assert_same(keyring.load("alice"), make_held())
+
+
+def test_who_was_never_opened_is_not_said_to_be_locked(keyring: KeyringSessions) -> None:
+    keyring.forget("alice", Reason.LOCKED)
+    assert keyring.load("alice") == Required(Reason.NOT_UNLOCKED)
+    keyring.begin("alice")  # somebody is about to
+    keyring.forget("alice", Reason.LOCKED)
+    assert keyring.load("alice") == Required(Reason.LOCKED)
+    keyring.forget("alice", Reason.PANIC)
+    assert keyring.load("alice") == Required(Reason.PANIC)
+
+
+def test_why_somebody_was_removed_is_kept_for_an_hour(keyring: KeyringSessions) -> None:
+    assert save_new(keyring, "alice", make_held())
+    keyring.forget("alice", Reason.REMOVED)
+    lines = [line.split() for line in Path("/proc/keys").read_text().splitlines() if why_of(keyring) in line]
+    if not lines:
+        pytest.skip("/proc/keys does not show this user's keys here")
+    assert lines[0][3] in ("59m", "60m", "1h")
 
 
 # --- several processes

@@ -296,7 +296,7 @@ class KeyringSessions:
         if not vault:  # nobody can tell which are this vault's: all of this user's go
             return self._forget_rings(_RINGS, reason) > 0
         ring = self._call(_core.keyring_find_ring, _ring(vault, user), else_none=True)
-        was_open = bool(self._call(_core.keyring_forget_ring, ring, else_none=True)) if ring else False
+        was_open = bool(self._call(_core.keyring_forget_ring, ring)) if ring else False
         # Where nothing was ever opened, and nobody is about to, the reason stays that it was not unlocked.
         if ring or self._call(_core.keyring_get, _why(vault, user), 1, else_none=True) is not None:
             self._say_why(_why(vault, user), reason)
@@ -324,9 +324,9 @@ class KeyringSessions:
     def _say_why(self, name: str, reason: Reason) -> None:
         timeout_s = REMOVED_WHY_S if reason is Reason.REMOVED else 0  # 0: until the machine is started again
         try:
-            self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s, else_none=True)
+            self._call(_core.keyring_put, name, bytes([list(Reason).index(reason)]), timeout_s)
         except KeyUnavailableError:
-            # The key is gone, which is what matters; a full quota leaves no room to say why.
+            # The key is gone, which is what matters; a full quota leaves no room to say why, and no older word stays.
             self._call(_core.keyring_forget, name, else_none=True)
 
     def _call(self, call: Callable[..., Any], *arguments: object, else_none: bool = False) -> Any:
