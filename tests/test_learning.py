@@ -31,7 +31,7 @@ from facesdk.learning import EVERY_S, LIFE_S, MAX_LEARNED, Due, Moving, Rule
 from facesdk.models import EmbedderEntry, OperatingPoint, load_manifest
 from facesdk.vault import Keeper, KeyFileKey, SampleSet
 from facesdk.vault.keys import KEY_SIZE, random_secret
-from facesdk.vault.learned import open_learned, seal_learned
+from facesdk.vault.learned import MAX_LEARNED_SIZE, open_learned, seal_learned
 
 NOW = 1_800_000_000
 SIZE = 128
@@ -92,6 +92,30 @@ def test_where_the_stricter_target_is_not_offered_nothing_is_learned(monkeypatch
     monkeypatch.setattr(EmbedderEntry, "point", point)
     assert rule(person(3)).strong == np.inf
     assert rule(person(3)).match[0] < 1
+
+
+def test_a_score_at_the_threshold_is_enough_and_less_is_not() -> None:
+    enrolled, learned, probe = person(3), person(1, seed=5), person(4)[3]
+    own, every = matching.fused_score(enrolled, [probe]), matching.fused_score([*enrolled, *learned], [probe])
+
+    def above(score: float) -> float:
+        return float(np.nextafter(score, 2.0))
+
+    for match, opens in ((own, True), (above(own), False)):
+        assert Rule((match,), None, 0.5).decide(enrolled, [], [probe]) is opens
+    for match, anchor, opens in ((every, own, True), (above(every), own, False), (every, above(own), False)):
+        assert Rule((match,), (anchor,), 0.5).decide(enrolled, learned, [probe]) is opens
+    for strong, sure in ((own, [0]), (above(own), [])):
+        assert Rule((0.5,), None, strong).to_learn(enrolled, [], [probe]) == sure
+
+
+def test_the_numbers_that_the_documents_name() -> None:
+    assert (LIFE_S, EVERY_S, MAX_LEARNED, learning.MOST_SAMPLES) == (90 * 24 * 3600, 3600, 4, 7)
+    assert (learning.LEAST_TO_MOVE, learning.MOST_TO_MOVE) == (3, 5)
+    largest = [SampleSet(f"{'e' * 63}{n}", ("ab" * 32,) * 16, (2**63 - 1,) * 10, np.ones((10, 4096), np.float32))
+               for n in range(2)]  # fmt: skip
+    with random_secret(KEY_SIZE) as kek:
+        assert len(seal_learned(kek, largest, user="alice", salt=SALT)) == MAX_LEARNED_SIZE < 340_000
 
 
 def test_what_was_learned_helps_the_owner_and_never_without_the_enrolled_samples() -> None:
@@ -230,6 +254,8 @@ def test_what_is_due_is_known_before_another_embedder_runs() -> None:
     assert not due(Opened(enrolled, moved_sets(1)), look, now=NOW + EVERY_S, to="mobilefacenet").moving
     gone = [replace(sets[0], model_ids=("cd" * 32,))]
     assert due(Opened(enrolled, gone), look, now=NOW + 9 * EVERY_S, to="joint").moving
+    gone = [replace(sets[0], embedder="nobody")]
+    assert due(Opened(enrolled, gone), look, now=NOW + 9 * EVERY_S, to="nobody").moving
 
 
 def moved_sets(count: int) -> list[SampleSet]:

@@ -17,7 +17,15 @@ from facesdk._core import Secret
 from facesdk.errors import InputError, StoreIntegrityError
 from facesdk.vault import crypto
 from facesdk.vault.keys import KEY_SIZE, NONCE_SIZE
-from facesdk.vault.record import MAX_DIMENSION, MAX_MODELS, MAX_SAMPLES, check_models, check_user, check_whole
+from facesdk.vault.record import (
+    MAX_DIMENSION,
+    MAX_EMBEDDER_LENGTH,
+    MAX_MODELS,
+    MAX_SAMPLES,
+    check_models,
+    check_user,
+    check_whole,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +38,8 @@ _INFO = b"facesdk 2 learned"
 _PREFIX = struct.Struct("<II")  # number of sets, zero
 _SET = struct.Struct("<IIHBBI")  # dimension, samples, size of embedder, number of models, complete, zero
 _TIME = struct.Struct("<Q")
-_MOST_FLOATS = MAX_SETS * MAX_SAMPLES * MAX_DIMENSION
-MAX_LEARNED_SIZE = 4 * _MOST_FLOATS + MAX_SETS * (_SET.size + 8 * MAX_SAMPLES + 64 + 32 * MAX_MODELS) + 128
+_LARGEST_SET = _SET.size + MAX_SAMPLES * (4 * MAX_DIMENSION + _TIME.size) + MAX_EMBEDDER_LENGTH + 32 * MAX_MODELS
+MAX_LEARNED_SIZE = len(_MAGIC) + NONCE_SIZE + _PREFIX.size + MAX_SETS * _LARGEST_SET + crypto.TAG_SIZE
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -146,7 +154,7 @@ def _parse(memory: Secret) -> list[SampleSet]:
         texts = floats + 4 * sum(head[0] * head[1] for head in heads)
         sets = []
         for dimension, samples, embedder_size, models, complete, rest in heads:
-            if rest or complete > 1 or not (1 <= samples <= MAX_SAMPLES and 1 <= dimension <= MAX_DIMENSION):
+            if rest or complete > 1:
                 raise InputError("a set out of bounds")
             flat: npt.NDArray[np.float32] = np.frombuffer(view, "<f4", samples * dimension, floats)
             times = tuple(_TIME.unpack_from(view, texts + 8 * i)[0] for i in range(samples))

@@ -33,6 +33,7 @@ MAX_USER_LENGTH = 64
 MAX_SAMPLES = 10
 MAX_DIMENSION = 4096
 MAX_MODELS = 16
+MAX_EMBEDDER_LENGTH = 64
 MAX_CONSENT_LENGTH = 200
 MAX_POLICY_SIZE = 2000
 MAX_INTEGER = 2**63 - 1
@@ -41,7 +42,7 @@ UNIT_TOLERANCE = 1e-3
 ROTATION_SALT_SIZE = 32
 
 _USER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_EMBEDDER = re.compile(r"[!-~]{1,64}")
+_EMBEDDER = re.compile(rf"[!-~]{{1,{MAX_EMBEDDER_LENGTH}}}")
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 # dimension, samples, created_unix_s, generation, sizes in bytes of embedder, model ids (count) and consent, rotation
 # salt, size of policy; a multiple of 16, so that the floats behind it are aligned
