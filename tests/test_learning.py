@@ -8,7 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from facesdk.errors import (
     StoreError,
     StoreIntegrityError,
 )  # fmt: skip
-from facesdk.learning import EVERY_S, LIFE_S, MAX_LEARNED, Due, Moving, Rule
+from facesdk.learning import EVERY_S, LIFE_S, MAX_LEARNED, Due, Moving, Rule, Taken
 from facesdk.models import EmbedderEntry, OperatingPoint, load_manifest
 from facesdk.vault import Keeper, KeyFileKey, SampleSet
 from facesdk.vault.keys import KEY_SIZE, random_secret
@@ -287,6 +287,24 @@ def test_it_moves_with_as_many_samples_as_it_had(enrolled: int, needed: int) -> 
         sets = after(Opened(template, sets), None, Moving("joint", NEXT, look, 0.2), now=NOW + n * EVERY_S)
         assert sets is not None
         assert (len(sets[0].times_unix_s), sets[0].complete) == (min(n + 1, needed), n + 1 >= needed)
+
+
+def test_what_scores_just_as_one_person_is_one() -> None:
+    first, second = person(2, seed=4, dimension=64)
+    score = matching.score(second, first)
+    sets = after(Opened(person(3)), None, Moving("joint", NEXT, first, score))
+    for same_person, kept in ((score, 2), (float(np.nextafter(score, 2.0)), 1)):
+        more = after(Opened(person(3), sets), None, Moving("joint", NEXT, second, same_person), now=NOW + EVERY_S)
+        assert more is not None
+        assert len(more[0].times_unix_s) == kept
+
+
+def test_nothing_shows_a_feature_and_a_rule_stays_what_it_is() -> None:
+    vector = person(1)[0]
+    for one in (Taken(NOW, vector), Moving("joint", NEXT, vector, 0.2)):
+        assert "array" not in repr(one)
+    with pytest.raises(FrozenInstanceError):
+        rule(person(3)).strong = 0.0  # type: ignore[misc]
 
 
 def test_an_odd_one_out_does_not_stop_a_move_and_does_not_take_part_in_it() -> None:
