@@ -69,7 +69,7 @@ IN_USE = (
     Measure("eye_brightness", quality.MIN_EYE_BRIGHTNESS, enrolling=True),
     Measure("mouth_detail", quality.MIN_MOUTH_DETAIL, enrolling=True),
     Measure("chin_colour", quality.MAX_CHIN_COLOUR, more_is_worse=True, enrolling=True),
-    Measure("sharpness_ratio", quality.MIN_SHARPNESS_RATIO, enrolling=True),
+    Measure("fine_detail", quality.MIN_FINE_DETAIL, enrolling=True),
 )
 
 

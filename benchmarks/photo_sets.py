@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SETS = {"lfw": "lfw-deepfunneled.tar", "groups": "groups-dev.tar", "eastasian": "eastasian-dev.tar"}
 QUALITY = ("eye_distance_px", "brightness", "contrast", "overexposed", "sharpness", "presence", "signal_to_noise")
-OF_CROP = ("eye_brightness", "mouth_detail", "chin_colour", "sharpness_ratio")  # of facesdk.crop_measures
+OF_CROP = ("eye_brightness", "mouth_detail", "chin_colour", "fine_detail")  # of facesdk.crop_measures
 MEASURES = (*QUALITY, "yaw", "pitch", "roll", "score", "runner_up", *OF_CROP)
 
 

@@ -23,7 +23,7 @@ import photo_sets
 from calibration import cleaned_lfw
 from PIL import Image, ImageDraw, ImageFilter
 
-from facesdk import Engine, Guidance, Policy
+from facesdk import Engine, Guidance, Policy, crop_measures
 from facesdk.capture import observed
 from facesdk.evaluation import vector
 from facesdk.quality import assess
@@ -125,6 +125,18 @@ def refusals(data: Path, name: str, step: int) -> None:
         print(f"{text}; by group {', '.join(f'{g} {v:.1f}' for g, v in sorted(worst.items()))}", flush=True)
 
 
+def usual_detail(data: Path, step: int) -> None:
+    """Prints the medians of what undisturbed faces have in each direction: the constants of crop_measures."""
+    engine, rows = Engine("sface"), []
+    for name, each in (("groups", 2 * step), ("lfw", 6 * step)):
+        for _, frame in photo_sets.frames(data, name, step=each):
+            sample = photo_sets.labelled_face(engine, frame, name)
+            if sample is not None and not sample.turned:
+                rows.append(np.stack(crop_measures.detail_by_direction(sample.crop)))
+    for kind, medians in zip(("finest", "fine", "middle"), np.median(np.array(rows), axis=0), strict=True):
+        print(f"usual detail, {kind}, n = {len(rows)}: {', '.join(f'{m:.2f}' for m in medians)}")
+
+
 def light(data: Path, count: int) -> None:
     """Prints the misses of one photo against another, made dark and noisy, by signal to noise and brightness."""
     lfw, _ = cleaned_lfw(photo_sets.load(data, "lfw"))
@@ -161,6 +173,7 @@ def main() -> None:
     arguments = parser.parse_args()
     refusals(arguments.data, "groups", arguments.of)
     refusals(arguments.data, "lfw", 2 * arguments.of)
+    usual_detail(arguments.data, arguments.of)
     light(arguments.data, 400)
 
 

@@ -26,7 +26,7 @@ MIN_EYE_BRIGHTNESS = 0.38
 MIN_MOUTH_DETAIL = 0.035
 MAX_CHIN_COLOUR = 0.2
 MASKED = "mouth and chin cannot be seen (a mask)"
-MIN_SHARPNESS_RATIO = 0.03
+MIN_FINE_DETAIL = 0.0  # the margins of crop_measures.fine_detail
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _mouth_is_hidden(sample: Sample) -> bool:
     if not _has_parts(sample.crop):
         return False
     # Blur hides a mouth as well.
-    sharp = crop_measures.sharpness_ratio(sample.crop) >= MIN_SHARPNESS_RATIO
+    sharp = crop_measures.fine_detail(sample.crop) >= MIN_FINE_DETAIL
     return sharp and not crop_measures.mouth_detail(sample.crop) >= MIN_MOUTH_DETAIL
 
 
@@ -94,6 +94,6 @@ def _hidden_or_blurred(sample: Sample) -> Refusal | None:
         return _poor(Guidance.TAKE_OFF_GLASSES, "the eyes cannot be seen (sunglasses)")
     if not crop_measures.chin_colour(sample.crop) <= MAX_CHIN_COLOUR:
         return _poor(Guidance.TAKE_OFF_MASK, MASKED)
-    if not crop_measures.sharpness_ratio(sample.crop) >= MIN_SHARPNESS_RATIO:
+    if not crop_measures.fine_detail(sample.crop) >= MIN_FINE_DETAIL:
         return _poor(Guidance.HOLD_STILL, "the face is blurred")
     return None

@@ -116,7 +116,7 @@ PARTS = [
     (crop_measures.eye_brightness, "MIN_EYE_BRIGHTNESS", UP, Guidance.TAKE_OFF_GLASSES),
     (crop_measures.chin_colour, "MAX_CHIN_COLOUR", DOWN, Guidance.TAKE_OFF_MASK),
     (crop_measures.mouth_detail, "MIN_MOUTH_DETAIL", UP, Guidance.TAKE_OFF_MASK),
-    (crop_measures.sharpness_ratio, "MIN_SHARPNESS_RATIO", UP, Guidance.HOLD_STILL),
+    (crop_measures.fine_detail, "MIN_FINE_DETAIL", UP, Guidance.HOLD_STILL),
 ]
 
 
@@ -144,16 +144,16 @@ def test_a_mask_is_told_before_what_it_spoils_and_not_of_a_blurred_face(
     covered = replace(seen, quality=replace(seen.quality, presence=0.0))
     assert hint(covered, enrolling=True) is Guidance.TAKE_OFF_MASK
     assert hint(covered, enrolling=False) is Guidance.UNCOVER_FACE
-    monkeypatch.setattr(quality, "MIN_SHARPNESS_RATIO", crop_measures.sharpness_ratio(seen.crop))
+    monkeypatch.setattr(quality, "MIN_FINE_DETAIL", crop_measures.fine_detail(seen.crop))
     assert hint(seen, enrolling=True) is Guidance.TAKE_OFF_MASK
-    monkeypatch.setattr(quality, "MIN_SHARPNESS_RATIO", 1e9)
+    monkeypatch.setattr(quality, "MIN_FINE_DETAIL", 1e9)
     assert hint(seen, enrolling=True) is Guidance.HOLD_STILL
 
 
 def test_the_limits_are_those_that_were_measured() -> None:
     """benchmarks/quality.py and benchmarks/enrollment_checks.py say what each of them refuses."""
     measured = {"MIN_EYE_BRIGHTNESS": 0.38, "MIN_MOUTH_DETAIL": 0.035, "MAX_CHIN_COLOUR": 0.2,
-                "MIN_SHARPNESS_RATIO": 0.03, "USUAL_CONTRAST": 40.0}  # fmt: skip
+                "MIN_FINE_DETAIL": 0.0, "USUAL_CONTRAST": 40.0}  # fmt: skip
     assert {name: getattr(quality, name) for name in measured} == measured
 
 
