@@ -28,7 +28,7 @@ UNDER_EYES, MOUTH, CHIN = (
 WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 # Of fine_detail. Fine and coarse band of each margin, in cycles a pixel; what undisturbed faces have in each direction,
-# the median of LFW and the eight groups together (benchmarks/quality.py prints it); and the limits, chosen there.
+# the median of LFW and the eight groups together (benchmarks/quality.py prints it); and where the margins begin.
 SPECTRUM, DIRECTIONS = 128, 8
 BANDS = (((0.3, 0.45), (0.08, 0.16)), ((0.25, 0.4), (0.08, 0.16)), ((0.12, 0.2), (0.03, 0.07)))
 USUAL_FINE = (-5.06, -5.02, -4.85, -4.87, -4.89, -4.88, -4.89, -5.05)
@@ -45,7 +45,7 @@ def luminance(crop: Frame) -> Float32Array:
 
 
 def fine_detail(crop: Frame) -> float:
-    """How far the face is from being out of focus or moved: the least of three margins, below 0 where it is either.
+    """How far the face is from being out of focus or moved: the least of three margins, below 0 where it seems to be.
 
     How much fine detail there is for the coarse (defocus takes it from all directions); how much less of it in one
     direction than in another, and how little of the middle in any one (motion takes it from one), both against what is
@@ -65,7 +65,7 @@ def detail_by_direction(crop: Frame) -> list[NDArray[np.float64]]:
     gray = luminance(crop)[WHOLE_FACE]
     power = np.abs(np.fft.fft2((gray - gray.mean()) * window, (SPECTRUM, SPECTRUM))) ** 2
     return [
-        np.array([np.log((power[fine].mean() + 1e-3) / (power[coarse].mean() + 1.0)) for fine, coarse in band])
+        np.array([np.log((power[fine].mean() + 1e-6) / (power[coarse].mean() + 1.0)) for fine, coarse in band])
         for band in bands
     ]
 

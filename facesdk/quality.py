@@ -26,7 +26,7 @@ MIN_EYE_BRIGHTNESS = 0.38
 MIN_MOUTH_DETAIL = 0.035
 MAX_CHIN_COLOUR = 0.2
 MASKED = "mouth and chin cannot be seen (a mask)"
-MIN_FINE_DETAIL = 0.0  # the margins of crop_measures.fine_detail
+MIN_FINE_DETAIL = -0.5  # refuses one undisturbed face in a hundred at most in each of eight groups
 
 
 @dataclass(frozen=True)
