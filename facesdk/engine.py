@@ -152,15 +152,22 @@ class Engine:
     def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         """The largest face's sample and all faces found. No sample: no face, or none that its mesh could align."""
         frame = array_frame(frame)
-        sample, faces = self._observe(frame)
-        if faces and _fills(frame, faces[0]):
-            wide, margin = in_margin(frame)
-            again, more = self._observe(wide) if margin else (sample, faces)
-            # Without a margin its crop is the better one, where both are right.
-            if sample is None or sample.turned or again is None or again.turned:
-                faces = [_moved(face, -margin) for face in more]
-                sample = None if again is None else replace(again, face=_moved(again.face, -margin))
-        return sample, faces
+        return self._with_surroundings(frame, *self._observe(frame))
+
+    def _with_surroundings(
+        self, frame: Frame, sample: Sample | None, faces: list[Face]
+    ) -> tuple[Sample | None, list[Face]]:
+        """The same, but for a face that fills the frame: what a margin around the frame shows of it."""
+        if not faces or not _fills(frame, faces[0]):
+            return sample, faces
+        wide, margin = in_margin(frame)
+        if not margin:
+            return sample, faces
+        again, more = self._observe(wide)
+        if sample is not None and not sample.turned and again is not None and not again.turned:
+            return sample, faces  # without a margin its crop is the better one, where both are right
+        moved = None if again is None else replace(again, face=_moved(again.face, -margin))
+        return moved, [_moved(face, -margin) for face in more]
 
     def _observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         if self._mediapipe is not None:
@@ -184,7 +191,7 @@ class Engine:
         sample = self._look(frame, [face])
         if sample is not None and self._is_turned(frame, face):
             sample = replace(sample, turned=True)
-        return sample
+        return self._with_surroundings(frame, sample, [face])[0]
 
     def follow(self, frame: Frame, face: Face) -> Sample | None:
         """The sample of a face that was found upright in the frame before, moved to where it is in this one."""

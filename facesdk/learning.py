@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facesdk import _core, matching
+from facesdk import matching
 from facesdk.errors import InputError
 from facesdk.models import load_manifest
 from facesdk.policy import Policy
 from facesdk.vault import SampleSet
+from facesdk.vault.record import in_locked_memory
 
 if TYPE_CHECKING:
     from facesdk.types import Float32Array
@@ -235,11 +236,5 @@ def _set_of(
     embedder: str, model_ids: tuple[str, ...], samples: Sequence[Taken], *, complete: bool = False
 ) -> SampleSet:
     """The samples as a set, their vectors in locked memory."""
-    import numpy as np
-
-    vectors = [one.vector for one in samples]
-    memory = _core.Secret(4 * sum(len(vector) for vector in vectors))
-    matrix = np.frombuffer(memoryview(memory), np.float32).reshape(len(vectors), -1)
-    for row, vector in zip(matrix, vectors, strict=True):
-        row[:] = vector
+    _, matrix = in_locked_memory([one.vector for one in samples])
     return SampleSet(embedder, model_ids, tuple(one.time_unix_s for one in samples), matrix, complete)

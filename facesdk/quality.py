@@ -79,11 +79,10 @@ def _has_parts(crop: Frame) -> bool:
 
 
 def _mouth_is_hidden(sample: Sample) -> bool:
-    if not _has_parts(sample.crop):
+    if not _has_parts(sample.crop) or crop_measures.mouth_detail(sample.crop) >= MIN_MOUTH_DETAIL:
         return False
     # Blur hides a mouth as well.
-    sharp = crop_measures.fine_detail(sample.crop) >= MIN_FINE_DETAIL
-    return sharp and not crop_measures.mouth_detail(sample.crop) >= MIN_MOUTH_DETAIL
+    return crop_measures.fine_detail(sample.crop) >= MIN_FINE_DETAIL
 
 
 def _hidden_or_blurred(sample: Sample) -> Refusal | None:

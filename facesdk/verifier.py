@@ -219,7 +219,7 @@ class FaceVerifier:
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
             # What cannot be decided is said before a picture is read.
-            Rule.of(policy, engine.embedder, *self._known(template), frames=len(frames))
+            rule = Rule.of(policy, engine.embedder, *self._known(template), frames=len(frames))
         start = time.perf_counter()
         samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
         if not samples:
@@ -231,10 +231,11 @@ class FaceVerifier:
         wanted = Due(own=False, moving=False)
 
         def compare(template: Template) -> bool:
-            nonlocal wanted
+            nonlocal rule, wanted
             turned = template.turned(probes)
             enrolled, learned = self._known(template)
-            rule = Rule.of(policy, engine.embedder, enrolled, learned, frames=len(frames))
+            if learns:  # another program may have learned something since
+                rule = Rule.of(policy, engine.embedder, enrolled, learned, frames=len(frames))
             match = rule.decide(enrolled, learned, turned)
             if match and learns:
                 numbers = rule.to_learn(enrolled, learned, turned)

@@ -238,7 +238,7 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
     assert main(["verify", *enrolled, *both, portrait_file("obama_2009")]) == 2
     capsys.readouterr()
     assert main(["unlearn", *enrolled]) == 0
-    assert "the enrolled samples alone again" in capsys.readouterr().out
+    assert "the enrolled samples alone count again" in capsys.readouterr().out
     assert contract()["moving_to"] == {}
     path = next(Path(enrolled[1]).glob("*.head-*"))
     damaged = path.with_name(path.name.replace(".head-", ".learned-"))

@@ -205,23 +205,20 @@ def rekey(arguments: argparse.Namespace) -> int:
 
 def renew(arguments: argparse.Namespace) -> int:
     """Turns the template anew."""
-    rules = AttemptRules.preset("phone")
-    keeper_of(arguments, once=True).renew(arguments.user, opening_key(arguments), rules=rules)
-    show(
-        arguments, {"renewed": arguments.user},
-        [f"renewed {arguments.user}: what leaked of the old template is of no use any more; next: facesdk unlock"],
-    )  # fmt: skip
-    return 0
+    return _rewritten(arguments, "renewed", "what leaked of the old template is of no use any more")
 
 
 def unlearn(arguments: argparse.Namespace) -> int:
     """Forgets what was learned."""
-    rules = AttemptRules.preset("phone")
-    keeper_of(arguments, once=True).unlearn(arguments.user, opening_key(arguments), rules=rules)
-    show(
-        arguments, {"unlearned": arguments.user},
-        [f"{arguments.user} has the enrolled samples alone again; next: facesdk unlock"],
-    )  # fmt: skip
+    return _rewritten(arguments, "unlearned", "the enrolled samples alone count again")
+
+
+def _rewritten(arguments: argparse.Namespace, done: str, text: str) -> int:
+    """Has the keeper write the template anew, by the method that is named in the past tense."""
+    keeper = keeper_of(arguments, once=True)
+    call = {"renewed": keeper.renew, "unlearned": keeper.unlearn}[done]
+    call(arguments.user, opening_key(arguments), rules=AttemptRules.preset("phone"))
+    show(arguments, {done: arguments.user}, [f"{done} {arguments.user}: {text}; next: facesdk unlock"])
     return 0
 
 

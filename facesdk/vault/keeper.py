@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from facesdk._core import Secret, wipe
 from facesdk.errors import (
     AlreadyEnrolledError,
     InputError,
@@ -22,14 +20,14 @@ from facesdk.errors import (
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
-from facesdk.vault import format_v1
+from facesdk.vault import rewriting
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import Required, State, charge
 from facesdk.vault.audit import mismatch_of, unplaced
 from facesdk.vault.audit_entry import Event, Head, check_labels
 from facesdk.vault.audit_verify import Report
 from facesdk.vault.closing import Closing
-from facesdk.vault.format import Header, binding, parse_header, seal, unseal, version_of
+from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
 from facesdk.vault.keys import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.opening import Opening, Openings, loaded
@@ -39,12 +37,8 @@ from facesdk.vault.store import Vault, not_enrolled
 from facesdk.vault.userfile import UserFile, check_kind
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from facesdk.vault.audit_entry import Entry
-
-    ReferenceOf = Callable[[list[npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
+    from facesdk.vault.rewriting import MayMove, ReferenceOf
 
 
 def boot_ns() -> int:
@@ -97,7 +91,7 @@ class Keeper:
 
     def unlock(
         self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = "",
-        opening: Opening | None = None, may_move: Callable[[Template, SampleSet], bool] = lambda *_: False,
+        opening: Opening | None = None, may_move: MayMove = lambda *_: False,
     ) -> None:  # fmt: skip
         """Enable the face with the key: from now on it can match, as the rules allow.
 
@@ -109,21 +103,18 @@ class Keeper:
         opening = opening or self.begin(user)
         with self._locked("open the vault", user) as file:
             if version_of(file.read()) == 1:
-                self._migrate(file, provider, rules=rules, reference_of=reference_of)
+                rewriting.from_version_1(file, provider, rules=rules, reference_of=reference_of)
             file.folder.sweep()
             with file.opened(provider) as (header, kek, template):
                 head = file.read_head(header, kek)
                 self._check_log(file, head)
                 file.folder.drop_heads(user, but=header.key_id)
                 held = file.held(kek, template.generation, file.log.at_end(head), rules)
-                with contextlib.closing(file.learned(kek, template)) as learned:
-                    ready = next((one for one in learned.sets if one.complete and may_move(template, one)), None)
-                    if ready is not None:
-                        try:
-                            held = self._moved(file, provider, (header, kek, template), ready, rules, reference_of)
-                            head = held.head
-                        except InputError as error:  # of no use as a template: the one that is there goes on
-                            warnings.warn(f"{user!r} stays with {template.embedder}: {error}", RuntimeWarning, 3)
+                moved = rewriting.moved(
+                    file, provider, (header, kek, template), rules=rules, reference_of=reference_of, may_move=may_move
+                )
+                if moved is not None:
+                    held, head = moved, moved.head
                 if not self._openings.save(file, held, opening):
                     raise PassphraseRequiredError(self._openings.why_closed(user))
                 try:
@@ -260,18 +251,11 @@ class Keeper:
         template that the probe was made for. learned: as in opened. Raises PassphraseRequiredError, LockedOutError,
         StoreIntegrityError, and InputError for a camera or label that no entry can have, before anything is paid.
         """
-        with (
-            self._locked("verify against the vault", user) as file,
-            self._openings.held(file) as held,
-            self._template(file, held, learned=learned) as template,
-        ):
-            label = f"{held.rules.name} {label}".rstrip()
-            check_labels(camera, label)
-            if template.generation != generation:
-                raise PassphraseRequiredError(Reason.CHANGED)
-            with file.heads(held.kek) as heads:
-                paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
-                return paid.matched() if compare(template) is True else paid.mismatched()
+        with self._at_generation(
+            "verify against the vault", user, generation, camera=camera, label=label, learned=learned
+        ) as (file, held, template, label), file.heads(held.kek) as heads:
+            paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
+            return paid.matched() if compare(template) is True else paid.mismatched()
 
     def learn(
         self, user: str, change: Callable[[Template], Sequence[SampleSet] | None], *, generation: int, camera: str,
@@ -283,15 +267,12 @@ class Keeper:
         Returns whether anything was written. Raises PassphraseRequiredError where the key was locked or the template
         changed meanwhile, StoreIntegrityError for a damaged log, StoreError.
         """
-        with (
-            self._locked("write the vault", user) as file,
-            self._openings.held(file) as held,
-            self._template(file, held, learned=True) as template,
+        with self._at_generation("write the vault", user, generation, camera=camera, label=label, learned=True) as (
+            file,
+            held,
+            template,
+            label,
         ):
-            label = f"{held.rules.name} {label}".rstrip()
-            check_labels(camera, label)
-            if template.generation != generation:
-                raise PassphraseRequiredError(Reason.CHANGED)
             sets = change(template)
             if sets is None:
                 return False
@@ -386,34 +367,21 @@ class Keeper:
             template.learned = file.learned(held.kek, template)
         return template
 
-    def _moved(
-        self, file: UserFile, provider: KeyProvider, opened: tuple[Header, Secret, Template], ready: SampleSet,
-        rules: AttemptRules, reference_of: ReferenceOf,
-    ) -> Held:  # fmt: skip
-        """Writes the template anew with the samples of the embedder that it moves to."""
-        import numpy as np
-
-        header, kek, template = opened
-        samples = template.turned(list(ready.vectors), dimension=ready.vectors.shape[1], inverse=True)
-        plain: list[npt.NDArray[np.float32]] = []
-        try:
-            plain += [np.stack(samples)]
-            plain += [reference_of(samples)]
-            record = Record(
-                user=file.user, embedder=ready.embedder, model_ids=ready.model_ids, samples=plain[0],
-                reference=plain[1], created_unix_s=template.created_unix_s, consent=template.consent,
-                policy=template.policy,
-            )  # fmt: skip
-            held = file.put(
-                kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
-                keep=header.section, old=(header, kek), after=template.generation, label="moved",
-            )  # fmt: skip
-        finally:
-            for array in plain:
-                wipe(array)
-        with contextlib.suppress(OSError):  # of no use any more: its key is another one's
-            file.folder.drop_learned(file.user)
-        return held
+    @contextlib.contextmanager
+    def _at_generation(
+        self, doing: str, user: str, generation: int, *, camera: str, label: str, learned: bool
+    ) -> Iterator[tuple[UserFile, Held, Template, str]]:
+        """The user's file, what is held of it, the template and the entry's label with the rules in front of it."""
+        with (
+            self._locked(doing, user) as file,
+            self._openings.held(file) as held,
+            self._template(file, held, learned=learned) as template,
+        ):
+            label = f"{held.rules.name} {label}".rstrip()
+            check_labels(camera, label)
+            if template.generation != generation:
+                raise PassphraseRequiredError(Reason.CHANGED)
+            yield file, held, template, label
 
     def _check_log(self, file: UserFile, head: Head) -> None:
         """Nothing; where the log is not whole, StoreIntegrityError, and the key is forgotten."""
@@ -427,33 +395,6 @@ class Keeper:
     def _locked(self, doing: str, user: str, *, create: bool = False, shared: bool = False) -> Iterator[UserFile]:
         with self.vault.locked(doing, user=user, create=create, shared=shared) as folder:
             yield UserFile(folder, user, self._now_ns)
-
-    def _migrate(
-        self, file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf
-    ) -> None:
-        """Writes a file of version 1 anew."""
-        if not isinstance(provider, format_v1.DerivingKey):
-            raise InputError(f"the file of {file.user!r} has format version 1: give its passphrase or key file")
-        file.check_wait()
-        try:
-            old = format_v1.unseal(file.read(), provider, user=file.user)
-        except PassphraseRequiredError:
-            raise
-        except KeyUnavailableError:
-            file.refused()
-            raise
-        try:
-            record = Record(
-                user=file.user, embedder=old.embedder, model_ids=old.model_ids, samples=old.samples,
-                reference=reference_of(list(old.samples)), created_unix_s=old.created_unix_s, consent=old.consent,
-            )  # fmt: skip
-        except InputError as error:
-            raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
-        with random_secret(KEY_SIZE) as kek:
-            file.put(
-                kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
-                after=old.generation,
-            )  # fmt: skip
 
 
 def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) -> None:

@@ -175,18 +175,13 @@ class Template:
         dimension: of another embedder's features, which are turned by a rotation of their own. inverse: turned back.
         InputError for features of another dimension than the reference's, or than that.
         """
-        import numpy as np
-
         dimension = self.dimension if dimension is None else dimension
         if not vectors or any(v.shape != (dimension,) for v in vectors):
             raise InputError(f"one or more vectors of {dimension} features were expected: they are of another embedder")
-        memory = Secret(4 * dimension * len(vectors))
-        probes = np.frombuffer(memoryview(memory), np.float32).reshape(len(vectors), dimension)
-        for probe, vector in zip(probes, vectors, strict=True):
-            probe[:] = vector
+        memory, matrix = in_locked_memory(vectors)
         with self._stream(dimension) as stream:
             _core.rotate(stream, memory, dimension, inverse=inverse)
-        return list(probes)
+        return list(matrix)
 
     def _stream(self, dimension: int) -> Secret:
         if self._seed is None:
@@ -232,6 +227,17 @@ class Template:
 
     def __repr__(self) -> str:
         return f"Template(user={self.user!r}, embedder={self.embedder!r}, generation={self.generation})"
+
+
+def in_locked_memory(vectors: Sequence[npt.NDArray[np.float32]]) -> tuple[Secret, npt.NDArray[np.float32]]:
+    """A copy of vectors (d,) in locked memory, wiped with the last view of it; and as float32 (n, d)."""
+    import numpy as np
+
+    memory = Secret(4 * sum(len(vector) for vector in vectors))
+    matrix = np.frombuffer(memoryview(memory), np.float32).reshape(len(vectors), -1)
+    for row, vector in zip(matrix, vectors, strict=True):
+        row[:] = vector
+    return memory, matrix
 
 
 def _rotation_seed(kek: Buffer, salt: bytes) -> Secret:

@@ -1,0 +1,101 @@
+"""A template that is written anew from another form: from a file of version 1, or from samples of another embedder."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from facesdk._core import Secret, wipe
+from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.policy import AttemptRules
+from facesdk.vault import format_v1
+from facesdk.vault.audit_entry import Event
+from facesdk.vault.format import Header
+from facesdk.vault.keys import KEY_SIZE, KeyProvider, random_secret
+from facesdk.vault.learned import SampleSet
+from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.session import Held
+from facesdk.vault.userfile import UserFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    ReferenceOf = Callable[[list[npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
+    MayMove = Callable[[Template, SampleSet], bool]
+
+
+def from_version_1(file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf) -> None:
+    """Writes a file of version 1 anew. The errors of Keeper.unlock."""
+    if not isinstance(provider, format_v1.DerivingKey):
+        raise InputError(f"the file of {file.user!r} has format version 1: give its passphrase or key file")
+    file.check_wait()
+    try:
+        old = format_v1.unseal(file.read(), provider, user=file.user)
+    except PassphraseRequiredError:
+        raise
+    except KeyUnavailableError:
+        file.refused()
+        raise
+    try:
+        record = Record(
+            user=file.user, embedder=old.embedder, model_ids=old.model_ids, samples=old.samples,
+            reference=reference_of(list(old.samples)), created_unix_s=old.created_unix_s, consent=old.consent,
+        )  # fmt: skip
+    except InputError as error:
+        raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
+    with random_secret(KEY_SIZE) as kek:
+        file.put(
+            kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
+            after=old.generation,
+        )  # fmt: skip
+
+
+def moved(
+    file: UserFile, provider: KeyProvider, opened: tuple[Header, Secret, Template], *, rules: AttemptRules,
+    reference_of: ReferenceOf, may_move: MayMove,
+) -> Held | None:  # fmt: skip
+    """Writes the opened template anew with the samples of the embedder that it moves to, once they are complete.
+
+    None where there are none that may take its place, or that make no template: a warning says so, and it goes on.
+    """
+    _, kek, template = opened
+    with contextlib.closing(file.learned(kek, template)) as learned:
+        ready = next((one for one in learned.sets if one.complete and may_move(template, one)), None)
+        if ready is None:
+            return None
+        try:
+            held = _with_samples(file, provider, opened, ready, rules, reference_of)
+        except InputError as error:
+            warnings.warn(f"{file.user!r} stays with {template.embedder}: {error}", RuntimeWarning, stacklevel=4)
+            return None
+    with contextlib.suppress(OSError):  # of no use any more: its key is another one's
+        file.folder.drop_learned(file.user)
+    return held
+
+
+def _with_samples(
+    file: UserFile, provider: KeyProvider, opened: tuple[Header, Secret, Template], ready: SampleSet,
+    rules: AttemptRules, reference_of: ReferenceOf,
+) -> Held:  # fmt: skip
+    import numpy as np
+
+    header, kek, template = opened
+    samples = template.turned(list(ready.vectors), dimension=ready.vectors.shape[1], inverse=True)
+    plain: list[npt.NDArray[np.float32]] = []
+    try:
+        plain += [np.stack(samples)]
+        plain += [reference_of(samples)]
+        record = Record(
+            user=file.user, embedder=ready.embedder, model_ids=ready.model_ids, samples=plain[0], reference=plain[1],
+            created_unix_s=template.created_unix_s, consent=template.consent, policy=template.policy,
+        )  # fmt: skip
+        return file.put(
+            kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
+            keep=header.section, old=(header, kek), after=template.generation, label="moved",
+        )  # fmt: skip
+    finally:
+        for array in plain:
+            wipe(array)
