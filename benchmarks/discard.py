@@ -10,13 +10,11 @@ threshold for 1e-3, where there are enough to count. A picture is discarded by t
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import math
 import platform
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import photo_sets
@@ -185,10 +183,7 @@ def table(lfw: PhotoSet, groups: PhotoSet) -> str:
 
 def main() -> int:
     """Measures, prints, and with --write updates docs/contract.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
+    arguments = photo_sets.parser(__doc__).parse_args()
     lfw, _ = cleaned_lfw(photo_sets.load(arguments.data, "lfw"))
     text = table(lfw, photo_sets.load(arguments.data, "groups"))
     print(text)

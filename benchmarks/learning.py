@@ -10,7 +10,6 @@ nothing of years: its photos of a person are of a few.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import platform
@@ -222,9 +221,7 @@ def table(rows: list[dict], forced: dict) -> str:
 
 def main() -> int:
     """Simulates and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--write", action="store_true")
+    parser = photo_sets.parser(__doc__)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     photos, _ = cleaned_lfw(photo_sets.load(arguments.data, "lfw"))

@@ -10,7 +10,6 @@ the labelled face is the one nearest the photo's centre.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import datetime
 import json
@@ -144,9 +143,7 @@ def table(results: list[dict], photos: PhotoSet) -> str:
 
 def main() -> int:
     """Measures, prints, and with --write updates README.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--write", action="store_true")
+    parser = photo_sets.parser(__doc__)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     photos, pairs = cleaned_lfw(photo_sets.load(arguments.data, "lfw"))

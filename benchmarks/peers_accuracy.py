@@ -12,7 +12,6 @@ README.md. The environments are those of peers.py.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import platform
 import subprocess
@@ -210,10 +209,8 @@ def _one_in(matched: int, total: int) -> str:
 
 def main() -> int:
     """Measures, prints, and with --write updates README.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = photo_sets.parser(__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "peers")
-    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     sets = {name: photo_sets.load(arguments.data, name) for name in SETS}
     sets["lfw"] = chosen(cleaned_lfw(sets["lfw"])[0])

@@ -1,17 +1,18 @@
 """The labelled photo sets that are measured with: features of each picture, with who is on it and of which group.
 
 DATA holds the archives named in SETS, and lfw_attributes.csv. A set without identities counts every picture as a person
-of its own. Features are kept in .cache, by the hash of the models: made again where those, or the measures, changed.
+of its own. Features are kept in .cache, by the hashes of the models and of the code: made again where either changed.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
+import hashlib
 import math
 import multiprocessing
 import os
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -68,6 +69,14 @@ class PhotoSet:
         arrays = {k: getattr(self, k)[rows] for k in ("paths", "names", "group", "joint", "mirrored", "refused",
                                                       "measures")}  # fmt: skip
         return PhotoSet(self.name, missed=self.missed, **arrays)
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """A benchmark's command line: --data, and --write for its tables in the documents."""
+    found = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--data", type=Path, required=True)
+    found.add_argument("--write", action="store_true")
+    return found
 
 
 def of_embedder(joint: np.ndarray, embedder: str) -> np.ndarray:
@@ -127,8 +136,7 @@ def photo_set(data: Path, name: str, rows: list[tuple]) -> PhotoSet:
 
 def load(data: Path, name: str) -> PhotoSet:
     """One of SETS, by the processor. Its features come out of .cache, or are made on all cores and put there."""
-    measures = f"{zlib.crc32(','.join(MEASURES).encode()):08x}"
-    key = "-".join([*(i[:8] for i in load_manifest().model_ids("joint")), measures])
+    key = "-".join([*(i[:8] for i in load_manifest().model_ids("joint")), _code()])
     cache = ROOT / ".cache" / f"{name}-{key}.npz"
     if not cache.exists():
         workers = os.cpu_count() or 1
@@ -138,6 +146,16 @@ def load(data: Path, name: str) -> PhotoSet:
         np.savez(cache, **_arrays([row for part in parts for row in part]))
     with np.load(cache) as stored:
         return _labelled(data, name, dict(stored))
+
+
+def _code() -> str:
+    """A digest of the sources that features and measures come from."""
+    package, core = ROOT / "facesdk", ROOT / "native" / "core"
+    named = [package / f"{name}.py" for name in ("capture", "crop_measures", "engine", "frames", "images", "quality")]
+    digest = hashlib.sha256()
+    for path in (Path(__file__), *named, *sorted(core.glob("*.h")), *sorted(core.glob("*.cpp"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _part(job: tuple[Path, str, int, int]) -> list[tuple]:

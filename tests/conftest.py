@@ -11,6 +11,7 @@ import pytest
 
 from facesdk import Engine, FaceVerifier
 from facesdk.images import load_rgb
+from facesdk.types import Features, Sample
 
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
 TESTS_OWN = Path(__file__).resolve().parent / "portraits"
@@ -98,3 +99,18 @@ def keyring() -> None:
     except OSError as error:
         pytest.skip(f"the kernel's keyring cannot be used here: {error.strerror}")
     _core.keyring_forget("facesdk-test")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The vectors that engines made, as the test goes on."""
+    vectors: list[np.ndarray] = []
+    embed = Engine.embed
+
+    def embedding(self: Engine, sample: Sample) -> Features:
+        features = embed(self, sample)
+        vectors.append(features._vector)
+        return features
+
+    monkeypatch.setattr(Engine, "embed", embedding)
+    return vectors

@@ -212,21 +212,6 @@ def test_features_with_the_mirror_image_are_the_mean_direction_of_both(sface: En
         assert not both[0]._vector.flags.writeable
 
 
-@pytest.fixture
-def made(sface: Engine, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """The vectors that an engine made."""
-    vectors: list[np.ndarray] = []
-    embed = Engine.embed
-
-    def embedding(self: Engine, sample: Sample) -> Features:
-        features = embed(self, sample)
-        vectors.append(features._vector)
-        return features
-
-    monkeypatch.setattr(Engine, "embed", embedding)
-    return vectors
-
-
 def test_of_a_mirror_image_nothing_is_left(sface: Engine, made: list[np.ndarray]) -> None:
     (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
     (features,) = embedded([sample], sface, mirror=True)

@@ -1,15 +1,13 @@
-"""Enrolling, unlocking, changing keys, renewing, moving to another device and removing, and what each leaves behind."""
+"""Enrolling, unlocking, changing keys, renewing and moving to another device, and what each leaves behind."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+import keeper_tools
 import pytest
-from vault_tools import CHEAP, RULES, Bench, CountingKey, assert_holds, failing_with, make_record
+from vault_tools import CHEAP, RULES, Bench, assert_holds, make_record
 
 from facesdk import matching
 from facesdk.errors import (
@@ -19,7 +17,6 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
-    StoreError,
     StoreIntegrityError,
 )  # fmt: skip
 from facesdk.policy import PRESETS
@@ -27,20 +24,9 @@ from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
 from facesdk.vault.attempts import Ready, Required
 from facesdk.vault.format import key_id, parse_header, unseal
 
-
-@pytest.fixture
-def key(tmp_path: Path) -> KeyFileKey:
-    return KeyFileKey.create(tmp_path / "vault.key")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, key: KeyFileKey) -> Bench:
-    return Bench(tmp_path / "vault", key)
-
-
-@pytest.fixture
-def recovery() -> PassphraseKey:
-    return PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
+key = keeper_tools.key
+bench = keeper_tools.bench
+recovery = keeper_tools.recovery
 
 
 def kek_of(bench: Bench, key: object = None) -> bytes:
@@ -274,110 +260,6 @@ def test_audit_says_whether_a_head_vouched_for_it(bench: Bench) -> None:
     assert other.keeper.audit("alice", bench.key)[2] is True
 
 
-# --- locking and removing
-
-
-def test_lock_and_panic_forget_and_are_logged(bench: Bench) -> None:
-    for user in ("alice", "bob"):
-        bench.enroll(make_record(user))
-    bench.keeper.lock("alice")
-    assert bench.reason() is Reason.LOCKED
-    bench.keeper.lock("alice")
-    assert bench.attempt(user="bob")
-    bench.unlock()
-    bench.keeper.panic()
-    for user in ("alice", "bob"):
-        assert bench.reason(user) is Reason.PANIC
-        with pytest.raises(PassphraseRequiredError, match="emergency"):
-            bench.attempt(user=user)
-    bench.unlock()
-    assert bench.events() == ["enrolled", "locked", "locked", "unlocked", "panic", "unlocked"]
-    assert bench.events("bob") == ["enrolled", "verified", "panic"]
-
-
-def test_the_key_is_forgotten_before_the_log_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for forget, reason in ((lambda: bench.keeper.lock("alice"), Reason.LOCKED), (bench.keeper.panic, Reason.PANIC)):
-        bench.enroll(replace=True)
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "write", failing_with(errno.ENOSPC))
-            with pytest.raises(StoreError, match="free some space"):
-                forget()
-        assert bench.reason() is reason
-
-
-def test_remove_forgets_the_key(bench: Bench) -> None:
-    bench.enroll()
-    bench.keeper.remove("alice")
-    assert bench.reason() is Reason.REMOVED
-    bench.enroll()
-    assert bench.events() == ["enrolled"]
-
-
-def spoiled(bench: Bench, how: str) -> None:
-    """Makes the vault unusable, as who can write to it can do."""
-    if how == "mode":
-        bench.folder.chmod(0o770)
-    elif how == "lock":
-        (bench.folder / ".lock").unlink()
-        (bench.folder / ".lock").symlink_to("nowhere")
-    elif how == "gone":
-        bench.path().rename(bench.folder / "aside")
-    else:
-        bench.folder.rename(bench.folder.with_name("elsewhere"))
-
-
-@pytest.mark.parametrize(
-    ("call", "how"),
-    [
-        ("lock", "mode"),
-        ("lock", "lock"),
-        ("lock", "gone"),
-        ("lock", "folder"),
-        ("panic", "mode"),
-        ("panic", "lock"),
-        ("panic", "gone"),
-        ("panic", "folder"),
-    ],
-)
-def test_lock_and_panic_forget_whatever_was_done_to_the_vault(bench: Bench, call: str, how: str) -> None:
-    bench.enroll()
-    assert bench.attempt()
-    spoiled(bench, how)
-    with contextlib.suppress(StoreError, NotEnrolledError):
-        bench.keeper.lock("alice") if call == "lock" else bench.keeper.panic()
-    assert isinstance(bench.sessions.load("alice"), Required)
-
-
-def test_a_removal_that_is_refused_forgets_the_key_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.enroll()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", failing_with(errno.EIO))
-        with pytest.raises(StoreError, match="was removed"):
-            bench.keeper.remove("alice")
-    assert isinstance(bench.sessions.load("alice"), Required)
-    assert not list(bench.folder.glob("alice*"))
-
-
-def test_removing_a_user_whose_file_is_gone_forgets_the_key(bench: Bench) -> None:
-    bench.enroll()
-    bench.path().unlink()
-    with pytest.raises(NotEnrolledError):
-        bench.keeper.remove("alice")
-    assert isinstance(bench.sessions.load("alice"), Required)
-
-
-def test_no_key_stays_open_where_it_could_not_be_saved(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusing(*_: object, **__: object) -> None:
-        raise KeyUnavailableError("the keyring is full")
-
-    bench.enroll()
-    bench.keeper.lock("alice")
-    monkeypatch.setattr(bench.sessions, "save", refusing)
-    with pytest.raises(KeyUnavailableError, match="full"):
-        bench.unlock()
-    assert isinstance(bench.sessions.load("alice"), Required)
-
-
 def test_an_exported_file_is_sealed_with_a_recovery_passphrase_alone(bench: Bench) -> None:
     bench.enroll()
     recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
@@ -433,46 +315,3 @@ def test_an_exported_template_has_no_generation_of_its_own(bench: Bench, recover
     with pytest.raises(KeyUnavailableError, match="give that, not a"):  # the file of this device is no exported one
         bench.keeper.import_(bench.path().read_bytes(), recovery, bench.key, replace=True, rules=RULES)
     assert bench.attempt()
-
-
-def test_replacing_a_file_frees_what_the_old_one_had_elsewhere(tmp_path: Path, recovery: PassphraseKey) -> None:
-    key = CountingKey()
-    bench = Bench(tmp_path / "vault", key)
-    bench.enroll()
-    data = bench.keeper.export("alice", key, recovery)
-    for change in (
-        lambda: bench.enroll(make_record(seed=1), replace=True),
-        lambda: bench.keeper.import_(data, recovery, key, replace=True, rules=RULES),
-    ):
-        (before,) = key.counters
-        change()
-        (after,) = key.counters
-        assert before != after
-        bench.unlock()
-        assert bench.attempt()
-
-
-def test_what_cannot_be_freed_elsewhere_is_said_once_all_else_is_gone(tmp_path: Path) -> None:
-    class Stuck(CountingKey):
-        def destroy(self, section: bytes) -> None:
-            raise KeyUnavailableError("the TPM does not answer", hint="try again")
-
-    bench = Bench(tmp_path / "vault", Stuck())
-    bench.enroll()
-    with pytest.raises(KeyUnavailableError, match="'alice' is removed, but the TPM does not answer") as caught:
-        bench.keeper.remove("alice", bench.key)
-    assert caught.value.hint == "try again"
-    assert bench.sessions.load("alice") == Required(Reason.REMOVED)
-    assert not list(bench.folder.glob("alice*"))
-
-
-def test_a_removal_with_a_key_of_another_kind_frees_nothing_of_it(tmp_path: Path, key: KeyFileKey) -> None:
-    bench = Bench(tmp_path / "vault", key)
-    bench.enroll()
-    counting = CountingKey()
-    other = Bench(tmp_path / "other", counting)
-    other.enroll()
-    bench.keeper.remove("alice", counting)
-    assert not list(bench.folder.glob("alice*"))
-    assert len(counting.counters) == 1
-    assert other.attempt()

@@ -251,9 +251,12 @@ class Keeper:
         template that the probe was made for. learned: as in opened. Raises PassphraseRequiredError, LockedOutError,
         StoreIntegrityError, and InputError for a camera or label that no entry can have, before anything is paid.
         """
-        with self._at_generation(
-            "verify against the vault", user, generation, camera=camera, label=label, learned=learned
-        ) as (file, held, template, label), file.heads(held.kek) as heads:
+        with (
+            self._at_generation(
+                "verify against the vault", user, generation, camera=camera, label=label, learned=learned
+            ) as (file, held, template, label),
+            file.heads(held.kek) as heads,
+        ):
             paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
             return paid.matched() if compare(template) is True else paid.mismatched()
 
