@@ -58,11 +58,7 @@ class Rule:
             looser = policy.next_target(embedder, stricter=False)
             bounds = policy.points_of_a_verification(embedder, samples=own, frames=frames, target_fmr=looser)
             anchor = tuple(point.threshold for point in bounds)
-        stricter, strong = policy.next_target(embedder, stricter=True), math.inf
-        if stricter < policy.target_fmr:
-            entry = load_manifest().embedder(embedder)
-            strong = entry.point(stricter, samples=own, frames=1).threshold  # infinite where it is not offered
-        return cls(tuple(point.threshold for point in points), anchor, strong)
+        return cls(tuple(point.threshold for point in points), anchor, _strong(policy, embedder, samples=own))
 
     def decide(
         self, enrolled: Sequence[Float32Array], learned: Sequence[Float32Array], probes: Sequence[Float32Array]
@@ -86,6 +82,17 @@ class Rule:
             if matching.fused_score(enrolled, [probe]) >= self.strong
         }
         return sorted(likeness, key=lambda i: likeness[i])
+
+
+def _strong(policy: Policy, embedder: str, *, samples: int) -> float:
+    """The next stricter target's threshold for one frame; infinite where there is none."""
+    stricter = policy.next_target(embedder, stricter=True)
+    if stricter == policy.target_fmr:
+        return math.inf
+    try:
+        return policy.operating_point(embedder, samples=samples, frames=1, target_fmr=stricter).threshold
+    except InputError:  # the data cannot support it
+        return math.inf
 
 
 @dataclass(frozen=True, eq=False, repr=False)
