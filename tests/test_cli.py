@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import PORTRAITS
+from places_tools import needs_keyring
 
 from facesdk.cli import main
 from facesdk.cli.keys import contract_of
+from facesdk.errors import Reason
 from facesdk.matching import make_reference
 from facesdk.policy import PRESETS
 from facesdk.vault import Keeper, KeyFileKey, ProcessSessions, Vault
@@ -246,6 +248,18 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
     damaged.chmod(0o600)
     assert "of no use: the file of learned samples is not one" in contract()["text"]
     assert main(["verify", *enrolled, "--learn", portrait_file("obama_2009")]) == 0
+
+
+@needs_keyring
+@pytest.mark.parametrize("command", ["renew", "unlearn"])
+def test_after_a_template_was_sealed_anew_status_asks_for_the_passphrase(enrolled, capsys, command: str) -> None:
+    assert main(["unlock", *enrolled]) == 0
+    assert main([command, *enrolled]) == 0
+    capsys.readouterr()
+    assert main(["status", "--vault", enrolled[1], "--json"]) == 0
+    owner = json.loads(capsys.readouterr().out)["users"]["owner"]
+    assert (owner["state"], owner["why"]) == ("passphrase required", Reason.CHANGED.value)
+    assert main(["lock", "--vault", enrolled[1]]) == 0
 
 
 def test_rekey_renew_export_import_audit(enrolled, tmp_path, capsys) -> None:

@@ -18,7 +18,7 @@ from facesdk.cli.common import (
     vault_of,
 )
 from facesdk.cli.hints import keyring_hint
-from facesdk.errors import FaceSdkError, NotEnrolledError, UsageError
+from facesdk.errors import FaceSdkError, NotEnrolledError, PassphraseRequiredError, Reason, UsageError
 from facesdk.policy import AttemptRules
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
                 f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since the last match",
             )
             contract = contract_of(keeper, user)
+    except PassphraseRequiredError as error:  # sealed anew since the key was opened
+        now, why = "passphrase required", Reason(error.reason).value
     except FaceSdkError as error:
         now, why = "unknown", str(error)
     result = {

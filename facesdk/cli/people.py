@@ -64,9 +64,7 @@ def enroll(arguments: argparse.Namespace) -> int:
         result["contract"] = contract = contract_of(verifier.keeper, arguments.user)
         lines.append(f"contract: {contract['text']}")
         if contract["differing"] < min(ENOUGH_SAMPLES, count):
-            lines.append(
-                "pictures of one moment count once: turn the head, change light and distance, and enroll again"
-            )
+            lines.append("pictures this alike count once: turn the head, change light and distance, and enroll again")
     show(arguments, result, lines)
     return 0
 
