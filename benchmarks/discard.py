@@ -22,7 +22,8 @@ from calibration import cleaned_lfw
 from photo_sets import MEASURES, ROOT, PhotoSet, of_embedder
 from readme import write_between_markers
 
-from facesdk import Policy, quality
+from facesdk import Policy
+from facesdk.capture import quality
 from facesdk.evaluation import threshold
 
 EMBEDDER, TARGET, COUNTED = "sface", 2e-5, 1e-3

@@ -24,8 +24,8 @@ from operating_points import write_points
 from photo_sets import SETS, measured, photo_set
 
 from facesdk import Engine
+from facesdk.engine.networks import MANIFEST, EmbedderEntry, Manifest, load_manifest, models_folder
 from facesdk.errors import FaceSdkError, InputError
-from facesdk.models import MANIFEST, EmbedderEntry, Manifest, load_manifest, models_folder
 
 # A device further off is not taken for the same network. From the target 2e-5 to 1e-5 the thresholds rise by 0.02.
 MAX_RISE = 0.01
@@ -36,8 +36,8 @@ def unmeasured(manifest: Manifest, device: str) -> Engine:
 
     AcceleratorError where Engine(runtime="edgetpu") has another reason to refuse the device than that they were not.
     """
-    as_measured = patch("facesdk.accelerator._measured", lambda _entry: True)
-    with patch("facesdk.engine.load_manifest", lambda: manifest), as_measured:
+    as_measured = patch("facesdk.engine.edgetpu._measured", lambda _entry: True)
+    with patch("facesdk.engine.engine.load_manifest", lambda: manifest), as_measured:
         return Engine("joint", runtime=f"edgetpu:{device}")
 
 

@@ -20,10 +20,10 @@ from calibration import cleaned_lfw, mirrored
 from photo_sets import of_embedder
 
 from facesdk import Engine
+from facesdk.engine.networks import load_manifest
 from facesdk.evaluation import fused_scores, vector
 from facesdk.images import decode_rgb
 from facesdk.matching import NEAR_COPY
-from facesdk.models import load_manifest
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

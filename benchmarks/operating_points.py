@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from facesdk.engine.networks import matrix_text, tomllib
 from facesdk.errors import InputError
-from facesdk.models import matrix_text, tomllib
 
 MARKER = "# operating points"
 

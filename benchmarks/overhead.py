@@ -14,8 +14,8 @@ from pathlib import Path
 from readme import write_between_markers
 
 from facesdk import Engine
-from facesdk.bench import run_bench
-from facesdk.models import load_manifest
+from facesdk.engine.networks import load_manifest
+from facesdk.evaluation.timing import run_bench
 
 
 def table(rows: list[dict]) -> str:

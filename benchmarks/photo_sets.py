@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facesdk import Engine, crop_measures
-from facesdk.capture import observed
+from facesdk import Engine
+from facesdk.capture import crop_measures
+from facesdk.capture.quality import assess
+from facesdk.capture.samples import observed
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.runtime import choose_runtime
 from facesdk.evaluation import vector
 from facesdk.images import decode_rgb
-from facesdk.models import load_manifest
 from facesdk.policy import QualityLimits
-from facesdk.quality import assess
-from facesdk.runtime import choose_runtime
 
 if TYPE_CHECKING:
     from facesdk.types import Sample
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SETS = {"lfw": "lfw-deepfunneled.tar", "groups": "groups-dev.tar", "eastasian": "eastasian-dev.tar"}
 QUALITY = ("eye_distance_px", "brightness", "contrast", "overexposed", "sharpness", "presence", "signal_to_noise")
-OF_CROP = ("eye_brightness", "mouth_detail", "chin_colour", "fine_detail")  # of facesdk.crop_measures
+OF_CROP = ("eye_brightness", "mouth_detail", "chin_colour", "fine_detail")  # of facesdk.capture.crop_measures
 MEASURES = (*QUALITY, "yaw", "pitch", "roll", "score", "runner_up", *OF_CROP)
 
 

@@ -23,10 +23,11 @@ import photo_sets
 from calibration import cleaned_lfw
 from PIL import Image, ImageDraw, ImageFilter
 
-from facesdk import Engine, Guidance, Policy, crop_measures
-from facesdk.capture import observed
+from facesdk import Engine, Guidance, Policy
+from facesdk.capture import crop_measures
+from facesdk.capture.quality import assess
+from facesdk.capture.samples import observed
 from facesdk.evaluation import vector
-from facesdk.quality import assess
 
 EYES = ((33, 133), (362, 263))
 MASK = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 280, 195, 50)

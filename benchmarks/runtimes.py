@@ -4,7 +4,7 @@ python benchmarks/runtimes.py --data DATA --runtime NAME --out FILE     # in the
 python benchmarks/runtimes.py --data DATA --compare FILE FILE ...
 
 DATA holds lfw-deepfunneled.tar and lfw_pairs.txt. The first form writes an embedder's features of the pairs' photos
-(--embedder, default sface) with one runtime of facesdk.runtime.RUNTIMES; the second says how many decisions differ from
+(--embedder, default sface) with one runtime of facesdk.engine.runtime.RUNTIMES; the second says how many decisions differ from
 the first file's.
 """
 
@@ -20,8 +20,8 @@ import numpy as np
 from photo_sets import frames, labelled_face
 
 from facesdk import Engine
+from facesdk.engine.networks import load_manifest
 from facesdk.evaluation import vector
-from facesdk.models import load_manifest
 
 
 def listed_pairs(file: Path) -> list[tuple[str, str]]:

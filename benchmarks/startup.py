@@ -36,7 +36,7 @@ def step(name):
 import numpy
 step("import numpy")
 from facesdk import Engine
-from facesdk.models import COMMON_MODELS, load_manifest, load_model
+from facesdk.engine.networks import COMMON_MODELS, load_manifest, load_model
 step("import facesdk")
 manifest = load_manifest()
 copies = [load_model(name, manifest) for name in (*COMMON_MODELS, *manifest.embedder(embedder).models)]
@@ -44,7 +44,7 @@ step("read the models, check their sha256")
 del copies
 engine = Engine(embedder, threads=threads)
 step("all of Engine(): the same, and sessions")
-from facesdk.bench import bench_frame
+from facesdk.evaluation.timing import bench_frame
 frame = bench_frame()
 start = time.perf_counter()
 engine.features(frame)
@@ -107,7 +107,7 @@ def startup_table(processes: int) -> str:
 
 def cache_table(processes: int) -> str:
     """XNNPACK's weight cache: what it saves, and what checking it costs."""
-    from facesdk.models import load_manifest
+    from facesdk.engine.networks import load_manifest
 
     manifest = load_manifest()
     rows = [

@@ -23,7 +23,7 @@ import photo_sets
 from readme import write_between_markers
 
 from facesdk.matching import fused_score, make_reference
-from facesdk.vault.keys import KEY_SIZE
+from facesdk.vault.keys.provider import KEY_SIZE
 from facesdk.vault.record import Record, Template, pack
 
 SCORE_LIMIT, AUC_LIMIT, PEOPLE = 1e-5, 0.02, 1000

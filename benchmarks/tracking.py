@@ -1,4 +1,4 @@
-"""Continuous frames: the face followed (facesdk.tracking) against the detector in every frame; do decisions agree?
+"""Continuous frames: the face followed (facesdk.engine.tracking) against the detector in every frame; do decisions agree?
 
     python benchmarks/tracking.py [--clips FOLDER] [--write README.md]
 
@@ -28,10 +28,10 @@ from PIL import Image, ImageOps
 from readme import write_between_markers
 
 from facesdk import Engine, Policy, matching
-from facesdk.capture import embedded, probe_samples
+from facesdk.capture.quality import MIN_PRESENCE
+from facesdk.capture.samples import embedded, probe_samples
+from facesdk.engine.tracking import Tracker
 from facesdk.images import load_rgb
-from facesdk.quality import MIN_PRESENCE
-from facesdk.tracking import Tracker
 from facesdk.types import Face, Features, Float32Array, Frame, Sample
 
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"

@@ -20,11 +20,11 @@ import numpy as np
 import photo_sets
 
 from facesdk import Engine
-from facesdk.engine import CERTAINLY_UPRIGHT
+from facesdk.capture.quality import assess
+from facesdk.engine.engine import CERTAINLY_UPRIGHT
 from facesdk.evaluation import threshold, vector
-from facesdk.picture_file import MIN_SIDE
+from facesdk.images.file import MIN_SIDE
 from facesdk.policy import QualityLimits
-from facesdk.quality import assess
 
 
 def pictures(data: Path, name: str, *, suffix: str, step: int) -> list[np.ndarray]:

@@ -27,14 +27,14 @@ from facesdk.errors import FaceSdkError
 from facesdk.matching import fused_score, make_reference
 from facesdk.policy import PRESETS
 from facesdk.vault import (
-    Keeper,
     KeyFileKey,
     KeyProvider,
-    KeyringSessions,
+    KeyringOpenKeys,
     PassphraseKey,
-    ProcessSessions,
+    ProcessOpenKeys,
     Record,
     Vault,
+    VaultFolder,
 )
 
 RULES = PRESETS["phone"]
@@ -78,23 +78,23 @@ def session_rows(folder: Path, *, samples: int, rounds: int) -> list[str]:
     """With the key in memory: opening and comparing, without and with an attempt's entry in the log."""
     probe = vectors(samples + 1)[-1]
     lines = []
-    for where, sessions in (
-        ("process", ProcessSessions()),
-        ("kernel keyring", KeyringSessions(folder / "kernel keyring")),
+    for where, open_keys in (
+        ("process", ProcessOpenKeys()),
+        ("kernel keyring", KeyringOpenKeys(folder / "kernel keyring")),
     ):
-        keeper = Keeper(Vault(folder / where), sessions)
+        vault = Vault(VaultFolder(folder / where), open_keys)
         try:
-            keeper.enroll(record(samples), KeyFileKey.create(folder / f"{where}.key"), replace=False, rules=RULES)
+            vault.enroll(record(samples), KeyFileKey.create(folder / f"{where}.key"), replace=False, rules=RULES)
         except FaceSdkError as error:
             lines.append(f"| key in the {where}: not here ({error}) | | | |")
             continue
 
-        def opened_and_compared(keeper: Keeper = keeper) -> None:
-            with keeper.opened("alice") as template:
+        def opened_and_compared(vault: Vault = vault) -> None:
+            with vault.opened("alice") as template:
                 fused_score(template.reference, template.turned([probe]))
 
-        def attempt(keeper: Keeper = keeper) -> None:
-            if not keeper.attempt(
+        def attempt(vault: Vault = vault) -> None:
+            if not vault.attempt(
                 "alice",
                 lambda t: fused_score(t.reference, t.turned([probe])) > 0.3,
                 generation=1,
@@ -105,7 +105,7 @@ def session_rows(folder: Path, *, samples: int, rounds: int) -> list[str]:
 
         lines.append(row(f"open and compare, key in the {where}", seconds(opened_and_compared, rounds)))
         lines.append(row(f"attempt with its audit entry, key in the {where}", seconds(attempt, min(rounds, 1000))))
-        keeper.lock("alice")
+        vault.lock("alice")
     return lines
 
 
@@ -115,7 +115,7 @@ def _software_tpm() -> Iterator[KeyProvider]:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     import tpm_tools
 
-    from facesdk.vault.tpm import TpmKey
+    from facesdk.vault.keys.tpm import TpmKey
 
     missing = tpm_tools.missing()
     if missing:
@@ -144,14 +144,14 @@ def unlock_rows(folder: Path, *, samples: int) -> list[str]:
     }
     lines = []
     for number, (name, make) in enumerate(providers.items()):
-        keeper = Keeper(Vault(folder / f"unlock-{number}"), ProcessSessions())
+        vault = Vault(VaultFolder(folder / f"unlock-{number}"), ProcessOpenKeys())
         try:
             with make() as key:
-                keeper.enroll(record(samples), key, replace=False, rules=RULES)
-                unlock = lambda: keeper.unlock("alice", key, rules=RULES, reference_of=make_reference)  # noqa: B023, E731
+                vault.enroll(record(samples), key, replace=False, rules=RULES)
+                unlock = lambda: vault.unlock("alice", key, rules=RULES, reference_of=make_reference)  # noqa: B023, E731
                 lines.append(row(f"unlock by {name}", seconds(unlock, UNLOCKS)))
                 with suppress(FaceSdkError):
-                    keeper.remove("alice", key)
+                    vault.remove("alice", key)
         except (FaceSdkError, ImportError, OSError) as error:
             lines.append(f"| unlock by {name}: not here ({str(error)[:80]}) | | | |")
     return lines

@@ -15,7 +15,7 @@ from facesdk import FaceVerifier
 from facesdk.camera import open_source
 from facesdk.cli.common import ask_passphrase as asked  # only where somebody can type; getpass would open the terminal
 from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
-from facesdk.vault.passphrase import read_passphrase
+from facesdk.vault.keys.passphrase import read_passphrase
 
 OPTION, ABSENT_S = "--passphrase-file", 3.0  # locked again when the owner was not seen for so long
 

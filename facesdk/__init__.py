@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from facesdk.engine import Engine
+    from facesdk.engine.engine import Engine
     from facesdk.errors import FaceSdkError
     from facesdk.policy import Policy
     from facesdk.types import Decision, Face, Features, Guidance, Outcome, Pose, Quality

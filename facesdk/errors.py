@@ -135,23 +135,23 @@ class LockedOutError(FaceSdkError):
         self.retry_after_s = retry_after_s
 
 
-class StoreError(FaceSdkError, OSError):
+class VaultError(FaceSdkError, OSError):
     """The vault's folder or file cannot be read or written (missing, full, read-only, wrong permissions)."""
 
 
-class NotLoggedError(StoreError):
+class NotLoggedError(VaultError):
     """What was asked for has happened (a key is forgotten), but the audit log could not be written."""
 
 
-class StoreIntegrityError(FaceSdkError):
+class VaultIntegrityError(FaceSdkError):
     """A sealed file is damaged, truncated, foreign or was altered; nothing in it can be trusted."""
 
 
-class RollbackError(StoreIntegrityError):
+class RollbackError(VaultIntegrityError):
     """A genuine but older sealed file was put back: its generation is not the one that the key's counter holds."""
 
 
-class StoreVersionError(FaceSdkError):
+class VaultVersionError(FaceSdkError):
     """A sealed file was written in a format version this release does not read."""
 
 
@@ -165,9 +165,9 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (AcceleratorError, 5),
     (ForkedError, 5),
     (ModelIntegrityError, 6),
-    (StoreIntegrityError, 6),
-    (StoreVersionError, 6),
-    (StoreError, 6),
+    (VaultIntegrityError, 6),
+    (VaultVersionError, 6),
+    (VaultError, 6),
     (EnrollmentError, 1),
     (InputError, 2),
 )

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facesdk import matching
+from facesdk.engine.networks import load_manifest
 from facesdk.errors import InputError
-from facesdk.models import load_manifest
 from facesdk.policy import Policy
 from facesdk.vault import SampleSet
 from facesdk.vault.record import in_locked_memory

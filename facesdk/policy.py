@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from facesdk.errors import InputError, PolicyFloorError, StoreIntegrityError
-from facesdk.models import OperatingPoint, load_manifest
+from facesdk.engine.networks import OperatingPoint, load_manifest
+from facesdk.errors import InputError, PolicyFloorError, VaultIntegrityError
 
 BOUNDS = {
     "min_eye_distance_px": (8.0, 1000.0),
@@ -243,7 +243,7 @@ def _stricter(name: str, one: float, other: float) -> float:
 
 
 def _floor_of(sealed: str) -> dict[str, float]:
-    """The fields of `sealed`, none for a template from before there was a floor. StoreIntegrityError."""
+    """The fields of `sealed`, none for a template from before there was a floor. VaultIntegrityError."""
     if not sealed:
         return {}
     try:
@@ -254,7 +254,7 @@ def _floor_of(sealed: str) -> dict[str, float]:
         if not all(bounds[name][0] <= value <= bounds[name][1] for name, value in floor.items()):
             raise ValueError
     except (ValueError, TypeError, RecursionError) as error:
-        raise StoreIntegrityError("the policy sealed with the template is not one this release writes") from error
+        raise VaultIntegrityError("the policy sealed with the template is not one this release writes") from error
     if not set(floor) & SINCE:  # the limits for light that were replaced do not bind as they did by default
         floor = {name: value for name, value in floor.items() if REPLACED.get(name) != value}
     return {name: float(value) for name, value in floor.items()}

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from facesdk import _core, matching
 from facesdk._core import process_token
-from facesdk.capture import embedded, enrollment_features, pictures, probe_samples, wipe
-from facesdk.engine import DEFAULT_EMBEDDER, Engine
+from facesdk.capture.quality import assess
+from facesdk.capture.samples import embedded, enrollment_features, pictures, probe_samples, wipe
+from facesdk.engine.engine import DEFAULT_EMBEDDER, Engine
+from facesdk.engine.networks import load_manifest
 from facesdk.errors import (
     EngineMismatchError,
     EnrollmentError,
@@ -22,25 +24,23 @@ from facesdk.errors import (
     Reason,
 )  # fmt: skip
 from facesdk.learning import LEAST_TO_MOVE, Due, Moving, Rule, due, learned_of, may_move, sets_with
-from facesdk.models import load_manifest
 from facesdk.policy import Policy
-from facesdk.quality import assess
 from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
-    Keeper,
     KeyFileKey,
     KeyKind,
     KeyProvider,
-    KeyringSessions,
+    KeyringOpenKeys,
     PassphraseKey,
-    ProcessSessions,
+    ProcessOpenKeys,
     Record,
     Template,
     Vault,
+    VaultFolder,
 )  # fmt: skip
-from facesdk.vault.attempts import Required
-from facesdk.vault.audit_entry import check_labels
-from facesdk.vault.keeper import already_enrolled
+from facesdk.vault.attempts import PassphraseRequired
+from facesdk.vault.audit.entry import check_labels
+from facesdk.vault.vault import already_enrolled
 
 if TYPE_CHECKING:
     from facesdk.types import Features, Float32Array, Picture, Pictures, Sample
@@ -64,7 +64,7 @@ class FaceVerifier:
     learn: templates get better by what surely was their owner, and what they learned counts. Off unless asked for: a
     photograph of the owner matches too, and could be learned. migrate_to: an embedder that templates of another one
     move to during confirmed unlocks, without a photo being kept; it takes over at the first unlock() with the key once
-    there are enough samples of it. docs/learning.md says what bounds both; keeper.unlearn undoes them.
+    there are enough samples of it. docs/learning.md says what bounds both; vault.unlearn undoes them.
 
     The face works only while the key is open. policy.attempts says when it is forgotten: then verify raises
     PassphraseRequiredError until unlock() is given the passphrase again.
@@ -101,7 +101,7 @@ class FaceVerifier:
             self._key = _provider(passphrase, key_file, key, may_lack=keyring)
         finally:
             del passphrase  # not in the local variables of a traceback
-        self._keeper = Keeper(Vault(folder), KeyringSessions(folder) if keyring else ProcessSessions())
+        self._vault = Vault(VaultFolder(folder), KeyringOpenKeys(folder) if keyring else ProcessOpenKeys())
         self._chosen = policy
         self._given = engine
         self._make_engine = make_engine
@@ -127,9 +127,9 @@ class FaceVerifier:
         return self._engine_for(DEFAULT_EMBEDDER)
 
     @property
-    def keeper(self) -> Keeper:
+    def vault(self) -> Vault:
         """The keys and files behind this: state, audit, rekey, renew, export and import of one user at a time."""
-        return self._keeper
+        return self._vault
 
     def _engine_for(self, embedder: str) -> Engine:
         """The engine given, or else one of this embedder."""
@@ -161,9 +161,9 @@ class FaceVerifier:
             raise few_samples(len(frames))
         key = self._needed_key()
         key.check()
-        if not replace and self._keeper.vault.exists(user):
+        if not replace and self._vault.folder.exists(user):
             raise already_enrolled(user)
-        opening = self._keeper.begin(user, enrolling=True)
+        opening = self._vault.begin(user, enrolling=True)
         # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
         features = enrollment_features(frames, self.engine, self.policy, colors=colors, mirror=True)
         vectors = matching.vectors_of(features)
@@ -177,7 +177,7 @@ class FaceVerifier:
                 user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids, reference=arrays[-2],
                 samples=arrays[-1], created_unix_s=int(time.time()), consent=consent, policy=self.policy.sealed(),
             )  # fmt: skip
-            self._keeper.enroll(
+            self._vault.enroll(
                 record,
                 key,
                 replace=replace,
@@ -214,7 +214,7 @@ class FaceVerifier:
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         self._open_first(user)
         learns = self._learn or self._migrate_to is not None
-        with self._keeper.opened(user, learned=learns) as template:
+        with self._vault.opened(user, learned=learns) as template:
             generation = template.generation
             policy = self._binding_policy(template)
             engine = self._matching_engine(template)
@@ -248,7 +248,7 @@ class FaceVerifier:
             return match
 
         try:
-            match = self._keeper.attempt(
+            match = self._vault.attempt(
                 user, compare, generation=generation, camera=camera, label=self._label(policy), learned=learns
             )
         finally:
@@ -281,7 +281,7 @@ class FaceVerifier:
             except Exception as error:  # another embedder's engine can fail in many ways
                 _not_learned(error)
             if own is not None or moving is not None:
-                self._keeper.learn(
+                self._vault.learn(
                     user, lambda template: sets_with(template, own, moving, now_unix_s=int(time.time())),
                     generation=generation, camera=camera, label=self._label(policy),
                 )  # fmt: skip
@@ -307,7 +307,7 @@ class FaceVerifier:
 
         With nothing given, the key that this object was made with opens it, once: not again after a lock, a panic, too
         many failures or an expiry (PassphraseRequiredError), and an open key stays as it is. KeyUnavailableError for a
-        wrong key; RollbackError, StoreIntegrityError, NotEnrolledError.
+        wrong key; RollbackError, VaultIntegrityError, NotEnrolledError.
         """
         try:
             if passphrase is not None:
@@ -317,15 +317,15 @@ class FaceVerifier:
         finally:
             del passphrase  # not in the local variables of a traceback
         if key is None:
-            state, _ = self._keeper.state(user)
-            if not isinstance(state, Required):
+            state, _ = self._vault.state(user)
+            if not isinstance(state, PassphraseRequired):
                 return
             if state.reason is not Reason.NOT_UNLOCKED or user in self._opened:
                 raise PassphraseRequiredError(state.reason)
             key = self._needed_key()
-        self._keeper.unlock(
+        self._vault.unlock(
             user, key, rules=self.policy.attempts, reference_of=matching.make_reference,
-            label=self._label(self.policy), opening=self._keeper.begin(user), may_move=may_move,
+            label=self._label(self.policy), opening=self._vault.begin(user), may_move=may_move,
         )  # fmt: skip
         self._key = key
         self._opened.add(user)
@@ -338,7 +338,7 @@ class FaceVerifier:
         """
         if self._key is not None:
             self._key.forget()
-        return self._keeper.lock(user)
+        return self._vault.lock(user)
 
     def panic(self) -> int:
         """Forget every key of the vault, and the passphrase that this object was made with, at once.
@@ -347,15 +347,15 @@ class FaceVerifier:
         """
         if self._key is not None:
             self._key.forget()
-        return self._keeper.panic()
+        return self._vault.panic()
 
     def remove(self, user: str) -> None:
         """Destroys the user's template, key and audit log; needs no key. NotEnrolledError."""
-        self._keeper.remove(user, self._key)
+        self._vault.remove(user, self._key)
 
     def users(self) -> list[str]:
         """Names with a template in this vault, sorted."""
-        return self._keeper.vault.users()
+        return self._vault.folder.users()
 
     def _needed_key(self) -> KeyProvider:
         if self._key is None:
@@ -365,8 +365,8 @@ class FaceVerifier:
     def _open_first(self, user: str) -> None:
         """Opens the key with this object's own if nothing has opened it since the program (or machine) started."""
         if self._key is not None:
-            state, _ = self._keeper.state(user)
-            if not isinstance(state, Required):
+            state, _ = self._vault.state(user)
+            if not isinstance(state, PassphraseRequired):
                 self._opened.add(user)  # if it is closed from now on, somebody has closed it
             elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from facesdk.errors import Reason
 from facesdk.policy import AttemptRules
-from facesdk.vault.attempts import Kind, Ready, Required
+from facesdk.vault.attempts import PassphraseRequired, Phase, Ready
 
 S = 1_000_000_000
 H = 3600 * S
@@ -13,7 +13,7 @@ PHONE, STRICT, CONVENIENCE = (AttemptRules.preset(name) for name in ("phone", "s
 # One state of each kind, at one moment of the phone preset.
 NOW = 10 * H
 STATES = {
-    Kind.PASSPHRASE_REQUIRED: Required(Reason.EXPIRED),
-    Kind.READY: Ready(opened_ns=1 * H, active_ns=2 * H, failures=4, not_before_ns=0),
-    Kind.DELAYED: Ready(opened_ns=1 * H, active_ns=2 * H, failures=6, not_before_ns=NOW + 59 * S + 1),
+    Phase.PASSPHRASE_REQUIRED: PassphraseRequired(Reason.EXPIRED),
+    Phase.READY: Ready(opened_ns=1 * H, active_ns=2 * H, failures=4, not_before_ns=0),
+    Phase.DELAYED: Ready(opened_ns=1 * H, active_ns=2 * H, failures=6, not_before_ns=NOW + 59 * S + 1),
 }

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from vault_tools import Bench
 
-from facesdk.errors import StoreIntegrityError
+from facesdk.errors import VaultIntegrityError
 from facesdk.types import Decision
-from facesdk.vault import audit
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import Entry, Event, Head
-from facesdk.vault.audit_verify import Problem
+from facesdk.vault.audit import log as audit
+from facesdk.vault.audit.entry import AuditEvent, Entry, Head
+from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.audit.verify import Problem
 
 SMALL = 1200  # bytes of a segment: five entries
 KEY = bytes(range(32))
@@ -35,10 +35,10 @@ class Log:
         for _ in range(count):
             if keyed:
                 self.head = self.log.append(
-                    Event.VERIFIED, head=self.head, outcome=Decision.MATCH, policy="phone 2e-05"
+                    AuditEvent.VERIFIED, head=self.head, outcome=Decision.MATCH, policy="phone 2e-05"
                 )
             else:
-                self.log.append(Event.PASSPHRASE_REFUSED, head=None)
+                self.log.append(AuditEvent.PASSPHRASE_REFUSED, head=None)
 
     def problem(self) -> Problem | None:
         return self.log.verify(self.head).problem
@@ -75,8 +75,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Log]]:
 def refused(log: Log) -> None:
     """check and append refuse the log, and append writes nothing."""
     before = {p.name: p.read_bytes() for p in log.path.iterdir() if p.is_file() and not p.is_symlink()}
-    for action in (lambda: log.log.check(log.head), lambda: log.log.append(Event.VERIFIED, head=log.head)):
-        with pytest.raises(StoreIntegrityError, match="facesdk audit --restart"):
+    for action in (lambda: log.log.check(log.head), lambda: log.log.append(AuditEvent.VERIFIED, head=log.head)):
+        with pytest.raises(VaultIntegrityError, match="facesdk audit --restart"):
             action()
     assert before == {p.name: p.read_bytes() for p in log.path.iterdir() if p.is_file() and not p.is_symlink()}
 
@@ -87,13 +87,13 @@ def restarted(log: Log) -> None:
     assert log.head.count == log.head.first + 1 == before.count + 1
     assert log.log.verify(log.head) == audit.Report(1, before.count, 0, None)
     [entry] = log.log.read()
-    assert (entry.event, entry.n, entry.prev) == (Event.LOG_RESTARTED, before.count, before.digest.hex())
+    assert (entry.event, entry.n, entry.prev) == (AuditEvent.LOG_RESTARTED, before.count, before.digest.hex())
     log.append(3)
     assert log.problem() is None
 
 
 def big_entry() -> Entry:
-    longest = max(Event, key=lambda event: len(event.value))
+    longest = max(AuditEvent, key=lambda event: len(event.value))
     outcome = max(Decision, key=lambda decision: len(decision.value))
     top = 2**63 - 1
     return Entry(
@@ -103,7 +103,7 @@ def big_entry() -> Entry:
 
 
 def entries(bench: Bench, *, key: bool = True) -> list[Entry]:
-    report, found, sealed = bench.keeper.audit("alice", bench.key if key else None)
+    report, found, sealed = bench.vault.audit("alice", bench.key if key else None)
     assert report.problem is None
     assert sealed or not key
     return found

@@ -1,4 +1,4 @@
-"""What the tests of the keeper share: a key, a bench and a recovery passphrase."""
+"""What the tests of the vault share: a key, a bench and a recovery passphrase."""
 
 from __future__ import annotations
 

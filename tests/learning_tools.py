@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from vault_tools import unit_vectors
 
-from facesdk.models import load_manifest
+from facesdk.engine.networks import load_manifest
 
 NOW = 1_800_000_000
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facesdk import _core
-from facesdk.runtime import LITERT
+from facesdk.engine.runtime import LITERT
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = str(LITERT / "libLiteRt.so")
@@ -44,7 +44,7 @@ def good_face() -> tuple[Box, Box]:
     return box, keypoints
 
 
-# Sessions made in Python, whose answers the test decides.
+# OpenKeys made in Python, whose answers the test decides.
 
 
 def tensor(*shape: int, dtype: str = "float32", scale: float = 0.0, zero_point: int = 0) -> dict[str, Any]:

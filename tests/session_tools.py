@@ -1,4 +1,4 @@
-"""What the tests of sessions share: an opened key, a vault, and both kinds of sessions."""
+"""What the tests of open_keys share: an opened key, a vault, and both kinds of open_keys."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from facesdk import _core
 from facesdk._core import Secret
 from facesdk.errors import Reason
 from facesdk.policy import PRESETS
-from facesdk.vault import KeyringSessions, ProcessSessions, folder, identity, session
-from facesdk.vault.attempts import Ready, Required
-from facesdk.vault.audit_entry import Head
-from facesdk.vault.session import Held
+from facesdk.vault import KeyringOpenKeys, ProcessOpenKeys, folder, identity
+from facesdk.vault import open_keys as session
+from facesdk.vault.attempts import PassphraseRequired, Ready
+from facesdk.vault.audit.entry import Head
+from facesdk.vault.open_keys import OpenKey
 
 KEK = bytes(range(1, 33))
 
 
-def make_held(**changes: Any) -> Held:
+def make_held(**changes: Any) -> OpenKey:
     fields = {
         "kek": Secret.of(KEK),
         "state": Ready(opened_ns=11, active_ns=12, failures=3, not_before_ns=14),
@@ -28,11 +29,11 @@ def make_held(**changes: Any) -> Held:
         "head": Head(6, 7, bytes(range(32))),
         "rules": PRESETS["strict"],
     }
-    return Held(**{**fields, **changes})
+    return OpenKey(**{**fields, **changes})
 
 
-def assert_same(found: Held | Required, held: Held) -> None:
-    assert isinstance(found, Held)
+def assert_same(found: OpenKey | PassphraseRequired, held: OpenKey) -> None:
+    assert isinstance(found, OpenKey)
     assert bytes(memoryview(found.kek)) == bytes(memoryview(held.kek))
     for name in ("state", "generation", "head", "rules"):
         assert getattr(found, name) == getattr(held, name)
@@ -45,27 +46,27 @@ def make_vault(path: Path) -> Path:
     return path
 
 
-def save_new(sessions: Any, user: str, held: Held) -> bool:
-    return bool(sessions.save(user, held, mark=sessions.begin(user)))
+def save_new(open_keys: Any, user: str, held: OpenKey) -> bool:
+    return bool(open_keys.save(user, held, mark=open_keys.begin(user)))
 
 
-def keyring_or_skip(vault: Path) -> KeyringSessions:
+def keyring_or_skip(vault: Path) -> KeyringOpenKeys:
     try:
         _core.keyring_put("facesdk-test", b"x", 1)
     except OSError as error:
         pytest.skip(f"no kernel keyring here: {error}")
-    return KeyringSessions(vault)
+    return KeyringOpenKeys(vault)
 
 
 @pytest.fixture
-def keyring(tmp_path: Path) -> Iterator[KeyringSessions]:
-    sessions = keyring_or_skip(make_vault(tmp_path / "vault"))
-    yield sessions
-    sessions.forget_all(Reason.LOCKED)
+def keyring(tmp_path: Path) -> Iterator[KeyringOpenKeys]:
+    open_keys = keyring_or_skip(make_vault(tmp_path / "vault"))
+    yield open_keys
+    open_keys.forget_all(Reason.LOCKED)
     for user in ("alice", "bob"):
-        _core.keyring_forget(session._why(sessions._known(), user))
+        _core.keyring_forget(session._why(open_keys._known(), user))
 
 
 @pytest.fixture(params=["process", "keyring"])
-def sessions(request: pytest.FixtureRequest) -> Any:
-    return ProcessSessions() if request.param == "process" else request.getfixturevalue("keyring")
+def open_keys(request: pytest.FixtureRequest) -> Any:
+    return ProcessOpenKeys() if request.param == "process" else request.getfixturevalue("keyring")

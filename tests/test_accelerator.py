@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from conftest import portrait
 
-from facesdk import Decision, Engine, FaceVerifier, Policy, accelerator
-from facesdk.accelerator import Device, EdgeTpu, attached, device_of, probes, synthetic_crop
+from facesdk import Decision, Engine, FaceVerifier, Policy
+from facesdk.engine import edgetpu as accelerator
+from facesdk.engine.edgetpu import Device, EdgeTpu, attached, device_of, probes, synthetic_crop
+from facesdk.engine.networks import BUCKETS, Manifest, load_manifest, load_model, models_folder
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.evaluation import vector
-from facesdk.models import BUCKETS, Manifest, load_manifest, load_model, models_folder
 
 DEVICES, FAIL_AT, VANISH_AT = 0, 1, 2
 MAXIMUM_NODES = {"sface": 27, "mobilefacenet": 33}
@@ -74,7 +75,7 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., M
 
     def use(*names: str, **options: object) -> Manifest:
         manifest = manifest_with(tmp_path / "models", *names, **options)  # type: ignore[arg-type]
-        monkeypatch.setattr("facesdk.engine.load_manifest", lambda: manifest)
+        monkeypatch.setattr("facesdk.engine.engine.load_manifest", lambda: manifest)
         return manifest
 
     return use
@@ -342,7 +343,7 @@ def test_not_a_number_is_a_disagreement(library, compiled, monkeypatch) -> None:
 def test_bound_lies_below_what_rounding_does(sface) -> None:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    from facesdk.runtime import _interpreter_session
+    from facesdk.engine.runtime import _interpreter_session
 
     plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     session = _interpreter_session(plain, load_model("sface"), 1)

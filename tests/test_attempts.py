@@ -13,7 +13,7 @@ from attempts_tools import NOW, PHONE, STATES, STRICT, H, S
 from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason, exit_code
 from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import attempts
-from facesdk.vault.attempts import TABLE, Event, Kind, Ready, Required, charge, kind, step
+from facesdk.vault.attempts import TABLE, AttemptEvent, PassphraseRequired, Phase, Ready, charge, kind, step
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "attempts.md"
 
@@ -23,30 +23,30 @@ RESET = Ready(opened_ns=1 * H, active_ns=NOW, failures=0, not_before_ns=0)
 PAID = Ready(opened_ns=1 * H, active_ns=2 * H, failures=5, not_before_ns=NOW + 30 * S)
 SAME = "same"
 EXPECTED = {
-    Event.PASSPHRASE_OK: (OPENED, OPENED, OPENED),
-    Event.PASSPHRASE_WRONG: (SAME, SAME, SAME),
-    Event.ATTEMPT: (PassphraseRequiredError("it was last given too long ago"), PAID, LockedOutError(60)),
-    Event.MATCH: (SAME, RESET, RESET),
-    Event.MISMATCH: (SAME, SAME, SAME),
-    Event.POOR_SAMPLE: (SAME, SAME, SAME),
-    Event.TIME: (SAME, SAME, SAME),
-    Event.LOCK: (Required(Reason.LOCKED),) * 3,
-    Event.PANIC: (Required(Reason.PANIC),) * 3,
-    Event.REMOVE: (Required(Reason.REMOVED),) * 3,
-    Event.RESTART: (Required(Reason.NOT_UNLOCKED),) * 3,
+    AttemptEvent.PASSPHRASE_OK: (OPENED, OPENED, OPENED),
+    AttemptEvent.PASSPHRASE_WRONG: (SAME, SAME, SAME),
+    AttemptEvent.ATTEMPT: (PassphraseRequiredError("it was last given too long ago"), PAID, LockedOutError(60)),
+    AttemptEvent.MATCH: (SAME, RESET, RESET),
+    AttemptEvent.MISMATCH: (SAME, SAME, SAME),
+    AttemptEvent.POOR_SAMPLE: (SAME, SAME, SAME),
+    AttemptEvent.TIME: (SAME, SAME, SAME),
+    AttemptEvent.LOCK: (PassphraseRequired(Reason.LOCKED),) * 3,
+    AttemptEvent.PANIC: (PassphraseRequired(Reason.PANIC),) * 3,
+    AttemptEvent.REMOVE: (PassphraseRequired(Reason.REMOVED),) * 3,
+    AttemptEvent.RESTART: (PassphraseRequired(Reason.NOT_UNLOCKED),) * 3,
 }
 CELLS = {(k, event): row[i] for event, row in EXPECTED.items() for i, k in enumerate(STATES)}
 
 
 def test_every_cell_of_the_table_has_a_case() -> None:
-    assert set(CELLS) == set(TABLE) == set(product(Kind, Event))
+    assert set(CELLS) == set(TABLE) == set(product(Phase, AttemptEvent))
     assert len(TABLE) == 33
     for k, state in STATES.items():
         assert kind(state, now_ns=NOW, rules=PHONE) is k
 
 
 @pytest.mark.parametrize("cell", TABLE, ids=lambda cell: f"{cell[0].name}-{cell[1].name}")
-def test_cell(cell: tuple[Kind, Event]) -> None:
+def test_cell(cell: tuple[Phase, AttemptEvent]) -> None:
     before, expected = STATES[cell[0]], CELLS[cell]
     if isinstance(expected, Exception):
         with pytest.raises(type(expected)) as caught:
@@ -68,21 +68,27 @@ PASSED = {
         Ready(opened_ns=0, active_ns=0, failures=5, not_before_ns=2 * H + 1), 1 * H, PHONE, Reason.NOT_UNLOCKED,
     ),
 }  # fmt: skip
-LETS_STAND = {Event.PASSPHRASE_WRONG, Event.MATCH, Event.MISMATCH, Event.POOR_SAMPLE, Event.TIME}
+LETS_STAND = {
+    AttemptEvent.PASSPHRASE_WRONG,
+    AttemptEvent.MATCH,
+    AttemptEvent.MISMATCH,
+    AttemptEvent.POOR_SAMPLE,
+    AttemptEvent.TIME,
+}
 
 
-@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("event", AttemptEvent)
 @pytest.mark.parametrize("case", PASSED)
-def test_time_comes_before_every_event(case: str, event: Event) -> None:
+def test_time_comes_before_every_event(case: str, event: AttemptEvent) -> None:
     state, now_ns, rules, reason = PASSED[case]
-    if event is Event.ATTEMPT:
+    if event is AttemptEvent.ATTEMPT:
         with pytest.raises(PassphraseRequiredError) as caught:
             step(state, event, now_ns=now_ns, rules=rules)
         assert caught.value.reason == reason.value
     elif event in LETS_STAND:
-        assert step(state, event, now_ns=now_ns, rules=rules) == Required(reason)
+        assert step(state, event, now_ns=now_ns, rules=rules) == PassphraseRequired(reason)
     else:
-        fresh = step(Required(Reason.IDLE), event, now_ns=now_ns, rules=rules)
+        fresh = step(PassphraseRequired(Reason.IDLE), event, now_ns=now_ns, rules=rules)
         assert step(state, event, now_ns=now_ns, rules=rules) == fresh
 
 
@@ -91,27 +97,27 @@ def test_time_comes_before_every_event(case: str, event: Event) -> None:
 )
 def test_limits_hold_to_the_nanosecond(name: str, idle_h: int | None, every_h: int) -> None:
     rules = AttemptRules.preset(name)
-    state = step(Required(Reason.LOCKED), Event.PASSPHRASE_OK, now_ns=5, rules=rules)
+    state = step(PassphraseRequired(Reason.LOCKED), AttemptEvent.PASSPHRASE_OK, now_ns=5, rules=rules)
     idle_end = 5 + (idle_h or every_h) * H
-    assert step(state, Event.TIME, now_ns=idle_end - 1, rules=rules) == state
-    ended = Required(Reason.IDLE if idle_h else Reason.EXPIRED)
-    assert step(state, Event.TIME, now_ns=idle_end, rules=rules) == ended
+    assert step(state, AttemptEvent.TIME, now_ns=idle_end - 1, rules=rules) == state
+    ended = PassphraseRequired(Reason.IDLE if idle_h else Reason.EXPIRED)
+    assert step(state, AttemptEvent.TIME, now_ns=idle_end, rules=rules) == ended
     now_ns = 5
     while now_ns + H < 5 + every_h * H:  # a match every hour restarts the idle clock and extends nothing else
         now_ns += H
         state = matched(state, now_ns=now_ns, rules=rules)
         assert state == Ready(opened_ns=5, active_ns=now_ns, failures=0, not_before_ns=0)
-    assert step(state, Event.TIME, now_ns=5 + every_h * H - 1, rules=rules) == state
-    assert step(state, Event.TIME, now_ns=5 + every_h * H, rules=rules) == Required(Reason.EXPIRED)
+    assert step(state, AttemptEvent.TIME, now_ns=5 + every_h * H - 1, rules=rules) == state
+    assert step(state, AttemptEvent.TIME, now_ns=5 + every_h * H, rules=rules) == PassphraseRequired(Reason.EXPIRED)
 
 
-def matched(state: Ready | Required, *, now_ns: int, rules: AttemptRules) -> Ready | Required:
+def matched(state: Ready | PassphraseRequired, *, now_ns: int, rules: AttemptRules) -> Ready | PassphraseRequired:
     """The state after an attempt that was a match."""
     paid = charge(state, now_ns=now_ns, rules=rules)
     return paid.match(paid.after, now_ns=now_ns, rules=rules)
 
 
-def failed(state: Ready | Required, *, now_ns: int, rules: AttemptRules) -> Ready | Required:
+def failed(state: Ready | PassphraseRequired, *, now_ns: int, rules: AttemptRules) -> Ready | PassphraseRequired:
     """The state after an attempt that was no match."""
     paid = charge(state, now_ns=now_ns, rules=rules)
     return paid.mismatch(paid.after, now_ns=now_ns, rules=rules)
@@ -123,7 +129,7 @@ def failed(state: Ready | Required, *, now_ns: int, rules: AttemptRules) -> Read
 )
 def test_sequence_of_failures(name: str, waits: list[int]) -> None:
     rules, now_ns = AttemptRules.preset(name), 7 * S
-    state: Ready | Required = Ready(opened_ns=0, active_ns=0, failures=0, not_before_ns=0)
+    state: Ready | PassphraseRequired = Ready(opened_ns=0, active_ns=0, failures=0, not_before_ns=0)
     for count, wait in enumerate(waits, 1):
         assert matched(state, now_ns=now_ns, rules=rules) == Ready(
             opened_ns=0, active_ns=now_ns, failures=0, not_before_ns=0
@@ -138,39 +144,39 @@ def test_sequence_of_failures(name: str, waits: list[int]) -> None:
             with pytest.raises(LockedOutError, match="try again in 1 s"):
                 charge(state, now_ns=now_ns + wait * S - 1, rules=rules)
         now_ns += wait * S
-        assert kind(state, now_ns=now_ns, rules=rules) is Kind.READY
+        assert kind(state, now_ns=now_ns, rules=rules) is Phase.READY
     last = charge(state, now_ns=now_ns, rules=rules)
-    assert last.after == Required(Reason.FAILURES)  # what is saved before the comparison is made
+    assert last.after == PassphraseRequired(Reason.FAILURES)  # what is saved before the comparison is made
     again = Ready(opened_ns=0, active_ns=now_ns + 1, failures=0, not_before_ns=0)
     assert last.match(last.after, now_ns=now_ns + 1, rules=rules) == again
-    assert last.mismatch(last.after, now_ns=now_ns + 1, rules=rules) == Required(Reason.FAILURES)
+    assert last.mismatch(last.after, now_ns=now_ns + 1, rules=rules) == PassphraseRequired(Reason.FAILURES)
     with pytest.raises(PassphraseRequiredError, match="too many attempts did not match"):
         charge(last.after, now_ns=now_ns + 1, rules=rules)
 
 
 def test_poor_samples_cost_nothing() -> None:
-    state = STATES[Kind.READY]
+    state = STATES[Phase.READY]
     for _ in range(1000):
-        state = step(state, Event.POOR_SAMPLE, now_ns=NOW, rules=PHONE)
-    assert state == STATES[Kind.READY]
+        state = step(state, AttemptEvent.POOR_SAMPLE, now_ns=NOW, rules=PHONE)
+    assert state == STATES[Phase.READY]
 
 
-@pytest.mark.parametrize("event", [Event.LOCK, Event.PANIC, Event.REMOVE, Event.RESTART])
+@pytest.mark.parametrize("event", [AttemptEvent.LOCK, AttemptEvent.PANIC, AttemptEvent.REMOVE, AttemptEvent.RESTART])
 @pytest.mark.parametrize("failures", [0, 9])
-def test_a_match_gives_back_only_what_it_paid(event: Event, failures: int) -> None:
+def test_a_match_gives_back_only_what_it_paid(event: AttemptEvent, failures: int) -> None:
     """What happened between charge and match holds, also over the last attempt."""
-    paid = charge(dataclasses.replace(STATES[Kind.READY], failures=failures), now_ns=NOW, rules=PHONE)
+    paid = charge(dataclasses.replace(STATES[Phase.READY], failures=failures), now_ns=NOW, rules=PHONE)
     assert paid.match(paid.after, now_ns=NOW, rules=PHONE) == RESET
     meanwhile = step(paid.after, event, now_ns=NOW, rules=PHONE)
-    assert isinstance(meanwhile, Required)
+    assert isinstance(meanwhile, PassphraseRequired)
     assert paid.match(meanwhile, now_ns=NOW, rules=PHONE) == meanwhile
 
 
 def test_a_match_does_not_undo_another_process_s_last_attempt() -> None:
-    ours = charge(dataclasses.replace(STATES[Kind.READY], failures=1), now_ns=NOW, rules=STRICT_WITHOUT_IDLE)
+    ours = charge(dataclasses.replace(STATES[Phase.READY], failures=1), now_ns=NOW, rules=STRICT_WITHOUT_IDLE)
     assert ours.match(ours.after, now_ns=NOW, rules=STRICT_WITHOUT_IDLE) == RESET
     theirs = charge(ours.after, now_ns=NOW, rules=STRICT_WITHOUT_IDLE)
-    assert ours.match(theirs.after, now_ns=NOW, rules=STRICT_WITHOUT_IDLE) == Required(Reason.FAILURES)
+    assert ours.match(theirs.after, now_ns=NOW, rules=STRICT_WITHOUT_IDLE) == PassphraseRequired(Reason.FAILURES)
 
 
 STRICT_WITHOUT_IDLE = dataclasses.replace(STRICT, idle_s=None)
@@ -180,18 +186,18 @@ def test_a_match_does_not_outlive_an_expiry() -> None:
     opened = Ready(opened_ns=0, active_ns=0, failures=0, not_before_ns=0)
     paid = charge(opened, now_ns=72 * H - 2, rules=PHONE)
     assert isinstance(paid.match(paid.after, now_ns=72 * H - 1, rules=PHONE), Ready)
-    assert paid.match(paid.after, now_ns=72 * H, rules=PHONE) == Required(Reason.EXPIRED)
+    assert paid.match(paid.after, now_ns=72 * H, rules=PHONE) == PassphraseRequired(Reason.EXPIRED)
     assert paid.match(paid.after, now_ns=72 * H - 2, rules=PHONE) != paid.after
     later = Ready(opened_ns=9, active_ns=9, failures=0, not_before_ns=0)
     paid = charge(later, now_ns=9, rules=PHONE)
-    assert paid.match(paid.after, now_ns=8, rules=PHONE) == Required(Reason.NOT_UNLOCKED)
+    assert paid.match(paid.after, now_ns=8, rules=PHONE) == PassphraseRequired(Reason.NOT_UNLOCKED)
 
 
 def test_documentation_has_the_table() -> None:
     text = DOCS.read_text()
     table = text.split("<!-- table -->\n")[1].split("<!-- end of table -->")[0]
     assert table == attempts.markdown_table()
-    assert table.count("\n") == len(Event) + 2
+    assert table.count("\n") == len(AttemptEvent) + 2
 
 
 def test_documentation_has_the_presets() -> None:

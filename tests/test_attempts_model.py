@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason
 from facesdk.policy import MAX_DELAY_S, AttemptRules
 from facesdk.vault import attempts
-from facesdk.vault.attempts import Charged, Event, Ready, Required, charge, step
+from facesdk.vault.attempts import AttemptEvent, Charged, PassphraseRequired, Ready, charge, step
 
 # --- properties ---
 
@@ -39,10 +39,10 @@ TIMES = st.integers(0, 160 * H) | st.integers(0, attempts.TIME_BOUND_NS - 1)
 
 
 @st.composite
-def any_state(draw: st.DrawFn) -> Ready | Required:
+def any_state(draw: st.DrawFn) -> Ready | PassphraseRequired:
     """Any state that can be made, also ones no rules lead to."""
     if draw(st.booleans()):
-        return Required(draw(st.sampled_from(Reason)))
+        return PassphraseRequired(draw(st.sampled_from(Reason)))
     opened = draw(TIMES)
     return Ready(
         opened_ns=opened,
@@ -61,25 +61,27 @@ def outcome(call: Callable[..., Any], *arguments: Any, now_ns: int, rules: Attem
 
 
 @settings(max_examples=1000)
-@given(any_state(), st.sampled_from(Event), TIMES, any_rules())
-def test_any_state_and_event(state: Ready | Required, event: Event, now_ns: int, rules: AttemptRules) -> None:
+@given(any_state(), st.sampled_from(AttemptEvent), TIMES, any_rules())
+def test_any_state_and_event(
+    state: Ready | PassphraseRequired, event: AttemptEvent, now_ns: int, rules: AttemptRules
+) -> None:
     """Only the passphrase opens, only a match or the passphrase lowers a count, only an attempt raises an error."""
-    aged = step(state, Event.TIME, now_ns=now_ns, rules=rules)
-    assert isinstance(aged, Required) or aged == state
-    assert step(aged, Event.TIME, now_ns=now_ns, rules=rules) == aged
+    aged = step(state, AttemptEvent.TIME, now_ns=now_ns, rules=rules)
+    assert isinstance(aged, PassphraseRequired) or aged == state
+    assert step(aged, AttemptEvent.TIME, now_ns=now_ns, rules=rules) == aged
     after = outcome(step, state, event, now_ns=now_ns, rules=rules)
     if isinstance(after, Exception):
-        assert event is Event.ATTEMPT
-        assert isinstance(after, PassphraseRequiredError) == isinstance(aged, Required)
+        assert event is AttemptEvent.ATTEMPT
+        assert isinstance(after, PassphraseRequiredError) == isinstance(aged, PassphraseRequired)
         return
     assert after == step(aged, event, now_ns=now_ns, rules=rules)
-    if isinstance(after, Ready) and event is not Event.PASSPHRASE_OK:
+    if isinstance(after, Ready) and event is not AttemptEvent.PASSPHRASE_OK:
         assert isinstance(state, Ready)
         assert after.opened_ns == state.opened_ns <= now_ns
         assert now_ns - state.opened_ns < rules.passphrase_every_s * S
         assert after.failures < rules.passphrase_after
-        assert event is Event.MATCH or after.failures == state.failures + (event is Event.ATTEMPT)
-        assert event is Event.MATCH or after.active_ns == state.active_ns
+        assert event is AttemptEvent.MATCH or after.failures == state.failures + (event is AttemptEvent.ATTEMPT)
+        assert event is AttemptEvent.MATCH or after.active_ns == state.active_ns
 
 
 @settings(max_examples=500)
@@ -87,14 +89,14 @@ def test_any_state_and_event(state: Ready | Required, event: Event, now_ns: int,
 def test_any_charge(failures: int, age_ns: int, took_ns: int, rules: AttemptRules) -> None:
     state = Ready(opened_ns=3, active_ns=3, failures=failures, not_before_ns=0)
     now_ns = 3 + age_ns
-    if isinstance(step(state, Event.TIME, now_ns=now_ns + took_ns, rules=rules), Required):
+    if isinstance(step(state, AttemptEvent.TIME, now_ns=now_ns + took_ns, rules=rules), PassphraseRequired):
         return
     paid = charge(state, now_ns=now_ns, rules=rules)
-    assert paid == Charged(before=state, after=step(state, Event.ATTEMPT, now_ns=now_ns, rules=rules))
+    assert paid == Charged(before=state, after=step(state, AttemptEvent.ATTEMPT, now_ns=now_ns, rules=rules))
     now_ns += took_ns
     given_back = Ready(opened_ns=3, active_ns=now_ns, failures=0, not_before_ns=0)
     assert paid.match(paid.after, now_ns=now_ns, rules=rules) == given_back
-    if isinstance(paid.after, Required):
+    if isinstance(paid.after, PassphraseRequired):
         assert failures + 1 == rules.passphrase_after
         assert paid.mismatch(paid.after, now_ns=now_ns, rules=rules) == paid.after
         return
@@ -161,21 +163,21 @@ class Machine(RuleBasedStateMachine):
     @initialize(rules=any_rules(), now=st.integers(0, 100 * H))
     def begin(self, rules: AttemptRules, now: int) -> None:
         self.rules, self.now, self.model = rules, now, Model(rules)
-        self.saved: Ready | Required = Required(Reason.NOT_UNLOCKED)
+        self.saved: Ready | PassphraseRequired = PassphraseRequired(Reason.NOT_UNLOCKED)
         self.paid: Charged | None = None
 
     @rule()
     def passphrase_ok(self) -> None:
-        self.saved = step(self.saved, Event.PASSPHRASE_OK, now_ns=self.now, rules=self.rules)
+        self.saved = step(self.saved, AttemptEvent.PASSPHRASE_OK, now_ns=self.now, rules=self.rules)
         self.model.passphrase(self.now)
         self.paid = None
 
-    @rule(event=st.sampled_from([Event.PASSPHRASE_WRONG, Event.POOR_SAMPLE, Event.TIME]))
-    def nothing(self, event: Event) -> None:
+    @rule(event=st.sampled_from([AttemptEvent.PASSPHRASE_WRONG, AttemptEvent.POOR_SAMPLE, AttemptEvent.TIME]))
+    def nothing(self, event: AttemptEvent) -> None:
         self.saved = step(self.saved, event, now_ns=self.now, rules=self.rules)
 
-    @rule(event=st.sampled_from([Event.LOCK, Event.PANIC, Event.REMOVE, Event.RESTART]))
-    def forget(self, event: Event) -> None:
+    @rule(event=st.sampled_from([AttemptEvent.LOCK, AttemptEvent.PANIC, AttemptEvent.REMOVE, AttemptEvent.RESTART]))
+    def forget(self, event: AttemptEvent) -> None:
         self.saved = step(self.saved, event, now_ns=self.now, rules=self.rules)
         names = {"LOCK": "LOCKED", "PANIC": "PANIC", "REMOVE": "REMOVED", "RESTART": "NOT_UNLOCKED"}
         self.model.why, self.model.ours = Reason[names[event.name]], False
@@ -188,7 +190,7 @@ class Machine(RuleBasedStateMachine):
                 return
             if not killed:
                 self.saved = self.paid.mismatch(self.saved, now_ns=self.now, rules=self.rules)
-            if wait and not isinstance(self.saved, Required):
+            if wait and not isinstance(self.saved, PassphraseRequired):
                 self.now += self.model.wait(self.now)
 
     @rule()
@@ -234,16 +236,16 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        aged = step(self.saved, Event.TIME, now_ns=self.now, rules=self.rules)
+        aged = step(self.saved, AttemptEvent.TIME, now_ns=self.now, rules=self.rules)
         expected = self.model.wait(self.now)
         if isinstance(expected, Reason):
-            assert aged == Required(expected)
+            assert aged == PassphraseRequired(expected)
         else:
             assert isinstance(aged, Ready)
             assert max(0, aged.not_before_ns - self.now) == expected
             assert aged.failures == len(self.model.paid)
             assert (aged.opened_ns, aged.active_ns) == (self.model.seen[0], max(self.model.seen))
-        if isinstance(aged, Required):
+        if isinstance(aged, PassphraseRequired):
             self.saved = aged  # what a program does that finds an expired state: it forgets the key, and saves that
 
 

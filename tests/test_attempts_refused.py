@@ -10,7 +10,7 @@ from attempts_tools import NOW, PHONE, STATES, STRICT
 from facesdk.errors import InputError, Reason
 from facesdk.policy import ATTEMPT_BOUNDS, PRESETS, AttemptRules, Policy
 from facesdk.vault import attempts
-from facesdk.vault.attempts import Event, Kind, Ready, Required, step
+from facesdk.vault.attempts import AttemptEvent, PassphraseRequired, Phase, Ready, step
 
 WRONG_NUMBERS = [True, False, 1.0, float("nan"), float("inf"), "5", None, -1, 0, 10**9, -(10**30)]
 
@@ -65,15 +65,15 @@ def test_states_are_checked(name: str) -> None:
     with pytest.raises(InputError, match="active_ns must not be before opened_ns"):
         dataclasses.replace(good, active_ns=4)
     with pytest.raises(InputError, match="reason must be a Reason"):
-        Required("locked on request")  # type: ignore[arg-type]
+        PassphraseRequired("locked on request")  # type: ignore[arg-type]
 
 
 def test_step_is_checked() -> None:
-    good = STATES[Kind.READY]
+    good = STATES[Phase.READY]
     for now_ns in (True, 1.5, float("nan"), None, -1, attempts.TIME_BOUND_NS):
         with pytest.raises(InputError, match="now_ns must be a whole number"):
-            step(good, Event.TIME, now_ns=now_ns, rules=PHONE)  # type: ignore[arg-type]
-    for state, event in ((None, Event.TIME), (good, "TIME"), (Reason.IDLE, Event.MATCH)):
+            step(good, AttemptEvent.TIME, now_ns=now_ns, rules=PHONE)  # type: ignore[arg-type]
+    for state, event in ((None, AttemptEvent.TIME), (good, "TIME"), (Reason.IDLE, AttemptEvent.MATCH)):
         with pytest.raises(InputError, match="step needs"):
             step(state, event, now_ns=NOW, rules=PHONE)  # type: ignore[arg-type]
 
@@ -82,16 +82,16 @@ def test_states_and_times_reach_up_to_their_bounds() -> None:
     top = 2**63 - 1
     assert Ready(opened_ns=top, active_ns=top, failures=top, not_before_ns=top).failures == top
     assert attempts.TIME_BOUND_NS == 2**62
-    idle = Required(Reason.IDLE)
-    assert step(idle, Event.TIME, now_ns=2**62 - 1, rules=PHONE) == idle
-    assert step(idle, Event.TIME, now_ns=0, rules=PHONE) == idle
+    idle = PassphraseRequired(Reason.IDLE)
+    assert step(idle, AttemptEvent.TIME, now_ns=2**62 - 1, rules=PHONE) == idle
+    assert step(idle, AttemptEvent.TIME, now_ns=0, rules=PHONE) == idle
 
 
 def test_states_stay_as_they_were_made_and_are_made_by_name() -> None:
-    ready = STATES[Kind.READY]
+    ready = STATES[Phase.READY]
     paid = attempts.charge(ready, now_ns=NOW, rules=PHONE)
-    cell = attempts.TABLE[Kind.READY, Event.TIME]
-    for made, name in ((ready, "failures"), (Required(Reason.IDLE), "reason"), (paid, "after"), (cell, "to")):
+    cell = attempts.TABLE[Phase.READY, AttemptEvent.TIME]
+    for made, name in ((ready, "failures"), (PassphraseRequired(Reason.IDLE), "reason"), (paid, "after"), (cell, "to")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(made, name, None)
     with pytest.raises(TypeError):
@@ -99,4 +99,4 @@ def test_states_stay_as_they_were_made_and_are_made_by_name() -> None:
     with pytest.raises(TypeError):
         attempts.Charged(ready, ready)  # type: ignore[misc,arg-type]
     with pytest.raises(TypeError):
-        attempts.TABLE[Kind.READY, Event.TIME] = cell  # type: ignore[index]
+        attempts.TABLE[Phase.READY, AttemptEvent.TIME] = cell  # type: ignore[index]

@@ -13,12 +13,12 @@ from audit_tools import KEY, SMALL, Log, big_entry, restarted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesdk.errors import InputError, StoreError, StoreIntegrityError
+from facesdk.errors import InputError, VaultError, VaultIntegrityError
 from facesdk.types import Decision
-from facesdk.vault import audit
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import MAX_HEAD_SIZE, MAX_LINE, Entry, Event, Head, open_head, seal_head
-from facesdk.vault.audit_verify import ProblemKind as Kind
+from facesdk.vault.audit import log as audit
+from facesdk.vault.audit.entry import MAX_HEAD_SIZE, MAX_LINE, AuditEvent, Entry, Head, open_head, seal_head
+from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.audit.verify import ProblemKind as Kind
 
 make = audit_tools.make
 
@@ -30,14 +30,14 @@ def test_round_trip(make: Callable[..., Log]) -> None:
     log = make()
     assert log.log.read() == []
     assert log.log.verify(None) == audit.Report(0, 0, 0, None)
-    log.head = log.log.append(Event.ENROLLED, head=None)
+    log.head = log.log.append(AuditEvent.ENROLLED, head=None)
     log.head = log.log.append(
-        Event.VERIFIED, head=log.head, outcome=Decision.NON_MATCH, camera="/dev/video0", policy="phone 2e-05"
+        AuditEvent.VERIFIED, head=log.head, outcome=Decision.NON_MATCH, camera="/dev/video0", policy="phone 2e-05"
     )
     first, second = log.log.read()
-    assert (first.n, first.event, first.outcome, first.prev) == (0, Event.ENROLLED, None, "0" * 64)
+    assert (first.n, first.event, first.outcome, first.prev) == (0, AuditEvent.ENROLLED, None, "0" * 64)
     assert second == Entry(
-        n=1, time_unix_s=1_700_000_000, boot_ns=42_000_000_000, event=Event.VERIFIED, outcome=Decision.NON_MATCH,
+        n=1, time_unix_s=1_700_000_000, boot_ns=42_000_000_000, event=AuditEvent.VERIFIED, outcome=Decision.NON_MATCH,
         camera="/dev/video0", policy="phone 2e-05", prev=audit.sha256(first.line()).hex(),
     )  # fmt: skip
     assert log.head == Head(0, 2, audit.sha256(second.line()))
@@ -94,7 +94,7 @@ def test_only_the_fields_there_are_go_in() -> None:
         lambda line: line.replace(b'"n":', b'"n":1,"n":'),
         lambda line: line.replace(b'"n":', b'"score":0.9,"n":'),
         lambda line: line.replace(b"locked_out", b"unlocked_by_magic"),
-        lambda line: line.replace(b'"event"', b'"Event"'),
+        lambda line: line.replace(b'"event"', b'"AuditEvent"'),
         lambda line: line.replace(b'"outcome":"', b'"outcome":"x'),
         lambda line: line.replace(b"cc", b"\\u0063c", 1),
         lambda line: line.replace(b"cc", b"\xff\xff", 1),
@@ -106,7 +106,7 @@ def test_only_the_fields_there_are_go_in() -> None:
     ],
 )  # fmt: skip
 def test_lines_that_are_no_entries(change: Callable[[bytes], bytes]) -> None:
-    entry = dataclasses.replace(big_entry(), event=Event.LOCKED_OUT, camera="cc")
+    entry = dataclasses.replace(big_entry(), event=AuditEvent.LOCKED_OUT, camera="cc")
     line = entry.line()
     assert Entry.parse(line) == entry
     assert change(line) != line
@@ -140,13 +140,13 @@ def test_head_every_bit_flipped_and_every_length() -> None:
         for bit in range(8):
             altered = bytearray(sealed)
             altered[position] ^= 1 << bit
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 open_head(KEY, bytes(altered), user="alice")
     for altered_bytes in [sealed[:i] for i in range(len(sealed))] + [sealed + b"\0"]:
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             open_head(KEY, altered_bytes, user="alice")
     for key, user in ((bytes(32), "alice"), (KEY, "bob")):
-        with pytest.raises(StoreIntegrityError, match="altered or sealed by another key"):
+        with pytest.raises(VaultIntegrityError, match="altered or sealed by another key"):
             open_head(key, sealed, user=user)
 
 
@@ -156,7 +156,7 @@ def test_a_sealed_head_that_is_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Head, "__post_init__", lambda self: None)
     sealed = seal_head(KEY, Head(2, 1, bytes(32)), user="alice")
     monkeypatch.undo()
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         open_head(KEY, sealed, user="alice")
     for first, count, digest in ((0, 0, bytes(32)), (1, 1, bytes(32)), (-1, 1, bytes(32)), (0, 1, b"")):
         with pytest.raises(InputError):
@@ -203,13 +203,13 @@ def test_what_was_let_go_is_removed_after_its_head_was_sealed(make: Callable[...
 
 def test_without_the_key_nothing_is_dropped_and_there_is_an_end(make: Callable[..., Log]) -> None:
     log = make(3)
-    with pytest.raises(StoreError, match="unlock with the passphrase"):
+    with pytest.raises(VaultError, match="unlock with the passphrase"):
         log.append(1000, keyed=False)
     assert len(log.names()) == audit.MAX_SEGMENTS
     report = log.log.verify(log.head)
     assert (report.first, report.problem) == (0, None)
     assert report.unsealed == report.entries - 3 > 300
-    with pytest.raises(StoreError, match="unlock with the passphrase"):
+    with pytest.raises(VaultError, match="unlock with the passphrase"):
         log.append(keyed=False)
 
 

@@ -13,11 +13,11 @@ from audit_tools import Log, big_entry, refused, restarted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesdk.errors import StoreError, StoreIntegrityError
+from facesdk.errors import VaultError, VaultIntegrityError
 from facesdk.types import Decision
-from facesdk.vault import audit
-from facesdk.vault.audit_entry import Entry, Event
-from facesdk.vault.audit_verify import ProblemKind as Kind
+from facesdk.vault.audit import log as audit
+from facesdk.vault.audit.entry import AuditEvent, Entry
+from facesdk.vault.audit.verify import ProblemKind as Kind
 
 make = audit_tools.make
 
@@ -68,7 +68,7 @@ def test_the_end_flipped_is_refused_before_a_verification(make: Callable[..., Lo
         altered = bytearray(data)
         altered[position] ^= 1
         log.file().write_bytes(altered)
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             log.log.check(log.head)
     log.file().write_bytes(data)
     log.log.check(log.head)
@@ -202,7 +202,7 @@ def test_no_mixture_of_lines_passes(tmp_path_factory: pytest.TempPathFactory, da
 def test_read_refuses_a_broken_line(make: Callable[..., Log]) -> None:
     log = make(3)
     log.file().write_bytes(log.file().read_bytes().replace(b"match", b"mate!", 1))
-    with pytest.raises(StoreIntegrityError, match=r"line 1 of alice\.audit"):
+    with pytest.raises(VaultIntegrityError, match=r"line 1 of alice\.audit"):
         log.log.read()
 
 
@@ -283,8 +283,8 @@ def test_something_else_in_place_of_a_segment(
     assert found is not None
     assert (found.kind, found.file, found.line) == (Kind.FOREIGN_FILE, path.name, 0)
     if segment == 0:
-        for action in (lambda: log.log.check(log.head), lambda: log.log.append(Event.PANIC, head=None)):
-            with pytest.raises((StoreIntegrityError, StoreError), match=r"chmod 600|audit --restart"):
+        for action in (lambda: log.log.check(log.head), lambda: log.log.append(AuditEvent.PANIC, head=None)):
+            with pytest.raises((VaultIntegrityError, VaultError), match=r"chmod 600|audit --restart"):
                 action()
         assert not (tmp_path / "nowhere").exists()
     if kind == "mode":
@@ -301,7 +301,7 @@ def test_a_planted_older_segment_is_found(make: Callable[..., Log]) -> None:
     found = log.problem()
     assert found is not None
     assert (found.kind, found.file, found.line, found.entry) == (Kind.INSERTED, "alice.audit.2", 1, None)
-    with pytest.raises(StoreIntegrityError, match="does not belong here"):  # before anything is let go of
+    with pytest.raises(VaultIntegrityError, match="does not belong here"):  # before anything is let go of
         log.append(40)
     assert log.file(2).exists()
 
@@ -358,8 +358,8 @@ def test_a_torn_line_behind_the_head_is_reported_and_cut_by_the_next_append(make
         assert (found.kind, found.line, found.entry, found.sealed) == (Kind.TORN, 4, 3, False)
         log.log.check(log.head)
         assert len(log.log.read()) == 3
-        with pytest.raises(StoreIntegrityError, match="torn"):
-            log.log.append(Event.PANIC, head=None)
+        with pytest.raises(VaultIntegrityError, match="torn"):
+            log.log.append(AuditEvent.PANIC, head=None)
         assert log.file().read_bytes() == whole + torn
-        new = log.log.append(Event.VERIFIED, head=log.head)
+        new = log.log.append(AuditEvent.VERIFIED, head=log.head)
         assert log.log.verify(new) == audit.Report(4, 0, 0, None)

@@ -16,8 +16,8 @@ import pytest
 from audit_tools import KEY, Log, restarted
 
 from facesdk.vault import files
-from facesdk.vault.audit_entry import Event, open_head, seal_head
-from facesdk.vault.audit_verify import ProblemKind as Kind
+from facesdk.vault.audit.entry import AuditEvent, open_head, seal_head
+from facesdk.vault.audit.verify import ProblemKind as Kind
 
 make = audit_tools.make
 
@@ -147,7 +147,7 @@ def test_failing_at_every_call(make: Callable[..., Log], tmp_path: Path, name: s
 
                 Faults(patch, at, act)
                 with pytest.raises(OSError, match=os.strerror(code)):
-                    log.log.append(Event.VERIFIED, head=log.head)
+                    log.log.append(AuditEvent.VERIFIED, head=log.head)
             if not lasting and call == "write" and not name.startswith("torn"):
                 assert log.log.verify(log.head).problem is None
             recovered(log)
@@ -192,8 +192,8 @@ def test_restart_killed_at_every_call_can_be_done_again(make: Callable[..., Log]
 WRITER = """
 import os, sys
 from facesdk.vault import files
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import Event, open_head, seal_head
+from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.audit.entry import AuditEvent, open_head, seal_head
 key, folder = bytes(range(32)), os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
 log = AuditLog(folder, "alice", max_segment=1200, keep=4)
 for i in range(30):
@@ -201,9 +201,9 @@ for i in range(30):
         head = open_head(key, files.read_guarded(folder, "alice.head", limit=1000), user="alice")
         log.check(head)
         if i % 5 == 4:
-            log.append(Event.PASSPHRASE_REFUSED, head=None)
+            log.append(AuditEvent.PASSPHRASE_REFUSED, head=None)
         else:
-            head = log.append(Event.VERIFIED, head=head)
+            head = log.append(AuditEvent.VERIFIED, head=head)
             files.replace_file(folder, "alice.head", seal_head(key, head, user="alice"))
 """
 

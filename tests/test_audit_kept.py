@@ -11,13 +11,13 @@ from audit_tools import entries
 from vault_tools import Bench
 
 from facesdk.errors import (
-    StoreIntegrityError,
+    VaultIntegrityError,
 )
 from facesdk.types import Decision
 from facesdk.vault import KeyFileKey
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_verify import ProblemKind
-from facesdk.vault.store import Folder
+from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.audit.verify import ProblemKind
+from facesdk.vault.store import LockedFolder
 
 SECOND_NS = 10**9
 
@@ -32,7 +32,7 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Folder, "log", lambda self, user, *, boot_ns: AuditLog(
+        LockedFolder, "log", lambda self, user, *, boot_ns: AuditLog(
             self.descriptor, user, boot_ns=boot_ns, max_segment=2000, keep=1
         ),
     )  # fmt: skip
@@ -42,7 +42,7 @@ def flood(bench: Bench, presences: int) -> None:
     """Matches, each of its own presence, by two cameras in turn."""
     for number in range(presences):
         bench.clock.turn(61)
-        assert bench.keeper.attempt("alice", lambda _: True, generation=1, camera="ab"[number % 2], label="")
+        assert bench.vault.attempt("alice", lambda _: True, generation=1, camera="ab"[number % 2], label="")
 
 
 @pytest.mark.usefixtures("small_segments")
@@ -72,12 +72,12 @@ def test_kept_failures_are_vouched_for(bench: Bench, how: str) -> None:
     else:
         kept.unlink()
         kept.symlink_to("/etc/hostname")
-    problem = bench.keeper.audit("alice", bench.key)[0].problem
+    problem = bench.vault.audit("alice", bench.key)[0].problem
     assert problem is not None
     assert problem.sealed
     kinds = {"edited": ProblemKind.EDITED, "removed": ProblemKind.MISSING_SEGMENT, "foreign": ProblemKind.FOREIGN_FILE}
     assert problem.kind is kinds[how]
-    with pytest.raises(StoreIntegrityError, match="kept"):
+    with pytest.raises(VaultIntegrityError, match="kept"):
         bench.unlock()
 
 
@@ -97,7 +97,7 @@ def test_kept_failures_have_a_bound_and_the_newest_stay(bench: Bench) -> None:
 def test_removing_takes_the_kept_failures_along(bench: Bench) -> None:
     assert not bench.attempt(False)
     flood(bench, 100)
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert sorted(os.listdir(bench.folder)) == [".lock", ".vault"]
 
 
@@ -116,7 +116,7 @@ def test_what_is_let_go_is_checked_before(bench: Bench, how: str) -> None:
     else:
         oldest = max(bench.folder.glob("alice.audit.[0-9]*"))
         oldest.write_bytes(oldest.read_bytes().replace(b'"camera":"a"', b'"camera":"z"'))
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         flood(bench, 60)
 
 

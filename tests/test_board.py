@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from facesdk import _core, bench, board, doctor
-from facesdk.accelerator import Device
+from facesdk import _core
 from facesdk.cli import main
-from facesdk.runtime import LITERT
+from facesdk.device import board, doctor
+from facesdk.engine.edgetpu import Device
+from facesdk.engine.runtime import LITERT
+from facesdk.evaluation import timing as bench
 
 PI_FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 SECRETS = ("10000000cafebabe", "b8:27:eb:12:34:56", "nadias-pi")
@@ -337,8 +339,8 @@ def test_litert_needs_nothing_but_the_system() -> None:
 
 WITHOUT_AVX = """
 from facesdk import Engine, _core
-from facesdk.accelerator import synthetic_crop
-from facesdk.bench import _bits, bench_frame
+from facesdk.engine.edgetpu import synthetic_crop
+from facesdk.evaluation.timing import _bits, bench_frame
 import numpy as np
 frame = bench_frame()
 vector = np.linspace(-1, 1, 128, dtype=np.float32)

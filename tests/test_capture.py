@@ -9,8 +9,9 @@ import pytest
 from conftest import portrait
 from PIL import Image, ImageFilter, ImageOps
 
-from facesdk import Decision, Engine, FaceVerifier, Policy, capture, matching
-from facesdk.capture import embedded, enrollment_features, pictures, probe_samples, sharper_half
+from facesdk import Decision, Engine, FaceVerifier, Policy, matching
+from facesdk.capture import samples as capture
+from facesdk.capture.samples import embedded, enrollment_features, pictures, probe_samples, sharper_half
 from facesdk.errors import AcceleratorError, EnrollmentError, InputError
 from facesdk.types import Features, Guidance, Sample
 

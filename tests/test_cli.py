@@ -19,7 +19,7 @@ from facesdk.cli.keys import contract_of
 from facesdk.errors import Reason
 from facesdk.matching import make_reference
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, KeyFileKey, ProcessSessions, Vault
+from facesdk.vault import KeyFileKey, ProcessOpenKeys, Vault, VaultFolder
 
 
 def portrait_file(name: str) -> str:
@@ -226,7 +226,7 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
     """Pictures that differ too little from the enrolled ones to be learned: then nothing is, and nothing is lost."""
 
     def contract() -> dict:
-        with_key = Keeper(Vault(Path(enrolled[1])), ProcessSessions())
+        with_key = Vault(VaultFolder(Path(enrolled[1])), ProcessOpenKeys())
         with_key.unlock("owner", KeyFileKey(enrolled[3]), rules=PRESETS["phone"], reference_of=make_reference)
         return contract_of(with_key, "owner")
 

@@ -19,13 +19,13 @@ from evaluation_tools import people_vectors, photo_folder
 from facesdk.cli import evaluate as command
 from facesdk.cli import main
 from facesdk.cli.parser import make_parser
+from facesdk.engine.networks import matrix_of, tomllib
 from facesdk.errors import InputError
 from facesdk.evaluation import report as report_module
 from facesdk.evaluation.calibrating import operating_points, write_points
 from facesdk.evaluation.features import Records, dtype_of
 from facesdk.evaluation.photos import Photos
 from facesdk.evaluation.study import Settings
-from facesdk.models import matrix_of, tomllib
 
 for extra in ("matplotlib", "jinja2", "rich"):
     pytest.importorskip(extra, reason="the extra `eval` is not installed")

@@ -245,7 +245,7 @@ def test_the_last_resort_never_removes_for_a_missing_key() -> None:
             continue
         error = errors.LockedOutError(3) if kind is errors.LockedOutError else kind("broken")
         hint = hints.hint_of(error) or ""
-        assert ("facesdk remove" in hint) == issubclass(kind, errors.StoreIntegrityError), kind
+        assert ("facesdk remove" in hint) == issubclass(kind, errors.VaultIntegrityError), kind
     own = KeyUnavailableError("broken", hint="mend it")
     assert hints.hint_of(own) == "mend it"
 
@@ -275,5 +275,5 @@ def test_modes_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     bench.folder.chmod(0o777)
     for kind, words in (("ext4", "chmod 700"), ("vfat", "keeps no modes")):
         monkeypatch.setattr(causes, "file_system_of", lambda _, kind=kind: kind)
-        with pytest.raises(errors.StoreError, match=words):
+        with pytest.raises(errors.VaultError, match=words):
             bench.unlock()

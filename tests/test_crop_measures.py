@@ -7,8 +7,9 @@ import pytest
 from conftest import PORTRAITS, portrait
 from PIL import Image, ImageDraw, ImageFilter
 
-from facesdk import Engine, Guidance, Policy, _core, crop_measures
-from facesdk.quality import assess
+from facesdk import Engine, Guidance, Policy, _core
+from facesdk.capture import crop_measures
+from facesdk.capture.quality import assess
 
 EVERYBODY = sorted(path.stem for path in PORTRAITS.glob("*.*g"))
 MASK = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 280, 195, 50)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesdk.cli import main
-from facesdk.edgetpu_check import CAPACITY, OPS, TYPES, check
+from facesdk.device.tflite_file import CAPACITY, OPS, TYPES, check
+from facesdk.engine.networks import models_folder
 from facesdk.errors import FaceSdkError, InputError, ModelIntegrityError
-from facesdk.models import models_folder
 
 BUILTIN, KIND, TYPE = schema.BuiltinOperator, schema.BuiltinOptions, schema.TensorType
 MODELS = ("blazeface_short_range", "face_mesh", "mobilefacenet", "sface")

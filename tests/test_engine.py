@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesdk import Engine, Face
+from facesdk.engine.runtime import open_runtime
 from facesdk.errors import AcceleratorError, InputError
 from facesdk.evaluation import score, vector
-from facesdk.runtime import open_runtime
 
 PAIRS = [("obama_2005", "obama_2012"), ("ardern_2018", "ardern_2022"), ("macron_2014", "macron_2025")]
 
@@ -207,8 +207,8 @@ def test_one_engine_a_thread(engine: Engine) -> None:
 
 
 def test_weights_given_back_lie_inside_the_model_and_are_not_needed(sface: Engine) -> None:
-    from facesdk.models import load_manifest, load_model
-    from facesdk.runtime import choose_runtime
+    from facesdk.engine.networks import load_manifest, load_model
+    from facesdk.engine.runtime import choose_runtime
 
     entry = load_manifest().models["sface"]
     assert sum(size for _, size in entry.packed) > 0.9 * entry.size
@@ -241,7 +241,7 @@ def test_a_face_upside_down_or_shifted_keeps_its_features_apart_from_no_ones(eng
 def test_locked_memory_is_kept_where_it_cannot_be_given_back() -> None:
     script = (
         "import ctypes; assert ctypes.CDLL(None).mlockall(2) == 0\n"
-        "from facesdk import Engine; from facesdk.bench import bench_frame\n"
+        "from facesdk import Engine; from facesdk.evaluation.timing import bench_frame\n"
         "print(Engine('mobilefacenet').features(bench_frame()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from facesdk import board, environment
+from facesdk import environment
+from facesdk.device import board
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "environment.md"

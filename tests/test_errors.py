@@ -73,7 +73,7 @@ def test_from_worker_processes() -> None:
 
 
 def test_a_hint_is_told_apart_from_the_message() -> None:
-    with_hint, without = errors.StoreError("it is full", hint="free some space"), errors.StoreError("it is full")
+    with_hint, without = errors.VaultError("it is full", hint="free some space"), errors.VaultError("it is full")
     assert (str(with_hint), with_hint.message) == ("it is full; free some space", "it is full")
     assert (str(without), without.message, without.hint) == ("it is full", "it is full", None)
     assert LockedOutError(30).retry_after_s == 30

@@ -11,6 +11,7 @@ import pytest
 from evaluation_tools import photo_folder
 
 from facesdk import Engine
+from facesdk.capture.quality import assess
 from facesdk.evaluation import features as features_module
 from facesdk.evaluation import vector
 from facesdk.evaluation.features import QUALITY, made_by, records_of, refusals
@@ -18,7 +19,6 @@ from facesdk.evaluation.photos import Photos, read_photos
 from facesdk.evaluation.workers import LocalWorkers, WorkersLostError
 from facesdk.images import load_rgb
 from facesdk.policy import QualityLimits
-from facesdk.quality import assess
 
 
 @pytest.fixture(scope="module")

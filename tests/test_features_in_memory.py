@@ -11,7 +11,8 @@ from conftest import PORTRAITS
 SCRIPT = """
 import gc, sys
 import numpy as np
-from facesdk import Engine, FaceVerifier, capture
+from facesdk import Engine, FaceVerifier
+from facesdk.capture import samples as capture
 from facesdk.errors import EnrollmentError
 
 MASK = bytes(i ^ 0x5A for i in range(256))

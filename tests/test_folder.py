@@ -12,7 +12,7 @@ from cli_tools import facesdk, lines_of, portrait_file, secret_file
 from faults.places import as_nobody, hand_over
 from vault_tools import Bench, failing_with, make_record, mode_of
 
-from facesdk.errors import FaceSdkError, InputError, StoreError, StoreIntegrityError
+from facesdk.errors import FaceSdkError, InputError, VaultError, VaultIntegrityError
 from facesdk.vault import KeyFileKey, folder
 
 root = places_tools.root
@@ -34,9 +34,9 @@ def test_a_folder_with_other_things_stays_as_it_is(bench: Bench, name: str) -> N
     (bench.folder / name).write_bytes(b"precious")
     before = listing(bench.folder)
     calls = {
-        "enroll": bench.enroll, "unlock": bench.unlock, "users": bench.keeper.vault.users,
-        "state": lambda: bench.keeper.state("alice"), "remove": lambda: bench.keeper.remove("alice"),
-        "audit": lambda: bench.keeper.audit("alice"), "lock": lambda: bench.keeper.lock("alice"),
+        "enroll": bench.enroll, "unlock": bench.unlock, "users": bench.vault.folder.users,
+        "state": lambda: bench.vault.state("alice"), "remove": lambda: bench.vault.remove("alice"),
+        "audit": lambda: bench.vault.audit("alice"), "lock": lambda: bench.vault.lock("alice"),
     }  # fmt: skip
     for what, call in calls.items():
         with pytest.raises(InputError, match="is no vault"):
@@ -59,7 +59,7 @@ def test_a_vault_with_other_things_stays_a_vault(bench: Bench) -> None:
     left = bench.folder / (".facesdk-tmp-" + "0" * 32)
     left.write_bytes(b"half a file")
     bench.enroll(replace=True)
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert not left.exists()
     assert sorted(p.name for p in bench.folder.iterdir() if p.read_bytes() == b"precious") == [
         ".facesdk-tmp-" + "0" * 31, ".facesdk-tmp-notes", ".tmp-notes", "readme.txt", "x.face.bak",
@@ -90,7 +90,7 @@ def test_a_copy_without_hidden_files_is_a_vault(bench: Bench) -> None:
 def test_a_second_name_says_how_to_break_the_link(bench: Bench, tmp_path: Path) -> None:
     bench.enroll()
     (tmp_path / "backup").hardlink_to(bench.path())
-    with pytest.raises(StoreIntegrityError, match="hard link") as caught:
+    with pytest.raises(VaultIntegrityError, match="hard link") as caught:
         bench.unlock()
     assert "enroll" not in str(caught.value)
     command = caught.value.hint.split("`")[1]
@@ -141,8 +141,8 @@ def test_root_on_a_users_vault_is_told_to_be_that_user(root: Path) -> None:
     bench.enroll()
     bench.unlock()
     hand_over(root / "vault")
-    for call in (bench.unlock, bench.enroll, bench.keeper.vault.users):
-        with pytest.raises(StoreError, match="sudo -u nobody facesdk") as caught:
+    for call in (bench.unlock, bench.enroll, bench.vault.folder.users):
+        with pytest.raises(VaultError, match="sudo -u nobody facesdk") as caught:
             call()
         assert "chown" not in str(caught.value)
 
@@ -159,7 +159,7 @@ def test_a_user_makes_no_vault_in_anothers_folder(root: Path) -> None:
     assert said.get("result", "missing") is None
     os.chown(root / "open", 1234, 1234)
     said = as_nobody(lambda: Bench(root / "open" / "second", KeyFileKey(root / "vault.key")).enroll())
-    assert said["error"] == "StoreError"
+    assert said["error"] == "VaultError"
     assert not (root / "open" / "second").exists()
 
 
@@ -182,7 +182,7 @@ def test_a_file_system_without_fsync_of_folders(bench: Bench, monkeypatch: pytes
         folder.sync_folder(descriptor)
     os.close(descriptor)
     monkeypatch.setattr(os, "fsync", failing_with(errno.EINVAL))
-    with pytest.raises(StoreError, match=r"the file system there \(\w+\) cannot do that") as caught:
+    with pytest.raises(VaultError, match=r"the file system there \(\w+\) cannot do that") as caught:
         bench.enroll()
     assert caught.value.errno == errno.EINVAL
     assert not isinstance(caught.value.__cause__, FaceSdkError)

@@ -21,8 +21,8 @@ from fork_tools import in_child
 from facesdk import Engine, FaceVerifier
 from facesdk.errors import ForkedError, PassphraseRequiredError, Reason
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, PassphraseKey, ProcessSessions, Vault
-from facesdk.vault.keys import KeyProvider
+from facesdk.vault import PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
+from facesdk.vault.keys.provider import KeyProvider
 
 CHEAP: dict[str, Any] = {"memory_kib": 19 * 1024, "passes": 2}
 running, tpm = tpm_key_tools.running, tpm_key_tools.tpm
@@ -55,7 +55,7 @@ def test_what_a_child_seals_opens_with_no_other_key(tmp_path: Path, operation: s
 @tpm_key_tools.needs_tpm
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_a_child_seals_in_a_tpm(tmp_path: Path, operation: str, tpm: Any) -> None:
-    from facesdk.vault.tpm import TpmKey
+    from facesdk.vault.keys.tpm import TpmKey
 
     def make(passphrase: str | bytes = "right") -> KeyProvider:
         return TpmKey(passphrase, tcti=tpm.tcti, **CHEAP)
@@ -73,9 +73,9 @@ def test_what_a_child_seals_in_a_tpm(tmp_path: Path, operation: str, tpm: Any) -
 
 def test_a_child_can_seal_under_a_key_of_its_own(tmp_path: Path) -> None:
     def child() -> bool:
-        keeper = Keeper(Vault(tmp_path / "v"), ProcessSessions())
-        keeper.enroll(record(), PassphraseKey("own", **CHEAP), replace=False, rules=PRESETS["phone"])
-        return keeper.attempt("owner", lambda _: True, generation=1, camera="c", label="")
+        vault = Vault(VaultFolder(tmp_path / "v"), ProcessOpenKeys())
+        vault.enroll(record(), PassphraseKey("own", **CHEAP), replace=False, rules=PRESETS["phone"])
+        return vault.attempt("owner", lambda _: True, generation=1, camera="c", label="")
 
     assert in_child(child) == 0
 
@@ -137,7 +137,7 @@ def test_a_child_unlocks_anew_and_makes_its_own_engine(tmp_path: Path) -> None:
 
 
 def test_a_child_locks_nothing_of_its_parent(opened: FaceVerifier) -> None:
-    assert in_child(lambda: opened.keeper.sessions.forget_all(Reason.LOCKED) == 0) == 0
+    assert in_child(lambda: opened.vault.open_keys.forget_all(Reason.LOCKED) == 0) == 0
     assert opened.verify("owner", portrait("obama_2012"))
 
 
@@ -146,7 +146,7 @@ def test_a_lock_held_at_the_fork_ends_with_the_parent(opened: FaceVerifier) -> N
     held, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with opened.keeper.vault.locked("hold it", user="owner"):
+        with opened.vault.folder.locked("hold it", user="owner"):
             held.set()
             go_on.wait(30)
 
@@ -254,7 +254,7 @@ def test_multiprocessing_that_pickles_is_refused_in_words(opened: FaceVerifier, 
 
 
 def test_nothing_with_a_key_can_be_pickled(opened: FaceVerifier) -> None:
-    with opened.keeper._locked("look", "owner") as file, opened.keeper._openings.held(file) as held:
-        for what in (opened, opened._key, opened._key._secret, held, opened.keeper):  # type: ignore[union-attr]
+    with opened.vault._locked("look", "owner") as file, opened.vault._openings.held(file) as held:
+        for what in (opened, opened._key, opened._key._secret, held, opened.vault):  # type: ignore[union-attr]
             with pytest.raises(TypeError):
                 pickle.dumps(what)

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesdk._core import Secret
-from facesdk.errors import InputError, StoreIntegrityError, StoreVersionError
-from facesdk.vault import crypto, format, keys
-from facesdk.vault.keys import KeyKind
-from facesdk.vault.passphrase import PassphraseKey
+from facesdk.errors import InputError, VaultIntegrityError, VaultVersionError
+from facesdk.vault import crypto, format
+from facesdk.vault.keys import provider as keys
+from facesdk.vault.keys.passphrase import PassphraseKey
+from facesdk.vault.keys.provider import KeyKind
 from facesdk.vault.record import Template
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
@@ -49,7 +50,7 @@ def test_run() -> None:
     assert tally.slowest_s <= fuzz.LIMIT_S
     assert tally.growth_bytes <= fuzz.LIMIT_BYTES
     classes = {name for _, _, name in tally.counts}
-    assert classes == {"StoreIntegrityError", "StoreVersionError", "KeyUnavailableError", "well-formed, by key"}
+    assert classes == {"VaultIntegrityError", "VaultVersionError", "KeyUnavailableError", "well-formed, by key"}
     opened_by_key = {target for target, _, name in tally.counts if name == "well-formed, by key"}
     assert opened_by_key == {target.name for target in TARGETS if target.by_key}
     assert {(target, mutator) for target, mutator, _ in tally.counts} == {
@@ -90,7 +91,7 @@ def test_judge_reports_a_crash(error: type[Exception]) -> None:
 def test_judge_reports_a_slow_file() -> None:
     def slow(data: bytes) -> None:
         time.sleep(1.5 * fuzz.LIMIT_S)
-        raise StoreIntegrityError("late")
+        raise VaultIntegrityError("late")
 
     tally = tally_of(slow)
     assert len(tally.wrong) == 1
@@ -102,7 +103,7 @@ def test_judge_forgives_one_late_answer() -> None:
 
     def late_once(data: bytes) -> None:
         time.sleep(next(waits))
-        raise StoreIntegrityError("altered")
+        raise VaultIntegrityError("altered")
 
     tally = tally_of(late_once)
     assert tally.wrong == []
@@ -159,7 +160,7 @@ def test_arbitrary_bytes_are_refused_by_name(data: bytes, magic: bool, version: 
     for read in (format.version_of, format.parse_header, lambda d: format.unseal(d, KEK, user="alice")):
         try:
             found = read(data)
-        except (StoreIntegrityError, StoreVersionError):
+        except (VaultIntegrityError, VaultVersionError):
             continue
         assert found in (1, 2)  # what the version is, can be said of any bytes behind it
 
@@ -187,12 +188,12 @@ def test_a_reference_of_length_one_or_less_opens() -> None:
 
 @pytest.mark.parametrize("values", [[1.1, 0, 0, 0], [0] * 4, [1] * 4, [math.nan, 0, 0, 0], [math.inf, 0, 0, 0]])
 def test_other_references_do_not(values: list[float]) -> None:
-    with pytest.raises(StoreIntegrityError, match="not a record"):
+    with pytest.raises(VaultIntegrityError, match="not a record"):
         open_payload(payload_with(values))
 
 
 def test_huge_features_are_refused_without_a_warning() -> None:
-    with pytest.raises(StoreIntegrityError, match="not a record"):
+    with pytest.raises(VaultIntegrityError, match="not a record"):
         open_payload(payload_with([3e38, 3e38, 0, 0]))
 
 
@@ -226,7 +227,7 @@ def test_hostile_costs_are_refused_unpaid(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(crypto, "argon2id", lambda *a, **options: asked.append(options["memory_kib"]))
-    with pytest.raises(StoreIntegrityError, match="header is not one this release writes"):
+    with pytest.raises(VaultIntegrityError, match="header is not one this release writes"):
         PassphraseKey("guess", passes=3).unwrap(section_asking_for(memory_kib, passes, lanes), binding=b"binding")
     assert asked == []
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from facesdk import _core
-from facesdk.runtime import LITERT
+from facesdk.engine.runtime import LITERT
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (ROOT / "facesdk" / "portraits", ROOT / "tests" / "portraits")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from facesdk import _core, runtime
+from facesdk import _core
+from facesdk.engine import runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = ROOT / "tools" / "check_hardening.py"

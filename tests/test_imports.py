@@ -99,7 +99,7 @@ def test_public_names() -> None:
 def test_one_to_one_by_construction() -> None:
     """No method takes several users, and none has a name of search."""
     public = [m for m in vars(facesdk.FaceVerifier) if not m.startswith("_")]
-    names = ["engine", "enroll", "keeper", "lock", "panic", "policy", "remove", "unlock", "users", "verify"]
+    names = ["engine", "enroll", "vault", "lock", "panic", "policy", "remove", "unlock", "users", "verify"]
     assert sorted(public) == names
     for name in ("enroll", "verify", "remove", "unlock", "lock"):
         parameter = list(inspect.signature(getattr(facesdk.FaceVerifier, name)).parameters.values())[1]

@@ -17,11 +17,11 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
-    StoreIntegrityError,
+    VaultIntegrityError,
 )  # fmt: skip
 from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
-from facesdk.vault.attempts import Ready, Required
+from facesdk.vault.attempts import PassphraseRequired, Ready
 from facesdk.vault.format import key_id, parse_header, unseal
 
 key = keeper_tools.key
@@ -36,7 +36,7 @@ def kek_of(bench: Bench, key: object = None) -> bytes:
 
 
 def holds(bench: Bench, record: object = None) -> None:
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert_holds(template, record or make_record())
 
 
@@ -46,12 +46,12 @@ def holds(bench: Bench, record: object = None) -> None:
 def test_enroll_opens_and_unlock_opens_again(bench: Bench) -> None:
     bench.enroll()
     holds(bench)
-    state, held = bench.keeper.state("alice")
+    state, held = bench.vault.state("alice")
     assert state == Ready(opened_ns=bench.clock.now_ns, active_ns=bench.clock.now_ns, failures=0, not_before_ns=0)
     assert held is not None
     other = Bench(bench.folder, bench.key)
-    assert other.keeper.state("alice") == (Required(Reason.NOT_UNLOCKED), None)
-    with pytest.raises(PassphraseRequiredError, match="not unlocked"), other.keeper.opened("alice"):
+    assert other.vault.state("alice") == (PassphraseRequired(Reason.NOT_UNLOCKED), None)
+    with pytest.raises(PassphraseRequiredError, match="not unlocked"), other.vault.opened("alice"):
         pass
     other.unlock()
     holds(other)
@@ -65,18 +65,18 @@ def test_who_is_not_enrolled(bench: Bench) -> None:
             bench.enroll(make_record("bob"))
         calls: list[Callable[[], object]] = [
             bench.unlock,
-            lambda: bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES),
-            lambda: bench.keeper.renew("alice", bench.key, rules=RULES),
-            lambda: bench.keeper.remove("alice"),
-            lambda: bench.keeper.restart_log("alice", bench.key),
-            lambda: bench.keeper.audit("alice", bench.key),
+            lambda: bench.vault.rekey("alice", bench.key, bench.key, rules=RULES),
+            lambda: bench.vault.renew("alice", bench.key, rules=RULES),
+            lambda: bench.vault.remove("alice"),
+            lambda: bench.vault.restart_log("alice", bench.key),
+            lambda: bench.vault.audit("alice", bench.key),
             lambda: holds(bench),
-            lambda: bench.keeper.lock("alice"),
+            lambda: bench.vault.lock("alice"),
         ]
         for call in calls:
             with pytest.raises(NotEnrolledError, match="alice"):
                 call()
-    assert bench.keeper.state("alice") == (Required(Reason.NOT_UNLOCKED), None)
+    assert bench.vault.state("alice") == (PassphraseRequired(Reason.NOT_UNLOCKED), None)
 
 
 def test_a_damaged_file_still_counts_as_enrolled(bench: Bench) -> None:
@@ -109,7 +109,7 @@ def test_rekey_between_a_key_file_and_passphrases(bench: Bench) -> None:
     one, two = PassphraseKey("one", **CHEAP), PassphraseKey("two", **CHEAP)
     steps = [(bench.key, one), (one, two), (two, bench.key), (bench.key, two)]
     for number, (old, new) in enumerate(steps, 2):
-        bench.keeper.rekey("alice", old, new, rules=RULES)
+        bench.vault.rekey("alice", old, new, rules=RULES)
         holds(bench)
         assert bench.attempt()
         bench.unlock(key=new)
@@ -125,7 +125,7 @@ def test_the_old_passphrase_opens_nothing_after_rekey(bench: Bench) -> None:
     old, new = PassphraseKey("old", **CHEAP), PassphraseKey("new", **CHEAP)
     bench.enroll(key=old)
     bench.unlock(key=old)
-    bench.keeper.rekey("alice", old, new, rules=RULES)
+    bench.vault.rekey("alice", old, new, rules=RULES)
     with pytest.raises(KeyUnavailableError, match="wrong key"):
         bench.unlock(key=old)
     assert bench.attempt()  # the session opened by rekey goes on
@@ -138,10 +138,10 @@ def test_rekey_with_a_wrong_key_changes_nothing(bench: Bench, tmp_path: Path) ->
     before = bench.path().read_bytes()
     other = KeyFileKey.create(tmp_path / "other.key")
     for call in (
-        lambda: bench.keeper.rekey("alice", other, bench.key, rules=RULES),
-        lambda: bench.keeper.renew("alice", other, rules=RULES),
-        lambda: bench.keeper.export("alice", other, PassphraseKey("r", kind=KeyKind.RECOVERY, **CHEAP)),
-        lambda: bench.keeper.restart_log("alice", other),
+        lambda: bench.vault.rekey("alice", other, bench.key, rules=RULES),
+        lambda: bench.vault.renew("alice", other, rules=RULES),
+        lambda: bench.vault.export("alice", other, PassphraseKey("r", kind=KeyKind.RECOVERY, **CHEAP)),
+        lambda: bench.vault.restart_log("alice", other),
     ):
         with pytest.raises(KeyUnavailableError, match="wrong key"):
             call()
@@ -157,7 +157,7 @@ def test_renew_makes_the_old_template_useless(bench: Bench) -> None:
     record = make_record(dimension=1024)
     bench.enroll(record)
     old_file, old_kek = bench.path().read_bytes(), kek_of(bench)
-    bench.keeper.renew("alice", bench.key, rules=RULES)
+    bench.vault.renew("alice", bench.key, rules=RULES)
     holds(bench, record)
     assert bench.attempt()
     bench.unlock()
@@ -168,7 +168,7 @@ def test_renew_makes_the_old_template_useless(bench: Bench) -> None:
     # What leaked of the old template has nothing in common with probes turned for the new one.
     with (
         Template(unseal(old_file, old_kek, user="alice"), old_kek, user="alice") as leaked,
-        bench.keeper.opened("alice") as template,
+        bench.vault.opened("alice") as template,
     ):
         probes = template.turned([record.reference])
         assert matching.score(template.reference, probes[0]) > 0.999
@@ -183,43 +183,43 @@ def test_renew_makes_the_old_template_useless(bench: Bench) -> None:
 def test_export_and_import(bench: Bench, tmp_path: Path) -> None:
     bench.enroll()
     recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
-    data = bench.keeper.export("alice", bench.key, recovery)
+    data = bench.vault.export("alice", bench.key, recovery)
     assert bench.attempt()  # an export leaves the key open
     bench.unlock()
     assert bench.attempt()
     there = Bench(tmp_path / "there", PassphraseKey("new device", **CHEAP))
-    assert there.keeper.import_(data, recovery, there.key, replace=False, rules=RULES) == "alice"
+    assert there.vault.import_(data, recovery, there.key, replace=False, rules=RULES) == "alice"
     holds(there)
     assert there.attempt()
     there.unlock()
     assert there.attempt()
     with pytest.raises(AlreadyEnrolledError):
-        there.keeper.import_(data, recovery, there.key, replace=False, rules=RULES)
-    there.keeper.import_(data, recovery, there.key, replace=True, rules=RULES)
+        there.vault.import_(data, recovery, there.key, replace=False, rules=RULES)
+    there.vault.import_(data, recovery, there.key, replace=True, rules=RULES)
     holds(there)
     assert bench.events() == ["enrolled", "exported", "verified", "unlocked", "verified"]
     assert there.events()[0] == "imported"
     # Neither the key nor the rotation goes along.
     assert kek_of(bench) != kek_of(there)
-    with bench.keeper.opened("alice") as here, there.keeper.opened("alice") as gone:
+    with bench.vault.opened("alice") as here, there.vault.opened("alice") as gone:
         assert not (here.reference == gone.reference).all()
 
 
 def test_two_exports_share_no_key(bench: Bench) -> None:
     bench.enroll()
     recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
-    one, two = (parse_header(bench.keeper.export("alice", bench.key, recovery)) for _ in range(2))
+    one, two = (parse_header(bench.vault.export("alice", bench.key, recovery)) for _ in range(2))
     assert one.key_id != two.key_id
     assert one.section != two.section
 
 
 def test_import_with_another_passphrase(bench: Bench, tmp_path: Path) -> None:
     bench.enroll()
-    data = bench.keeper.export("alice", bench.key, PassphraseKey("right", kind=KeyKind.RECOVERY, **CHEAP))
+    data = bench.vault.export("alice", bench.key, PassphraseKey("right", kind=KeyKind.RECOVERY, **CHEAP))
     there = Bench(tmp_path / "there", bench.key)
     with pytest.raises(KeyUnavailableError, match="wrong key"):
-        there.keeper.import_(data, PassphraseKey("wrong", kind=KeyKind.RECOVERY), there.key, replace=True, rules=RULES)
-    assert there.keeper.vault.users() == []
+        there.vault.import_(data, PassphraseKey("wrong", kind=KeyKind.RECOVERY), there.key, replace=True, rules=RULES)
+    assert there.vault.folder.users() == []
 
 
 # --- the audit log
@@ -232,9 +232,9 @@ def test_a_damaged_log_locks_until_it_is_restarted(bench: Bench) -> None:
     log = bench.folder / "alice.audit"
     content = log.read_bytes()
     log.write_bytes(content.replace(b'"enrolled"', b'"exported"'))
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         bench.unlock()
-    report, entries, sealed = bench.keeper.audit("alice", bench.key)
+    report, entries, sealed = bench.vault.audit("alice", bench.key)
     assert report.problem is not None
     assert entries == []
     assert sealed
@@ -242,9 +242,9 @@ def test_a_damaged_log_locks_until_it_is_restarted(bench: Bench) -> None:
     log.write_bytes(content)
     bench.unlock()
     log.write_bytes(content[:-5])
-    with pytest.raises(StoreIntegrityError):
-        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label="")
-    bench.keeper.restart_log("alice", bench.key)
+    with pytest.raises(VaultIntegrityError):
+        bench.vault.attempt("alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label="")
+    bench.vault.restart_log("alice", bench.key)
     assert bench.reason() is Reason.LOCKED
     bench.unlock()
     assert bench.attempt()
@@ -254,36 +254,36 @@ def test_a_damaged_log_locks_until_it_is_restarted(bench: Bench) -> None:
 
 def test_audit_says_whether_a_head_vouched_for_it(bench: Bench) -> None:
     bench.enroll()
-    assert bench.keeper.audit("alice")[2] is True
+    assert bench.vault.audit("alice")[2] is True
     other = Bench(bench.folder, bench.key)
-    assert other.keeper.audit("alice")[2] is False
-    assert other.keeper.audit("alice", bench.key)[2] is True
+    assert other.vault.audit("alice")[2] is False
+    assert other.vault.audit("alice", bench.key)[2] is True
 
 
 def test_an_exported_file_is_sealed_with_a_recovery_passphrase_alone(bench: Bench) -> None:
     bench.enroll()
     recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
-    data = bench.keeper.export("alice", bench.key, recovery)
+    data = bench.vault.export("alice", bench.key, recovery)
     plain = PassphraseKey("over there", **CHEAP)
     with pytest.raises(InputError, match="recovery passphrase"):
-        bench.keeper.export("alice", bench.key, plain)
+        bench.vault.export("alice", bench.key, plain)
     with pytest.raises(InputError, match="recovery passphrase"):
-        bench.keeper.import_(data, plain, bench.key, replace=True, rules=RULES)
+        bench.vault.import_(data, plain, bench.key, replace=True, rules=RULES)
     assert bench.events() == ["enrolled", "exported"]
     assert bench.attempt()
 
 
 def test_the_log_names_the_rules_and_the_label(bench: Bench) -> None:
-    bench.keeper.enroll(make_record(), bench.key, replace=False, rules=RULES, label="1e-05")
+    bench.vault.enroll(make_record(), bench.key, replace=False, rules=RULES, label="1e-05")
     reference_of = matching.make_reference
-    bench.keeper.unlock("alice", bench.key, rules=PRESETS["strict"], reference_of=reference_of, label="2e-05")
+    bench.vault.unlock("alice", bench.key, rules=PRESETS["strict"], reference_of=reference_of, label="2e-05")
     bench.unlock()
     assert bench.attempt()
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         generation = template.generation
-    assert not bench.keeper.attempt("alice", lambda _: False, generation=generation, camera="front", label="")
+    assert not bench.vault.attempt("alice", lambda _: False, generation=generation, camera="front", label="")
     bench.enroll(replace=True)
-    entries = bench.keeper.audit("alice", bench.key)[1]
+    entries = bench.vault.audit("alice", bench.key)[1]
     assert [(entry.event.value, entry.policy) for entry in entries] == [
         ("enrolled", "phone 1e-05"), ("unlocked", "strict 2e-05"), ("unlocked", "phone"), ("verified", "phone phone"),
         ("verified", "phone"), ("replaced", "phone"),
@@ -295,7 +295,7 @@ def test_a_label_that_no_entry_can_have_is_refused_before_anything_is_paid(bench
     bench.enroll()
     for camera, label in (("x" * 1000, ""), ("c", "x" * 1000)):
         with pytest.raises(InputError):
-            bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label=label)
+            bench.vault.attempt("alice", lambda _: pytest.fail("compared"), generation=1, camera=camera, label=label)
     assert bench.failures() == 0
     assert bench.events() == ["enrolled"]
 
@@ -305,7 +305,7 @@ def test_a_label_that_no_entry_can_have_is_refused_before_anything_is_paid(bench
 
 def test_an_exported_template_has_no_generation_of_its_own(bench: Bench, recovery: PassphraseKey) -> None:
     bench.enroll()
-    data = bench.keeper.export("alice", bench.key, recovery)
+    data = bench.vault.export("alice", bench.key, recovery)
     header = parse_header(data)
     with (
         recovery.unwrap(header.section, binding=header.binding) as kek,
@@ -313,5 +313,5 @@ def test_an_exported_template_has_no_generation_of_its_own(bench: Bench, recover
     ):
         assert template.generation == 0
     with pytest.raises(KeyUnavailableError, match="give that, not a"):  # the file of this device is no exported one
-        bench.keeper.import_(bench.path().read_bytes(), recovery, bench.key, replace=True, rules=RULES)
+        bench.vault.import_(bench.path().read_bytes(), recovery, bench.key, replace=True, rules=RULES)
     assert bench.attempt()

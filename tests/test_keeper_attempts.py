@@ -23,12 +23,12 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
-    StoreError,
-    StoreIntegrityError,
+    VaultError,
+    VaultIntegrityError,
 )  # fmt: skip
 from facesdk.policy import PRESETS, AttemptRules
-from facesdk.vault import KeyFileKey, KeyringSessions, ProcessSessions, Template
-from facesdk.vault.attempts import NS, Required
+from facesdk.vault import KeyFileKey, KeyringOpenKeys, ProcessOpenKeys, Template
+from facesdk.vault.attempts import NS, PassphraseRequired
 
 QUICK = AttemptRules(passphrase_every_s=3600, idle_s=600, free_attempts=3, first_delay_s=30, passphrase_after=3)
 
@@ -36,23 +36,23 @@ QUICK = AttemptRules(passphrase_every_s=3600, idle_s=600, free_attempts=3, first
 @pytest.fixture(params=["process", "keyring"])
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A vault with alice in it, her key open under rules of three attempts."""
-    sessions: Any = ProcessSessions()
+    open_keys: Any = ProcessOpenKeys()
     if request.param == "keyring":
         try:
             _core.keyring_put("facesdk-test", b"x", 1)
         except OSError as error:
             pytest.skip(f"no kernel keyring here: {error}")
-        sessions = KeyringSessions(tmp_path / "vault")
-    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "vault.key"), sessions=sessions)
+        open_keys = KeyringOpenKeys(tmp_path / "vault")
+    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "vault.key"), open_keys=open_keys)
     bench.enroll(rules=QUICK)
     yield bench
     if request.param == "keyring":
-        sessions.forget("alice", Reason.REMOVED)
+        open_keys.forget("alice", Reason.REMOVED)
 
 
 def outcomes(bench: Bench) -> list[str]:
     """The outcomes in the audit log, and the other events after the first."""
-    _, entries, _ = bench.keeper.audit("alice", bench.key)
+    _, entries, _ = bench.vault.audit("alice", bench.key)
     named = [(entry.outcome.value if entry.outcome else entry.event.value, entry.count) for entry in entries[1:]]
     return [name for name, count in named for _ in range(count)]
 
@@ -94,13 +94,13 @@ def test_the_last_attempt_forgets_the_key_before_it_compares(bench: Bench) -> No
     seen: list[object] = []
 
     def compare(_: Template) -> bool:
-        seen.append(bench.sessions.load("alice"))
+        seen.append(bench.open_keys.load("alice"))
         return True
 
     bench.attempt(False)
     bench.attempt(False)
     assert bench.attempt(compare) is True
-    assert seen == [Required(Reason.FAILURES)]
+    assert seen == [PassphraseRequired(Reason.FAILURES)]
     assert bench.failures() == 0  # the match gave the key back
     assert bench.attempt(True) is True
 
@@ -128,12 +128,12 @@ def test_only_true_is_a_match(bench: Bench, answer: Any) -> None:
 
 
 def test_a_killed_program_has_lost_the_attempt(tmp_path: Path, bench: Bench) -> None:
-    if isinstance(bench.sessions, ProcessSessions):
+    if isinstance(bench.open_keys, ProcessOpenKeys):
         pytest.skip("the session ends with its process")
     child = fork()
     if child == 0:
         try:
-            other = Bench(bench.folder, bench.key, sessions=KeyringSessions(bench.folder))
+            other = Bench(bench.folder, bench.key, open_keys=KeyringOpenKeys(bench.folder))
             other.attempt(lambda _: os.kill(os.getpid(), signal.SIGKILL))
         finally:
             os._exit(1)
@@ -162,12 +162,12 @@ def test_a_log_that_cannot_be_written_never_unlocks(bench: Bench, monkeypatch: p
     for number, name in enumerate(("write", "fsync"), 1):
         with monkeypatch.context() as patch:
             patch.setattr(os, name, failing_with(errno.ENOSPC))
-            with pytest.raises(StoreError, match="free some space"):
+            with pytest.raises(VaultError, match="free some space"):
                 bench.attempt(True)
         assert bench.failures() == number
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", failing_with(errno.ENOSPC))
-        with pytest.raises(StoreError):
+        with pytest.raises(VaultError):
             bench.attempt(True)
     assert bench.reason() is Reason.FAILURES
     assert outcomes(bench).count("match") == 1
@@ -180,7 +180,7 @@ def test_a_full_disk_never_unlocks(bench: Bench) -> None:
     size = (bench.folder / "alice.audit").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
     try:
-        with pytest.raises(StoreError) as caught:
+        with pytest.raises(VaultError) as caught:
             bench.attempt(True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -204,7 +204,7 @@ def test_a_broken_log_never_unlocks_and_nothing_is_compared(bench: Bench, tmp_pa
         "mode": lambda: log.chmod(0o644),
     }
     actions[how]()
-    with pytest.raises((StoreIntegrityError, StoreError)):
+    with pytest.raises((VaultIntegrityError, VaultError)):
         bench.attempt(lambda _: pytest.fail("compared"))
     assert bench.failures() == 0
 
@@ -216,7 +216,7 @@ def test_a_log_broken_during_the_comparison_does_not_unlock(bench: Bench) -> Non
         log.write_bytes(b"")
         return True
 
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         bench.attempt(compare)
     assert bench.failures() == 1
 
@@ -228,7 +228,7 @@ def test_a_log_broken_during_the_comparison_does_not_unlock(bench: Bench) -> Non
 @pytest.mark.parametrize("failures", [0, 2])
 def test_a_key_forgotten_during_the_comparison_stays_forgotten(bench: Bench, reason: Reason, failures: int) -> None:
     def compare(_: Template) -> bool:
-        bench.sessions.forget("alice", reason)
+        bench.open_keys.forget("alice", reason)
         return True
 
     for _ in range(failures):
@@ -240,7 +240,7 @@ def test_a_key_forgotten_during_the_comparison_stays_forgotten(bench: Bench, rea
 
 def test_panic_of_another_thread_wins_over_the_match(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten = threading.Event()
-    forget = bench.sessions.forget_all
+    forget = bench.open_keys.forget_all
 
     def telling(reason: Reason) -> int:
         count = forget(reason)
@@ -251,8 +251,8 @@ def test_panic_of_another_thread_wins_over_the_match(bench: Bench, monkeypatch: 
         thread.start()
         return forgotten.wait(5)
 
-    monkeypatch.setattr(bench.sessions, "forget_all", telling)
-    thread = threading.Thread(target=bench.keeper.panic)
+    monkeypatch.setattr(bench.open_keys, "forget_all", telling)
+    thread = threading.Thread(target=bench.vault.panic)
     with pytest.raises(PassphraseRequiredError, match="emergency"):
         bench.attempt(compare)
     thread.join()
@@ -264,7 +264,7 @@ def test_lock_waits_for_the_attempt_and_then_holds(bench: Bench) -> None:
         thread.start()
         return True
 
-    thread = threading.Thread(target=bench.keeper.lock, args=("alice",))
+    thread = threading.Thread(target=bench.vault.lock, args=("alice",))
     with contextlib.suppress(PassphraseRequiredError):  # lock may come before the comparison
         bench.attempt(compare)
     thread.join()
@@ -298,16 +298,16 @@ def test_a_mismatch_that_ends_after_the_key_s_time_forgets_it_at_once(
 
 def test_a_panic_between_charging_and_saving_wins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Panic does not wait for the vault's lock, so it can come at any moment of an attempt."""
-    generation, save = bench.generation(), bench.sessions.save
+    generation, save = bench.generation(), bench.open_keys.save
 
     def overtaken(user: str, held: Any) -> None:
-        monkeypatch.setattr(bench.sessions, "save", save)
-        bench.sessions.forget(user, Reason.PANIC)
+        monkeypatch.setattr(bench.open_keys, "save", save)
+        bench.open_keys.forget(user, Reason.PANIC)
         save(user, held)
 
-    monkeypatch.setattr(bench.sessions, "save", overtaken)
+    monkeypatch.setattr(bench.open_keys, "save", overtaken)
     with pytest.raises(PassphraseRequiredError):
-        bench.keeper.attempt("alice", lambda _: True, generation=generation, camera="c", label="")
+        bench.vault.attempt("alice", lambda _: True, generation=generation, camera="c", label="")
     assert bench.reason() is Reason.PANIC
 
 
@@ -351,7 +351,7 @@ def test_a_boot_clock_that_goes_backwards_closes(bench: Bench, back_s: float) ->
     bench.clock.turn(back_s)
     with pytest.raises(PassphraseRequiredError):
         bench.attempt(True)
-    assert isinstance(bench.keeper.state("alice")[0], Required)
+    assert isinstance(bench.vault.state("alice")[0], PassphraseRequired)
 
 
 def test_the_wall_clock_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,15 +382,15 @@ def test_delays(bench: Bench) -> None:
 
 
 def test_state_shows_and_forgets_an_expired_key(bench: Bench) -> None:
-    assert bench.keeper.state("alice")[1] is not None
+    assert bench.vault.state("alice")[1] is not None
     bench.clock.turn(3600)
-    assert bench.keeper.state("alice") == (Required(Reason.EXPIRED), None)
-    assert isinstance(bench.sessions.load("alice"), Required)
+    assert bench.vault.state("alice") == (PassphraseRequired(Reason.EXPIRED), None)
+    assert isinstance(bench.open_keys.load("alice"), PassphraseRequired)
 
 
 def test_attempts_on_what_is_not_there(bench: Bench) -> None:
     bench.path().unlink()
-    for call in (bench.attempt, lambda: bench.keeper.attempt(
+    for call in (bench.attempt, lambda: bench.vault.attempt(
         "alice", lambda _: True, generation=1, camera="c", label=""
     )):  # fmt: skip
         with pytest.raises(NotEnrolledError):
@@ -399,7 +399,7 @@ def test_attempts_on_what_is_not_there(bench: Bench) -> None:
 
 def test_poor_samples_cost_nothing(bench: Bench) -> None:
     for _ in range(10):
-        with bench.keeper.opened("alice"):
+        with bench.vault.opened("alice"):
             pass  # what the verifier does before it looks at the picture
     assert bench.failures() == 0
     assert outcomes(bench) == []
@@ -423,4 +423,4 @@ def test_eight_threads_at_once_lose_no_attempt(bench: Bench) -> None:
         thread.join()
     assert results.count(False) == RULES.free_attempts
     assert bench.failures() == RULES.free_attempts
-    assert bench.sessions.load("alice").state.not_before_ns == bench.clock.now_ns + 30 * NS
+    assert bench.open_keys.load("alice").state.not_before_ns == bench.clock.now_ns + 30 * NS

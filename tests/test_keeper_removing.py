@@ -16,10 +16,10 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
-    StoreError,
+    VaultError,
 )  # fmt: skip
 from facesdk.vault import KeyFileKey, PassphraseKey
-from facesdk.vault.attempts import Required
+from facesdk.vault.attempts import PassphraseRequired
 
 key = keeper_tools.key
 bench = keeper_tools.bench
@@ -32,12 +32,12 @@ recovery = keeper_tools.recovery
 def test_lock_and_panic_forget_and_are_logged(bench: Bench) -> None:
     for user in ("alice", "bob"):
         bench.enroll(make_record(user))
-    bench.keeper.lock("alice")
+    bench.vault.lock("alice")
     assert bench.reason() is Reason.LOCKED
-    bench.keeper.lock("alice")
+    bench.vault.lock("alice")
     assert bench.attempt(user="bob")
     bench.unlock()
-    bench.keeper.panic()
+    bench.vault.panic()
     for user in ("alice", "bob"):
         assert bench.reason(user) is Reason.PANIC
         with pytest.raises(PassphraseRequiredError, match="emergency"):
@@ -48,18 +48,18 @@ def test_lock_and_panic_forget_and_are_logged(bench: Bench) -> None:
 
 
 def test_the_key_is_forgotten_before_the_log_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for forget, reason in ((lambda: bench.keeper.lock("alice"), Reason.LOCKED), (bench.keeper.panic, Reason.PANIC)):
+    for forget, reason in ((lambda: bench.vault.lock("alice"), Reason.LOCKED), (bench.vault.panic, Reason.PANIC)):
         bench.enroll(replace=True)
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", failing_with(errno.ENOSPC))
-            with pytest.raises(StoreError, match="free some space"):
+            with pytest.raises(VaultError, match="free some space"):
                 forget()
         assert bench.reason() is reason
 
 
 def test_remove_forgets_the_key(bench: Bench) -> None:
     bench.enroll()
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert bench.reason() is Reason.REMOVED
     bench.enroll()
     assert bench.events() == ["enrolled"]
@@ -95,18 +95,18 @@ def test_lock_and_panic_forget_whatever_was_done_to_the_vault(bench: Bench, call
     bench.enroll()
     assert bench.attempt()
     spoiled(bench, how)
-    with contextlib.suppress(StoreError, NotEnrolledError):
-        bench.keeper.lock("alice") if call == "lock" else bench.keeper.panic()
-    assert isinstance(bench.sessions.load("alice"), Required)
+    with contextlib.suppress(VaultError, NotEnrolledError):
+        bench.vault.lock("alice") if call == "lock" else bench.vault.panic()
+    assert isinstance(bench.open_keys.load("alice"), PassphraseRequired)
 
 
 def test_a_removal_that_is_refused_forgets_the_key_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.enroll()
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing_with(errno.EIO))
-        with pytest.raises(StoreError, match="was removed"):
-            bench.keeper.remove("alice")
-    assert isinstance(bench.sessions.load("alice"), Required)
+        with pytest.raises(VaultError, match="was removed"):
+            bench.vault.remove("alice")
+    assert isinstance(bench.open_keys.load("alice"), PassphraseRequired)
     assert not list(bench.folder.glob("alice*"))
 
 
@@ -114,8 +114,8 @@ def test_removing_a_user_whose_file_is_gone_forgets_the_key(bench: Bench) -> Non
     bench.enroll()
     bench.path().unlink()
     with pytest.raises(NotEnrolledError):
-        bench.keeper.remove("alice")
-    assert isinstance(bench.sessions.load("alice"), Required)
+        bench.vault.remove("alice")
+    assert isinstance(bench.open_keys.load("alice"), PassphraseRequired)
 
 
 def test_no_key_stays_open_where_it_could_not_be_saved(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,21 +123,21 @@ def test_no_key_stays_open_where_it_could_not_be_saved(bench: Bench, monkeypatch
         raise KeyUnavailableError("the keyring is full")
 
     bench.enroll()
-    bench.keeper.lock("alice")
-    monkeypatch.setattr(bench.sessions, "save", refusing)
+    bench.vault.lock("alice")
+    monkeypatch.setattr(bench.open_keys, "save", refusing)
     with pytest.raises(KeyUnavailableError, match="full"):
         bench.unlock()
-    assert isinstance(bench.sessions.load("alice"), Required)
+    assert isinstance(bench.open_keys.load("alice"), PassphraseRequired)
 
 
 def test_replacing_a_file_frees_what_the_old_one_had_elsewhere(tmp_path: Path, recovery: PassphraseKey) -> None:
     key = CountingKey()
     bench = Bench(tmp_path / "vault", key)
     bench.enroll()
-    data = bench.keeper.export("alice", key, recovery)
+    data = bench.vault.export("alice", key, recovery)
     for change in (
         lambda: bench.enroll(make_record(seed=1), replace=True),
-        lambda: bench.keeper.import_(data, recovery, key, replace=True, rules=RULES),
+        lambda: bench.vault.import_(data, recovery, key, replace=True, rules=RULES),
     ):
         (before,) = key.counters
         change()
@@ -155,9 +155,9 @@ def test_what_cannot_be_freed_elsewhere_is_said_once_all_else_is_gone(tmp_path: 
     bench = Bench(tmp_path / "vault", Stuck())
     bench.enroll()
     with pytest.raises(KeyUnavailableError, match="'alice' is removed, but the TPM does not answer") as caught:
-        bench.keeper.remove("alice", bench.key)
+        bench.vault.remove("alice", bench.key)
     assert caught.value.hint == "try again"
-    assert bench.sessions.load("alice") == Required(Reason.REMOVED)
+    assert bench.open_keys.load("alice") == PassphraseRequired(Reason.REMOVED)
     assert not list(bench.folder.glob("alice*"))
 
 
@@ -167,7 +167,7 @@ def test_a_removal_with_a_key_of_another_kind_frees_nothing_of_it(tmp_path: Path
     counting = CountingKey()
     other = Bench(tmp_path / "other", counting)
     other.enroll()
-    bench.keeper.remove("alice", counting)
+    bench.vault.remove("alice", counting)
     assert not list(bench.folder.glob("alice*"))
     assert len(counting.counters) == 1
     assert other.attempt()

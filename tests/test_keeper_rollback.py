@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from vault_tools import CHEAP, RULES, Bench, CountingKey, assert_holds, failing_with, make_record
 
-from facesdk.errors import InputError, KeyUnavailableError, RollbackError, StoreError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, RollbackError, VaultError, VaultIntegrityError
 from facesdk.vault import PassphraseKey, Record
 
 
 def holds(bench: Bench, record: Record) -> None:
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert_holds(template, record)
 
 
@@ -32,8 +32,8 @@ def test_an_old_file_put_back_is_a_rollback(counting: Bench) -> None:
     counting.enroll()
     files = [counting.path().read_bytes()]
     for change in (
-        lambda: counting.keeper.rekey("alice", counting.key, counting.key, rules=RULES),
-        lambda: counting.keeper.renew("alice", counting.key, rules=RULES),
+        lambda: counting.vault.rekey("alice", counting.key, counting.key, rules=RULES),
+        lambda: counting.vault.renew("alice", counting.key, rules=RULES),
         lambda: counting.enroll(make_record(seed=1), replace=True),
     ):
         change()
@@ -46,7 +46,7 @@ def test_an_old_file_put_back_is_a_rollback(counting: Bench) -> None:
             with pytest.raises(REFUSED, match=r"older file|counter is gone"):
                 counting.unlock()
             with pytest.raises(REFUSED):
-                counting.keeper.rekey("alice", counting.key, counting.key, rules=RULES)
+                counting.vault.rekey("alice", counting.key, counting.key, rules=RULES)
             assert head.exists()
         counting.path().write_bytes(newest)
         counting.unlock()
@@ -61,7 +61,7 @@ def test_killed_between_file_and_counter(counting: Bench, monkeypatch: pytest.Mo
     assert isinstance(key, CountingKey)
     key.broken = True
     with pytest.raises(KeyUnavailableError):
-        counting.keeper.renew("alice", key, rules=RULES)
+        counting.vault.renew("alice", key, rules=RULES)
     assert counting.path().read_bytes() != old
     key.broken = False
     counting.unlock()
@@ -78,8 +78,8 @@ def test_killed_before_the_file_leaves_the_counter(counting: Bench, monkeypatch:
     before = dict(key.counters)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", failing_with(errno.ENOSPC))
-        with pytest.raises(StoreError):
-            counting.keeper.renew("alice", key, rules=RULES)
+        with pytest.raises(VaultError):
+            counting.vault.renew("alice", key, rules=RULES)
     assert key.counters == before
     counting.unlock()
     assert counting.attempt()
@@ -93,7 +93,7 @@ def test_a_counter_that_cannot_be_read_never_unlocks(counting: Bench) -> None:
     with pytest.raises(RollbackError):
         counting.unlock()
     key.counters = {name: value - 10 for name, value in key.counters.items()}
-    with pytest.raises(StoreIntegrityError, match="not that of the file"):
+    with pytest.raises(VaultIntegrityError, match="not that of the file"):
         counting.unlock()
 
 
@@ -103,11 +103,11 @@ def test_what_lies_outside_the_file_goes_with_it(counting: Bench, tmp_path: Path
     other = PassphraseKey("other", **CHEAP)
     counting.enroll()
     assert len(key.counters) == 1
-    counting.keeper.rekey("alice", key, other, rules=RULES)
+    counting.vault.rekey("alice", key, other, rules=RULES)
     assert key.counters == {}
-    counting.keeper.rekey("alice", other, key, rules=RULES)
+    counting.vault.rekey("alice", other, key, rules=RULES)
     assert len(key.counters) == 1
-    counting.keeper.remove("alice", key)
+    counting.vault.remove("alice", key)
     assert key.counters == {}
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import PORTRAITS
 
-from facesdk import _core, runtime
-from facesdk.models import load_model
+from facesdk import _core
+from facesdk.engine import runtime
+from facesdk.engine.networks import load_model
 
 OWNER = str(PORTRAITS / "obama_2012.jpg")
 DETECT = """

@@ -20,11 +20,11 @@ from facesdk.errors import (
     InputError,
     PassphraseRequiredError,
     Reason,
-    StoreError,
-    StoreIntegrityError,
+    VaultError,
+    VaultIntegrityError,
 )  # fmt: skip
 from facesdk.vault import KeyFileKey, SampleSet
-from facesdk.vault.keys import KEY_SIZE, random_secret
+from facesdk.vault.keys.provider import KEY_SIZE, random_secret
 from facesdk.vault.learned import open_learned, seal_learned
 
 # --- the sealed file
@@ -51,7 +51,7 @@ def test_sets_come_back_as_they_were_sealed() -> None:
         assert "0." not in repr(found.sets)
         found.close()
         assert found.sets == ()
-        with pytest.raises(StoreIntegrityError, match="of an earlier template"):
+        with pytest.raises(VaultIntegrityError, match="of an earlier template"):
             open_learned(kek, data, user="alice", salt=bytes(32))
 
 
@@ -60,13 +60,13 @@ def test_every_altered_byte_and_every_cut_is_refused() -> None:
         data = seal_learned(kek, some_sets(), user="alice", salt=SALT)
         assert open_learned(kek, data, user="alice", salt=SALT).sets
         for i in range(len(data)):
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 open_learned(kek, data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :], user="alice", salt=SALT)
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 open_learned(kek, data[:i], user="alice", salt=SALT)
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             open_learned(kek, data, user="bob", salt=SALT)
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             open_learned(other, data, user="alice", salt=SALT)
 
 
@@ -89,7 +89,7 @@ def test_content_that_nothing_writes_is_refused(seed: int, monkeypatch: pytest.M
     monkeypatch.setattr(learned.crypto, "seal", altering)
     with random_secret(KEY_SIZE) as kek:
         data = seal_learned(kek, some_sets(), user="alice", salt=SALT)
-        with pytest.raises(StoreIntegrityError, match="not one that is written"):
+        with pytest.raises(VaultIntegrityError, match="not one that is written"):
             open_learned(kek, data, user="alice", salt=SALT)
 
 
@@ -131,14 +131,14 @@ def own_set(bench: Bench, *, seed: int = 2) -> Any:
 
 
 def learn(bench: Bench, **options: Any) -> bool:
-    return bench.keeper.learn(
+    return bench.vault.learn(
         "alice", own_set(bench, **options), generation=bench.generation(), camera="c", label="2e-05"
     )
 
 
 def learned(bench: Bench) -> list[np.ndarray]:
     """The learned vectors, turned back."""
-    with bench.keeper.opened("alice", learned=True) as template:
+    with bench.vault.opened("alice", learned=True) as template:
         assert template.learned is not None
         found = [one for sets in template.learned.sets for one in template.turned(list(sets.vectors), inverse=True)]
         return [np.array(one) for one in found]
@@ -149,7 +149,7 @@ def files_of(bench: Bench) -> list[Path]:
 
 
 def events(bench: Bench) -> list[str]:
-    report, entries, _ = bench.keeper.audit("alice")
+    report, entries, _ = bench.vault.audit("alice")
     assert report.problem is None
     return [entry.event.value for entry in entries]
 
@@ -158,7 +158,7 @@ def test_it_is_learned_logged_and_seen_by_who_asks(bench: Bench) -> None:
     assert learn(bench)
     assert np.allclose(learned(bench)[0], unit_vectors(1, 8, seed=2)[0], atol=1e-5)
     assert events(bench) == ["enrolled", "learned"]
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert template.learned is None
     (path,) = files_of(bench)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -169,16 +169,16 @@ def test_it_is_learned_logged_and_seen_by_who_asks(bench: Bench) -> None:
 
 def test_none_changes_nothing(bench: Bench) -> None:
     before = sorted((p.name, p.read_bytes()) for p in bench.folder.iterdir())
-    assert not bench.keeper.learn("alice", lambda _: None, generation=1, camera="c", label="2e-05")
+    assert not bench.vault.learn("alice", lambda _: None, generation=1, camera="c", label="2e-05")
     assert sorted((p.name, p.read_bytes()) for p in bench.folder.iterdir()) == before
 
 
 def test_nothing_is_learned_of_another_template_or_behind_a_lock(bench: Bench) -> None:
     with pytest.raises(PassphraseRequiredError, match=Reason.CHANGED.value):
-        bench.keeper.learn("alice", own_set(bench), generation=2, camera="c", label="")
-    bench.keeper.lock("alice")
+        bench.vault.learn("alice", own_set(bench), generation=2, camera="c", label="")
+    bench.vault.lock("alice")
     with pytest.raises(PassphraseRequiredError):
-        bench.keeper.learn("alice", own_set(bench), generation=1, camera="c", label="")
+        bench.vault.learn("alice", own_set(bench), generation=1, camera="c", label="")
     assert files_of(bench) == []
     bench.unlock()
     assert "learned" not in events(bench)
@@ -202,7 +202,7 @@ def test_a_damaged_file_is_of_no_use_and_harms_nothing(bench: Bench, damage: str
         bench.enroll(make_record("bob"))
         path.write_bytes(seal_learned_of(bench, "bob"))
     assert learned(bench) == []
-    with bench.keeper.opened("alice", learned=True) as template:
+    with bench.vault.opened("alice", learned=True) as template:
         assert template.learned is not None
         assert template.learned.problem
     assert bench.attempt(True)
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_of_no_use_and_harms_nothing(bench: Bench, damage: str
 
 
 def seal_learned_of(bench: Bench, user: str) -> bytes:
-    bench.keeper.learn(user, own_set(bench), generation=bench.generation(user), camera="c", label="")
+    bench.vault.learn(user, own_set(bench), generation=bench.generation(user), camera="c", label="")
     (path,) = [p for p in bench.folder.iterdir() if p.name.startswith(f"{user}.learned-")]
     return path.read_bytes()
 
@@ -219,10 +219,10 @@ def seal_learned_of(bench: Bench, user: str) -> bytes:
 def test_a_new_passphrase_keeps_it_and_a_new_key_does_not(bench: Bench, tmp_path: Path) -> None:
     learn(bench)
     other = KeyFileKey.create(tmp_path / "other")
-    bench.keeper.rekey("alice", bench.key, other, rules=RULES)
+    bench.vault.rekey("alice", bench.key, other, rules=RULES)
     bench.unlock(key=other)
     assert np.allclose(learned(bench)[0], unit_vectors(1, 8, seed=2)[0], atol=1e-5)
-    bench.keeper.renew("alice", other, rules=RULES)
+    bench.vault.renew("alice", other, rules=RULES)
     assert learned(bench) == []
     assert files_of(bench) == []
 
@@ -231,7 +231,7 @@ def test_unlearned_is_unlearned_copies_too(bench: Bench) -> None:
     learn(bench)
     (path,) = files_of(bench)
     copy = path.read_bytes()
-    bench.keeper.unlearn("alice", bench.key, rules=RULES)
+    bench.vault.unlearn("alice", bench.key, rules=RULES)
     assert learned(bench) == []
     assert files_of(bench) == []
     path.write_bytes(copy)
@@ -246,13 +246,13 @@ def test_unlearned_is_unlearned_copies_too(bench: Bench) -> None:
 def test_unlearned_is_unlearned_where_the_number_of_the_write_comes_again(bench: Bench) -> None:
     """Another provider's counter starts anew, and so does a backup that is put back."""
     while bench.generation() < 8:
-        bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES)
+        bench.vault.rekey("alice", bench.key, bench.key, rules=RULES)
     learn(bench)
     (path,) = files_of(bench)
     copy = path.read_bytes()
-    bench.keeper.unlearn("alice", bench.key, rules=RULES)
+    bench.vault.unlearn("alice", bench.key, rules=RULES)
     counted = CountingKey()
-    bench.keeper.rekey("alice", bench.key, counted, rules=RULES)
+    bench.vault.rekey("alice", bench.key, counted, rules=RULES)
     bench.unlock(key=counted)
     assert bench.generation() == 8
     path.write_bytes(copy)
@@ -261,18 +261,18 @@ def test_unlearned_is_unlearned_where_the_number_of_the_write_comes_again(bench:
 
 
 def test_a_file_that_cannot_be_opened_stops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facesdk.vault.store import Folder
+    from facesdk.vault.store import LockedFolder
 
     learn(bench)
 
     def refused(*_: Any) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Folder, "read_learned", refused)
+    monkeypatch.setattr(LockedFolder, "read_learned", refused)
     assert learned(bench) == []
     bench.unlock()
     assert bench.attempt(True)
-    bench.keeper.unlearn("alice", bench.key, rules=RULES)
+    bench.vault.unlearn("alice", bench.key, rules=RULES)
 
 
 def test_what_cannot_be_replaced_is_told_before_it_is_logged(bench: Bench) -> None:
@@ -280,7 +280,7 @@ def test_what_cannot_be_replaced_is_told_before_it_is_logged(bench: Bench) -> No
     (path,) = files_of(bench)
     path.unlink()
     path.mkdir()
-    with pytest.raises(StoreError):
+    with pytest.raises(VaultError):
         learn(bench)
     assert events(bench) == ["enrolled", "learned"]
     path.rmdir()
@@ -293,17 +293,17 @@ def test_what_cannot_be_replaced_is_told_before_it_is_logged(bench: Bench) -> No
 def test_a_lock_while_it_learns_wins(bench: Bench) -> None:
     def change(template: Any) -> list[SampleSet]:
         made: list[SampleSet] = own_set(bench)(template)
-        bench.sessions.forget("alice", Reason.LOCKED)
+        bench.open_keys.forget("alice", Reason.LOCKED)
         return made
 
     with pytest.raises(PassphraseRequiredError, match=Reason.LOCKED.value):
-        bench.keeper.learn("alice", change, generation=1, camera="c", label="")
+        bench.vault.learn("alice", change, generation=1, camera="c", label="")
     assert files_of(bench) == []
 
 
 def test_removed_with_the_rest(bench: Bench) -> None:
     learn(bench)
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert [p.name for p in bench.folder.iterdir() if p.name.startswith("alice")] == []
 
 
@@ -317,18 +317,18 @@ def test_enrolled_anew_nothing_of_it_is_left(bench: Bench) -> None:
 def learning_more(folder: Path) -> None:
     own = Bench(folder, KeyFileKey(folder.parent / "vault.key"))
     own.unlock()
-    own.keeper.learn("alice", own_set(own, seed=5), generation=1, camera="c", label="")
+    own.vault.learn("alice", own_set(own, seed=5), generation=1, camera="c", label="")
 
 
 def unlearning(folder: Path) -> None:
-    keeper, key = fresh(folder)
-    keeper.unlearn("alice", key, rules=RULES)
+    vault, key = fresh(folder)
+    vault.unlearn("alice", key, rules=RULES)
 
 
 def moving(folder: Path) -> None:
     own = Bench(folder, KeyFileKey(folder.parent / "vault.key"))
     own.unlock()
-    own.keeper.learn("alice", lambda t: moving_set(t, complete=True), generation=1, camera="c", label="")
+    own.vault.learn("alice", lambda t: moving_set(t, complete=True), generation=1, camera="c", label="")
     moved(own)
 
 
@@ -345,7 +345,7 @@ def test_killed_at_any_point_all_opens_as_before_or_after(tmp_path: Path, change
         killed = killed_at(point, lambda: change(tmp_path / "vault"))
         after = Bench(tmp_path / "vault", bench.key)
         moved(after)
-        with after.keeper.opened("alice", learned=True) as template:
+        with after.vault.opened("alice", learned=True) as template:
             assert template.learned is not None
             # A kill can leave a file that is of no use any more, and of no harm.
             assert template.learned.problem in (None, "what was learned is of an earlier template, or was altered")
@@ -364,7 +364,7 @@ def test_killed_at_any_point_all_opens_as_before_or_after(tmp_path: Path, change
 
 def moved(bench: Bench) -> None:
     """Unlocks, letting a complete set take the template's place."""
-    bench.keeper.unlock("alice", bench.key, rules=RULES, reference_of=matching.make_reference, may_move=lambda *_: True)
+    bench.vault.unlock("alice", bench.key, rules=RULES, reference_of=matching.make_reference, may_move=lambda *_: True)
 
 
 def moving_set(template: Any, *, complete: bool) -> list[SampleSet]:
@@ -374,13 +374,13 @@ def moving_set(template: Any, *, complete: bool) -> list[SampleSet]:
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_it_moves_with_the_key_and_not_before(bench: Bench, complete: bool) -> None:
-    bench.keeper.learn("alice", lambda t: moving_set(t, complete=complete), generation=1, camera="c", label="")
+    bench.vault.learn("alice", lambda t: moving_set(t, complete=complete), generation=1, camera="c", label="")
     assert bench.attempt(True)
     bench.unlock()  # by a program that lets nothing move
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert template.embedder == "joint"
     moved(bench)
-    with bench.keeper.opened("alice", learned=True) as template:
+    with bench.vault.opened("alice", learned=True) as template:
         assert template.embedder == ("joint-2" if complete else "joint")
         if not complete:
             return
@@ -404,7 +404,7 @@ def test_samples_that_make_no_template_leave_the_one_that_is_there(bench: Bench)
         one = template.turned(unit_vectors(1, 12, seed=6), dimension=12)[0]
         return [SampleSet("joint-2", ("cd" * 32,), (NOW, NOW), np.stack([one, -one]), complete=True)]
 
-    bench.keeper.learn("alice", change, generation=1, camera="c", label="")
+    bench.vault.learn("alice", change, generation=1, camera="c", label="")
     with pytest.warns(RuntimeWarning, match="'alice' stays with joint"):
         moved(bench)
     assert bench.attempt(True)

@@ -20,10 +20,10 @@ from facesdk.errors import (
     ModelIntegrityError,
     PassphraseRequiredError,
     Reason,
-    StoreError,
+    VaultError,
 )  # fmt: skip
 from facesdk.learning import Rule
-from facesdk.vault import Keeper, KeyFileKey, SampleSet
+from facesdk.vault import KeyFileKey, SampleSet, Vault
 
 # --- with a face
 
@@ -54,7 +54,7 @@ def test_a_face_is_learned_by_a_sure_match_alone(tmp_path: Path, key_file: Path,
     verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")], allow_few_samples=True)
 
     def count() -> int:
-        with verifier.keeper.opened("owner", learned=True) as template:
+        with verifier.vault.opened("owner", learned=True) as template:
             return len(learning.learned_of(template, now_unix_s=int(days.now)))
 
     assert not verifier.verify("owner", portrait("biden"))
@@ -100,7 +100,7 @@ def test_what_was_learned_does_not_count_where_it_is_off(tmp_path: Path, key_fil
         turned = template.turned(person(1, seed=3))
         return [SampleSet(template.embedder, template.model_ids, (int(days.now),), np.stack(turned))]
 
-    assert on.keeper.learn("owner", change, generation=1, camera="c", label="")
+    assert on.vault.learn("owner", change, generation=1, camera="c", label="")
     monkeypatch.setattr(Rule, "of", spy)
     assert on.verify("owner", portrait("obama_2009"))
     assert asked == [1, 1]
@@ -115,19 +115,19 @@ def test_sface_moves_to_joint_during_unlocks(tmp_path: Path, key_file: Path, mon
     days = Days(monkeypatch)
     verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, migrate_to="joint")
     verifier.enroll("owner", [portrait(name) for name in OBAMA])
-    with verifier.keeper.opened("owner") as template:
+    with verifier.vault.opened("owner") as template:
         assert template.embedder == "sface"
     for look in (portrait("obama_2005"), portrait("obama_2009"), squeezed("obama_2012")):
         days.pass_()
         assert verifier.verify("owner", look)
-    with verifier.keeper.opened("owner", learned=True) as template:
+    with verifier.vault.opened("owner", learned=True) as template:
         assert template.learned is not None
         assert [(one.embedder, len(one.times_unix_s), one.complete) for one in template.learned.sets] == [
             ("joint", 3, True)
         ]
     # The passphrase makes it so; everybody decides with the new embedder then, and still tells people apart.
     verifier.unlock("owner", key=KeyFileKey(key_file))
-    with verifier.keeper.opened("owner") as template:
+    with verifier.vault.opened("owner") as template:
         assert (template.embedder, template.count) == ("joint", 3)
     for one in (verifier, FaceVerifier(tmp_path / "vault", key_file=key_file)):
         assert one.verify("owner", portrait("obama_2012"))
@@ -142,16 +142,16 @@ def test_a_full_disk_does_not_undo_the_match_and_says_so(tmp_path: Path, key_fil
     verifier.enroll("owner", [portrait(name) for name in OBAMA])
 
     def full(*_: Any, **__: Any) -> None:
-        raise StoreError("no space left on the device")
+        raise VaultError("no space left on the device")
 
-    monkeypatch.setattr(Keeper, "learn", full)
+    monkeypatch.setattr(Vault, "learn", full)
     with pytest.warns(RuntimeWarning, match="the match stands, but not all of it was learned: no space left"):
         assert verifier.verify("owner", portrait("obama_2009"))
 
     def locked(*_: Any, **__: Any) -> None:
         raise PassphraseRequiredError(Reason.LOCKED)
 
-    monkeypatch.setattr(Keeper, "learn", locked)
+    monkeypatch.setattr(Vault, "learn", locked)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert verifier.verify("owner", portrait("obama_2009"))
@@ -168,7 +168,7 @@ def test_an_engine_that_fails_does_not_undo_the_match(tmp_path: Path, key_file: 
     verifier.enroll("owner", [portrait(name) for name in OBAMA[:2]], allow_few_samples=True)
     with pytest.warns(RuntimeWarning, match="the match stands, but not all of it was learned"):
         assert verifier.verify("owner", squeezed("obama_2012"))
-    with verifier.keeper.opened("owner", learned=True) as template:  # its own embedder's sample was learned
+    with verifier.vault.opened("owner", learned=True) as template:  # its own embedder's sample was learned
         assert len(learning.learned_of(template, now_unix_s=int(time.time()))) == 1
 
 
@@ -181,6 +181,6 @@ def test_nothing_more_runs_where_nothing_is_due(tmp_path: Path, key_file: Path, 
 
     verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, learn=True, migrate_to="sface", make_engine=make)
     verifier.enroll("owner", [portrait(name) for name in OBAMA])
-    monkeypatch.setattr(Keeper, "learn", lambda *_, **__: pytest.fail("nothing was due"))
+    monkeypatch.setattr(Vault, "learn", lambda *_, **__: pytest.fail("nothing was due"))
     assert verifier.verify("owner", portrait("obama_2009"))
     assert made == ["sface"]

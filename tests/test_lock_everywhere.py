@@ -24,15 +24,15 @@ from facesdk.errors import (
     PassphraseRequiredError,
     Reason,
 )  # fmt: skip
-from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, PassphraseKey, ProcessSessions, Vault
-from facesdk.vault.attempts import Ready, Required
-from facesdk.vault.audit_entry import Event
+from facesdk.vault import KeyFileKey, KeyringOpenKeys, PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
+from facesdk.vault.attempts import PassphraseRequired, Ready
+from facesdk.vault.audit.entry import AuditEvent
 
 root = root
 
 
-def keeper_of(folder: Path, where: str) -> Keeper:
-    return Keeper(Vault(folder), KeyringSessions(folder) if where == "keyring" else ProcessSessions())
+def keeper_of(folder: Path, where: str) -> Vault:
+    return Vault(VaultFolder(folder), KeyringOpenKeys(folder) if where == "keyring" else ProcessOpenKeys())
 
 
 @pytest.fixture(params=["keyring", pytest.param("process")])
@@ -47,29 +47,29 @@ def key(tmp_path: Path) -> KeyFileKey:
 
 @pytest.fixture
 def enrolled(tmp_path: Path, where: str, key: KeyFileKey) -> Any:
-    keeper = keeper_of(tmp_path / "vault", where)
-    keeper.enroll(make_record(), key, replace=False, rules=RULES)
-    assert attempt(keeper)
-    yield keeper
-    keeper.sessions.forget_all(Reason.REMOVED)
+    vault = keeper_of(tmp_path / "vault", where)
+    vault.enroll(make_record(), key, replace=False, rules=RULES)
+    assert attempt(vault)
+    yield vault
+    vault.open_keys.forget_all(Reason.REMOVED)
 
 
-def attempt(keeper: Keeper) -> bool:
-    return keeper.attempt("alice", lambda _: True, generation=1, camera="files", label="")
+def attempt(vault: Vault) -> bool:
+    return vault.attempt("alice", lambda _: True, generation=1, camera="files", label="")
 
 
-def reason_of(keeper: Keeper) -> Reason | None:
-    state, _ = keeper.state("alice")
-    return state.reason if isinstance(state, Required) else None
+def reason_of(vault: Vault) -> Reason | None:
+    state, _ = vault.state("alice")
+    return state.reason if isinstance(state, PassphraseRequired) else None
 
 
 CLOSE = """
 import sys
 from pathlib import Path
-from facesdk.vault import Keeper, KeyringSessions, ProcessSessions, Vault
+from facesdk.vault import Vault, KeyringOpenKeys, ProcessOpenKeys, VaultFolder
 path = Path(sys.argv[1])
-keeper = Keeper(Vault(path), KeyringSessions(path) if sys.argv[2] == "keyring" else ProcessSessions())
-print(keeper.panic() if sys.argv[3] == "panic" else keeper.lock("alice"))
+vault = Vault(VaultFolder(path), KeyringOpenKeys(path) if sys.argv[2] == "keyring" else ProcessOpenKeys())
+print(vault.panic() if sys.argv[3] == "panic" else vault.lock("alice"))
 """
 
 
@@ -84,7 +84,7 @@ def close_elsewhere(path: Path, where: str, what: str) -> str:
 
 @pytest.mark.parametrize("what", ["lock", "panic"])
 @pytest.mark.parametrize("closer", ["keyring", "process"])
-def test_another_process_by_another_path(enrolled: Keeper, where: str, closer: str, what: str, tmp_path: Path) -> None:
+def test_another_process_by_another_path(enrolled: Vault, where: str, closer: str, what: str, tmp_path: Path) -> None:
     """A key in a process's own memory is closed at its next use, one in the keyring at once."""
     other = tmp_path / "b\udcfcro"
     other.symlink_to(tmp_path / "vault")
@@ -97,11 +97,11 @@ def test_another_process_by_another_path(enrolled: Keeper, where: str, closer: s
 
 
 @pytest.mark.parametrize("what", ["lock", "panic"])
-def test_a_renamed_folder(enrolled: Keeper, where: str, what: str, tmp_path: Path, key: KeyFileKey) -> None:
+def test_a_renamed_folder(enrolled: Vault, where: str, what: str, tmp_path: Path, key: KeyFileKey) -> None:
     moved = (tmp_path / "vault").rename(tmp_path / "elsewhere")
     close_elsewhere(moved, "keyring", what)
     moved.rename(tmp_path / "vault")
-    assert isinstance(enrolled.state("alice")[0], Required)
+    assert isinstance(enrolled.state("alice")[0], PassphraseRequired)
     enrolled.unlock("alice", key, rules=RULES, reference_of=lambda samples: samples[0])
     assert attempt(enrolled)
 
@@ -109,26 +109,26 @@ def test_a_renamed_folder(enrolled: Keeper, where: str, what: str, tmp_path: Pat
 def test_a_copy_of_the_folder_has_the_same_keys(tmp_path: Path, key: KeyFileKey) -> None:
     import shutil
 
-    keeper = keeper_of(tmp_path / "vault", "keyring")
-    keeper.enroll(make_record(), key, replace=False, rules=RULES)
+    vault = keeper_of(tmp_path / "vault", "keyring")
+    vault.enroll(make_record(), key, replace=False, rules=RULES)
     shutil.copytree(tmp_path / "vault", tmp_path / "copy")
     assert keeper_of(tmp_path / "copy", "keyring").lock("alice") is True
-    assert reason_of(keeper) is Reason.LOCKED
-    keeper.remove("alice")
+    assert reason_of(vault) is Reason.LOCKED
+    vault.remove("alice")
 
 
 def test_two_vaults_have_nothing_in_common(tmp_path: Path, key: KeyFileKey) -> None:
-    keepers = [keeper_of(tmp_path / name, "keyring") for name in ("one", "two")]
-    for keeper in keepers:
-        keeper.enroll(make_record(), key, replace=False, rules=RULES)
-    assert keepers[0].panic() == 1
-    assert reason_of(keepers[0]) is Reason.PANIC
-    assert attempt(keepers[1])
-    for keeper in keepers:
-        keeper.remove("alice")
+    vaults = [keeper_of(tmp_path / name, "keyring") for name in ("one", "two")]
+    for vault in vaults:
+        vault.enroll(make_record(), key, replace=False, rules=RULES)
+    assert vaults[0].panic() == 1
+    assert reason_of(vaults[0]) is Reason.PANIC
+    assert attempt(vaults[1])
+    for vault in vaults:
+        vault.remove("alice")
 
 
-def test_nothing_open_is_not_forgotten(enrolled: Keeper) -> None:
+def test_nothing_open_is_not_forgotten(enrolled: Vault) -> None:
     assert enrolled.lock("alice") is True
     assert enrolled.lock("alice") is False
     assert enrolled.panic() == 0
@@ -137,20 +137,20 @@ def test_nothing_open_is_not_forgotten(enrolled: Keeper) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"alice", ["alice"], "../alice", ""])
-def test_what_is_no_user_is_told_before_anything_is_forgotten(enrolled: Keeper, wrong: Any) -> None:
+def test_what_is_no_user_is_told_before_anything_is_forgotten(enrolled: Vault, wrong: Any) -> None:
     with pytest.raises(InputError):
         enrolled.lock(wrong)
     assert attempt(enrolled)
 
 
-def test_panic_counts(enrolled: Keeper, key: KeyFileKey) -> None:
+def test_panic_counts(enrolled: Vault, key: KeyFileKey) -> None:
     enrolled.enroll(make_record("bob"), key, replace=False, rules=RULES)
     assert enrolled.panic() == 2
 
 
 def test_panic_during_the_first_enrollment_of_a_vault(tmp_path: Path, where: str) -> None:
     """The enrollment is done, and opens nothing."""
-    keeper = keeper_of(tmp_path / "new", where)
+    vault = keeper_of(tmp_path / "new", where)
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow(PassphraseKey):
@@ -160,69 +160,69 @@ def test_panic_during_the_first_enrollment_of_a_vault(tmp_path: Path, where: str
             return super().wrap(*arguments, **options)
 
     enroll = threading.Thread(
-        target=keeper.enroll, args=(make_record(), Slow("x", **CHEAP)), kwargs={"replace": False, "rules": RULES}
+        target=vault.enroll, args=(make_record(), Slow("x", **CHEAP)), kwargs={"replace": False, "rules": RULES}
     )
     enroll.start()
     assert begun.wait(20)
-    panic = threading.Thread(target=keeper.panic)
+    panic = threading.Thread(target=vault.panic)
     panic.start()
     threading.Event().wait(0.1)
     go_on.set()
     enroll.join(20)
     panic.join(20)
-    assert reason_of(keeper) is Reason.PANIC
-    assert [entry.event for entry in keeper.audit("alice")[1]] == [Event.ENROLLED, Event.PANIC]
-    keeper.remove("alice")
+    assert reason_of(vault) is Reason.PANIC
+    assert [entry.event for entry in vault.audit("alice")[1]] == [AuditEvent.ENROLLED, AuditEvent.PANIC]
+    vault.remove("alice")
 
 
 def test_removed_and_enrolled_again_is_not_removed(tmp_path: Path, key: KeyFileKey) -> None:
-    keeper = keeper_of(tmp_path / "vault", "keyring")
-    keeper.enroll(make_record(), key, replace=False, rules=RULES)
-    keeper.remove("alice")
+    vault = keeper_of(tmp_path / "vault", "keyring")
+    vault.enroll(make_record(), key, replace=False, rules=RULES)
+    vault.remove("alice")
     keeper_of(tmp_path / "vault", "process").enroll(make_record(), key, replace=False, rules=RULES)
-    assert reason_of(keeper) is Reason.NOT_UNLOCKED
+    assert reason_of(vault) is Reason.NOT_UNLOCKED
     with pytest.raises(PassphraseRequiredError) as caught:
-        attempt(keeper)
+        attempt(vault)
     assert caught.value.reason is Reason.NOT_UNLOCKED
-    keeper.remove("alice")
+    vault.remove("alice")
 
 
 @pytest.mark.parametrize("what", ["lock", "panic"])
 def test_a_read_only_disk_is_told_from_a_key_that_stays(root: Path, what: str) -> None:
     with mounted(root, "size=1m,mode=755"):
-        keeper = keeper_of(root / "vault", "keyring")
+        vault = keeper_of(root / "vault", "keyring")
         key = KeyFileKey.create(root / "key")
-        keeper.enroll(make_record(), key, replace=False, rules=RULES)
-        assert isinstance(keeper.state("alice")[0], Ready)
+        vault.enroll(make_record(), key, replace=False, rules=RULES)
+        assert isinstance(vault.state("alice")[0], Ready)
         remount(root, "ro")
         try:
             with pytest.raises(NotLoggedError, match="the key is forgotten") as caught:
-                keeper.panic() if what == "panic" else keeper.lock("alice")
+                vault.panic() if what == "panic" else vault.lock("alice")
             assert caught.value.errno == errno.EROFS
-            assert reason_of(keeper) is (Reason.PANIC if what == "panic" else Reason.LOCKED)
-            report, entries, _ = keeper.audit("alice")
+            assert reason_of(vault) is (Reason.PANIC if what == "panic" else Reason.LOCKED)
+            report, entries, _ = vault.audit("alice")
             assert (report.problem, len(entries)) == (None, 1)
-            assert keeper.audit("alice", key)[2] is True  # with the key too
+            assert vault.audit("alice", key)[2] is True  # with the key too
         finally:
             remount(root, "rw")
-        keeper.remove("alice")
+        vault.remove("alice")
 
 
 def test_panic_during_the_pictures_of_a_vaults_first_enrollment(tmp_path: Path, where: str, key: KeyFileKey) -> None:
     """The opening begins before the pictures are looked at, in a vault that is made for it."""
-    keeper = keeper_of(tmp_path / "new", where)
-    opening = keeper.begin("alice", enrolling=True)
+    vault = keeper_of(tmp_path / "new", where)
+    opening = vault.begin("alice", enrolling=True)
     assert opening is not None
     keeper_of(tmp_path / "new", "process").enroll(make_record("bob"), key, replace=False, rules=RULES)
     assert close_elsewhere(tmp_path / "new", "keyring", "panic") == "0"
-    keeper.enroll(make_record(), key, replace=False, rules=RULES, opening=opening)
-    assert reason_of(keeper) is Reason.PANIC
-    keeper.sessions.forget_all(Reason.REMOVED)
+    vault.enroll(make_record(), key, replace=False, rules=RULES, opening=opening)
+    assert reason_of(vault) is Reason.PANIC
+    vault.open_keys.forget_all(Reason.REMOVED)
 
 
 @pytest.mark.parametrize("what", ["lock", "panic"])
 @pytest.mark.parametrize("path", ["a file", "a loop", "nothing", "an empty folder", "a long name"])
-def test_a_path_that_is_no_vault_forgets_nothing(enrolled: Keeper, tmp_path: Path, path: str, what: str) -> None:
+def test_a_path_that_is_no_vault_forgets_nothing(enrolled: Vault, tmp_path: Path, path: str, what: str) -> None:
     wrong = tmp_path / "wrong"
     if path == "a file":
         wrong.write_text("not a folder")
@@ -232,10 +232,10 @@ def test_a_path_that_is_no_vault_forgets_nothing(enrolled: Keeper, tmp_path: Pat
         wrong.mkdir()
     elif path == "a long name":
         wrong = tmp_path / ("x" * 300)
-    keeper = keeper_of(wrong, "keyring")
+    vault = keeper_of(wrong, "keyring")
     said: list[object] = []
     try:
-        said.append(int(keeper.panic() if what == "panic" else keeper.lock("alice")))
+        said.append(int(vault.panic() if what == "panic" else vault.lock("alice")))
     except FaceSdkError as error:
         said.append(str(error))
     assert said == [0] or "the key is forgotten" not in str(said)
@@ -247,9 +247,9 @@ def test_a_path_that_is_no_vault_forgets_nothing(enrolled: Keeper, tmp_path: Pat
 def test_a_vault_whose_identity_is_gone_is_locked_all_the_same(
     tmp_path: Path, key: KeyFileKey, how: str, what: str
 ) -> None:
-    keeper = keeper_of(tmp_path / "vault", "keyring")
-    keeper.enroll(make_record(), key, replace=False, rules=RULES)
-    assert attempt(keeper)
+    vault = keeper_of(tmp_path / "vault", "keyring")
+    vault.enroll(make_record(), key, replace=False, rules=RULES)
+    assert attempt(vault)
     identity = tmp_path / "vault" / ".vault"
     identity.rename(tmp_path / "identity")
     if how == "damaged":
@@ -260,12 +260,12 @@ def test_a_vault_whose_identity_is_gone_is_locked_all_the_same(
         os.mkfifo(identity)
     closed = 0
     with contextlib.suppress(FaceSdkError):
-        closed = keeper.panic() if what == "panic" else keeper.lock("alice")
+        closed = vault.panic() if what == "panic" else vault.lock("alice")
     identity.rmdir() if how == "a folder" else identity.unlink(missing_ok=True)
     (tmp_path / "identity").rename(identity)
     assert closed >= 0
-    assert isinstance(keeper.sessions.load("alice"), Required), "the key is still in the keyring"
-    keeper.remove("alice")
+    assert isinstance(vault.open_keys.load("alice"), PassphraseRequired), "the key is still in the keyring"
+    vault.remove("alice")
 
 
 pytestmark = needs_keyring

@@ -18,7 +18,7 @@ from vault_tools import CHEAP
 
 from facesdk import Engine, matching
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, PassphraseKey, ProcessSessions, Record, Vault
+from facesdk.vault import PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 PR_CAPBSET_DROP, CAP_IPC_LOCK = 24, 14  # Source: Linux's prctl.h and capability.h; root is limited without it
@@ -45,7 +45,7 @@ def vault(tmp_path: Path, joint: Engine) -> list[str]:
         samples=np.stack(samples), created_unix_s=int(time.time()), consent="yes",
     )  # fmt: skip
     key = PassphraseKey("some words", **CHEAP)
-    Keeper(Vault(tmp_path / "vault"), ProcessSessions()).enroll(record, key, rules=PRESETS["phone"], replace=False)
+    Vault(VaultFolder(tmp_path / "vault"), ProcessOpenKeys()).enroll(record, key, rules=PRESETS["phone"], replace=False)
     return ["--vault", str(tmp_path / "vault"), "--passphrase-file", str(secret)]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facesdk.engine.networks import BUCKETS, EmbedderEntry, OperatingPoint, load_manifest, load_model, models_folder
 from facesdk.errors import InputError, ModelIntegrityError
 from facesdk.evaluation import threshold
-from facesdk.models import BUCKETS, EmbedderEntry, OperatingPoint, load_manifest, load_model, models_folder
 from facesdk.policy import Policy
 
 TARGETS = {1e-3, 1e-4, 2e-5, 1e-5}

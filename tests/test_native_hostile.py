@@ -1,4 +1,4 @@
-"""The native pipeline from Python: hostile input, sessions that fail, models that are no models."""
+"""The native pipeline from Python: hostile input, open_keys that fail, models that are no models."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ except _core.RuntimeFailure as error:
 
     def test_truncated_and_random_bytes(self) -> None:
         # LiteRT's verifier refuses these. It takes a model without its last few bytes, and dies of some single
-        # flipped bits: what keeps those away is the hash in facesdk.models, before any bytes come this far.
+        # flipped bits: what keeps those away is the hash in facesdk.engine.networks, before any bytes come this far.
         code = """
 import random, sys
 from facesdk import _core

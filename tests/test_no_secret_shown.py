@@ -18,10 +18,10 @@ from facesdk import Engine, FaceVerifier, Policy
 from facesdk._core import Secret
 from facesdk.errors import FaceSdkError, LockedOutError
 from facesdk.policy import AttemptRules
-from facesdk.vault import Keeper, KeyKind, PassphraseKey, ProcessSessions, Vault
-from facesdk.vault.passphrase import read_passphrase
-from facesdk.vault.session import Held
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault import KeyKind, PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
+from facesdk.vault.keys.passphrase import read_passphrase
+from facesdk.vault.keys.tpm import TpmKey
+from facesdk.vault.open_keys import OpenKey
 
 PASSPHRASE = "correct horse battery \u00e9"
 OURS = str(Path(facesdk.__file__).parent)
@@ -74,7 +74,7 @@ def test_the_search_finds_what_is_planted() -> None:
 @pytest.fixture
 def enrolled(tmp_path: Path) -> Path:
     folder = tmp_path / "vault"
-    Keeper(Vault(folder), ProcessSessions()).enroll(
+    Vault(VaultFolder(folder), ProcessOpenKeys()).enroll(
         make_record("owner"), PassphraseKey("the right one", **CHEAP), replace=False, rules=RULES
     )
     return folder
@@ -136,7 +136,7 @@ def test_an_error_that_is_kept_keeps_no_key_open(tmp_path: Path) -> None:
     verifier.lock("owner")
     verifier.panic()
     secrets = [value for f in frames_of(caught.value) for value in f.f_locals.values() if isinstance(value, Secret)]
-    held = [value for f in frames_of(caught.value) for value in f.f_locals.values() if isinstance(value, Held)]
+    held = [value for f in frames_of(caught.value) for value in f.f_locals.values() if isinstance(value, OpenKey)]
     assert held, "the frames of the attempt are in the traceback"
     assert all(one.kek.closed for one in held)
     assert all(secret.closed for secret in secrets)
@@ -144,22 +144,22 @@ def test_an_error_that_is_kept_keeps_no_key_open(tmp_path: Path) -> None:
 
 def test_no_open_secret_is_left_after_lock(tmp_path: Path) -> None:
     """Every Secret that the operations made is closed, whatever they ended with."""
-    keeper = Keeper(Vault(tmp_path / "v"), ProcessSessions())
+    vault = Vault(VaultFolder(tmp_path / "v"), ProcessOpenKeys())
     key = PassphraseKey("right", **CHEAP)
     gc.collect()
     before = {id(one) for one in gc.get_objects() if isinstance(one, Secret)}
-    keeper.enroll(make_record(), key, replace=False, rules=RULES)
+    vault.enroll(make_record(), key, replace=False, rules=RULES)
     errors = []
     for call in (
-        lambda: keeper.unlock("alice", PassphraseKey("wrong", **CHEAP), rules=RULES, reference_of=lambda s: s[0]),
-        lambda: keeper.attempt("alice", lambda _: 1 // 0, generation=1, camera="c", label=""),  # type: ignore[arg-type,return-value]
-        lambda: keeper.attempt("alice", lambda _: True, generation=9, camera="c", label=""),
-        lambda: keeper.rekey("alice", key, PassphraseKey("x", kind=KeyKind.RECOVERY, **CHEAP), rules=RULES),
+        lambda: vault.unlock("alice", PassphraseKey("wrong", **CHEAP), rules=RULES, reference_of=lambda s: s[0]),
+        lambda: vault.attempt("alice", lambda _: 1 // 0, generation=1, camera="c", label=""),  # type: ignore[arg-type,return-value]
+        lambda: vault.attempt("alice", lambda _: True, generation=9, camera="c", label=""),
+        lambda: vault.rekey("alice", key, PassphraseKey("x", kind=KeyKind.RECOVERY, **CHEAP), rules=RULES),
     ):
         with pytest.raises((FaceSdkError, ZeroDivisionError)) as caught:
             call()
         errors.append(caught.value)
-    keeper.lock("alice")
+    vault.lock("alice")
     key.forget()
     left = [s for e in errors for f in frames_of(e) for s in f.f_locals.values() if isinstance(s, Secret)]
     assert left, "the tracebacks have secrets in them"

@@ -13,13 +13,13 @@ import pytest
 from vault_tools import CHEAP, RULES, Bench, assert_holds, make_record
 
 from facesdk import matching
-from facesdk.errors import PassphraseRequiredError, Reason, RollbackError, StoreError, StoreIntegrityError
+from facesdk.errors import PassphraseRequiredError, Reason, RollbackError, VaultError, VaultIntegrityError
 from facesdk.policy import PRESETS
-from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template, Vault, files
+from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template, VaultFolder, files
 from facesdk.vault import opening as opening_module
-from facesdk.vault.attempts import Ready, Required
+from facesdk.vault.attempts import PassphraseRequired, Ready
+from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.opening import Opening
-from facesdk.vault.session import Held
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def recovery() -> PassphraseKey:
 
 
 def renewed(bench: Bench) -> None:
-    bench.keeper.renew("alice", bench.key, rules=RULES)
+    bench.vault.renew("alice", bench.key, rules=RULES)
 
 
 def rekeyed(bench: Bench) -> None:
-    bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES)
+    bench.vault.rekey("alice", bench.key, bench.key, rules=RULES)
 
 
 def replaced(bench: Bench) -> None:
@@ -55,9 +55,9 @@ def test_who_finds_the_file_changed_forgets_the_key(bench: Bench, change: Callab
     generation = bench.generation()
     change(Bench(bench.folder, bench.key))
     with pytest.raises(PassphraseRequiredError) as caught:
-        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label="")
+        bench.vault.attempt("alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label="")
     assert caught.value.reason is Reason.CHANGED
-    assert bench.sessions.load("alice") == Required(Reason.CHANGED)
+    assert bench.open_keys.load("alice") == PassphraseRequired(Reason.CHANGED)
     bench.path().write_bytes(before)
     with pytest.raises(PassphraseRequiredError):
         bench.attempt()
@@ -66,12 +66,12 @@ def test_who_finds_the_file_changed_forgets_the_key(bench: Bench, change: Callab
 def test_who_finds_an_older_file_put_back_forgets_the_key(bench: Bench) -> None:
     bench.enroll()
     before = bench.path().read_bytes()
-    bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES)
+    bench.vault.rekey("alice", bench.key, bench.key, rules=RULES)
     newest = bench.path().read_bytes()
     bench.path().write_bytes(before)
     with pytest.raises(RollbackError, match="older file"):
         bench.attempt()
-    assert bench.sessions.load("alice") == Required(Reason.CHANGED)
+    assert bench.open_keys.load("alice") == PassphraseRequired(Reason.CHANGED)
     bench.path().write_bytes(newest)
     with pytest.raises(PassphraseRequiredError):
         bench.attempt()
@@ -84,7 +84,7 @@ def test_a_probe_for_another_generation_costs_nothing(bench: Bench) -> None:
     generation = bench.generation()
     for other in (generation - 1, generation + 1):
         with pytest.raises(PassphraseRequiredError) as caught:
-            bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=other, camera="c", label="")
+            bench.vault.attempt("alice", lambda _: pytest.fail("compared"), generation=other, camera="c", label="")
         assert caught.value.reason is Reason.CHANGED
     assert bench.failures() == 0
     assert bench.attempt()
@@ -98,18 +98,18 @@ OPENS = ["enroll", "unlock", "rekey", "renew", "import"]
 
 def opens(bench: Bench, what: str, recovery: PassphraseKey, data: bytes, opening: Opening | None) -> None:
     """Opens alice's key by this call, suppressing that an unlock says where it did not."""
-    keeper, key = bench.keeper, bench.key
+    vault, key = bench.vault, bench.key
     if what == "enroll":
-        keeper.enroll(make_record(), key, replace=True, rules=RULES, opening=opening)
+        vault.enroll(make_record(), key, replace=True, rules=RULES, opening=opening)
     elif what == "unlock":
         with contextlib.suppress(PassphraseRequiredError):
-            keeper.unlock("alice", key, rules=RULES, reference_of=matching.make_reference, opening=opening)
+            vault.unlock("alice", key, rules=RULES, reference_of=matching.make_reference, opening=opening)
     elif what == "rekey":
-        keeper.rekey("alice", key, key, rules=RULES, opening=opening)
+        vault.rekey("alice", key, key, rules=RULES, opening=opening)
     elif what == "renew":
-        keeper.renew("alice", key, rules=RULES, opening=opening)
+        vault.renew("alice", key, rules=RULES, opening=opening)
     else:
-        keeper.import_(data, recovery, key, replace=True, rules=RULES, opening=opening)
+        vault.import_(data, recovery, key, replace=True, rules=RULES, opening=opening)
 
 
 @pytest.mark.parametrize("begun", ["given", "own"])
@@ -120,9 +120,9 @@ def test_what_locks_after_an_opening_began_wins(
 ) -> None:
     """Another program does it, before the opening has the vault's lock."""
     bench.enroll()
-    data = bench.keeper.export("alice", bench.key, recovery)
-    other = Bench(bench.folder, bench.key).keeper
-    begin = bench.keeper.begin
+    data = bench.vault.export("alice", bench.key, recovery)
+    other = Bench(bench.folder, bench.key).vault
+    begin = bench.vault.begin
 
     def overtaken(user: str, *, enrolling: bool = False) -> Opening | None:
         opening = begin(user, enrolling=enrolling)
@@ -133,14 +133,14 @@ def test_what_locks_after_an_opening_began_wins(
         return opening
 
     opening = overtaken("alice") if begun == "given" else None
-    monkeypatch.setattr(bench.keeper, "begin", overtaken if begun == "own" else begin)
+    monkeypatch.setattr(bench.vault, "begin", overtaken if begun == "own" else begin)
     opens(bench, what, recovery, data, opening)
-    state = bench.keeper.state("alice")[0]
+    state = bench.vault.state("alice")[0]
     if closes is None:
         assert isinstance(state, Ready)
         assert bench.attempt()
     else:
-        assert state == Required(Reason.LOCKED if closes == "lock" else Reason.PANIC)
+        assert state == PassphraseRequired(Reason.LOCKED if closes == "lock" else Reason.PANIC)
 
 
 @pytest.mark.parametrize("what", ["enroll", "import"])
@@ -149,42 +149,42 @@ def test_a_panic_before_the_first_user_of_a_vault_wins(
 ) -> None:
     """For that, the vault is made as soon as the opening begins."""
     bench.enroll()
-    data = bench.keeper.export("alice", bench.key, recovery)
+    data = bench.vault.export("alice", bench.key, recovery)
     there = Bench(tmp_path / "there", bench.key)
-    other = Bench(tmp_path / "there", bench.key).keeper
-    begin = there.keeper.begin
+    other = Bench(tmp_path / "there", bench.key).vault
+    begin = there.vault.begin
 
     def overtaken(user: str, *, enrolling: bool = False) -> Opening | None:
         opening = begin(user, enrolling=enrolling)
         other.panic()
         return opening
 
-    monkeypatch.setattr(there.keeper, "begin", overtaken)
+    monkeypatch.setattr(there.vault, "begin", overtaken)
     opens(there, what, recovery, data, None)
-    assert there.keeper.state("alice")[0] == Required(Reason.PANIC)
+    assert there.vault.state("alice")[0] == PassphraseRequired(Reason.PANIC)
 
 
 def test_a_lock_that_is_the_first_entry_of_a_log_wins_too(bench: Bench) -> None:
     """The log was gone when the opening began, and whoever locks begins a new one."""
     bench.enroll()
     (bench.folder / "alice.audit").unlink()
-    opening = bench.keeper.begin("alice", enrolling=True)
-    with contextlib.suppress(StoreError, StoreIntegrityError):
-        Bench(bench.folder, bench.key).keeper.lock("alice")
+    opening = bench.vault.begin("alice", enrolling=True)
+    with contextlib.suppress(VaultError, VaultIntegrityError):
+        Bench(bench.folder, bench.key).vault.lock("alice")
     assert b'"locked"' in (bench.folder / "alice.audit").read_bytes()
     opens(bench, "enroll", bench.key, b"", opening)  # type: ignore[arg-type]
-    assert bench.keeper.state("alice")[0] == Required(Reason.LOCKED)
+    assert bench.vault.state("alice")[0] == PassphraseRequired(Reason.LOCKED)
 
 
 def test_an_opening_begins_only_where_there_is_a_vault_or_is_to_be_one(bench: Bench) -> None:
-    assert bench.keeper.begin("alice") is None
+    assert bench.vault.begin("alice") is None
     assert not bench.folder.exists()
-    assert bench.keeper.begin("alice", enrolling=True) is not None
+    assert bench.vault.begin("alice", enrolling=True) is not None
     assert bench.folder.exists()
 
 
 def test_an_opening_stays_as_it_was_made(bench: Bench) -> None:
-    opening = bench.keeper.begin("alice", enrolling=True)
+    opening = bench.vault.begin("alice", enrolling=True)
     with pytest.raises(FrozenInstanceError):
         opening.entries = 7  # type: ignore[misc,union-attr]
 
@@ -193,18 +193,18 @@ def test_an_opening_stays_as_it_was_made(bench: Bench) -> None:
 
 
 @pytest.fixture
-def loaded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[Held]:
+def loaded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[OpenKey]:
     """Every copy of a key that was loaded from the session."""
-    copies: list[Held] = []
-    load = bench.sessions.load
+    copies: list[OpenKey] = []
+    load = bench.open_keys.load
 
-    def loading(user: str) -> Held | Required:
-        found: Held | Required = load(user)
-        if isinstance(found, Held):
+    def loading(user: str) -> OpenKey | PassphraseRequired:
+        found: OpenKey | PassphraseRequired = load(user)
+        if isinstance(found, OpenKey):
             copies.append(found)
         return found
 
-    monkeypatch.setattr(bench.sessions, "load", loading)
+    monkeypatch.setattr(bench.open_keys, "load", loading)
     return copies
 
 
@@ -227,7 +227,7 @@ def templates(monkeypatch: pytest.MonkeyPatch) -> list[Template]:
              "overtaken", "lock", "panic", "audit", "state", "error"],
 )  # fmt: skip
 def test_no_copy_of_a_key_or_template_is_left_open(
-    bench: Bench, loaded: list[Held], templates: list[Template], monkeypatch: pytest.MonkeyPatch, what: str
+    bench: Bench, loaded: list[OpenKey], templates: list[Template], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     bench.enroll(rules=PRESETS["strict"])
     generation = bench.generation()
@@ -237,28 +237,28 @@ def test_no_copy_of_a_key_or_template_is_left_open(
     if what in ("expired", "idle"):
         bench.clock.turn(24 * 3600 if what == "expired" else 4 * 3600)
     elif what == "locked elsewhere":
-        other.keeper.lock("alice")
+        other.vault.lock("alice")
     elif what == "panic elsewhere":
-        other.keeper.panic()
+        other.vault.panic()
     elif what == "renewed":
         renewed(other)
     elif what == "rekeyed":
         rekeyed(other)
     elif what == "overtaken":
-        monkeypatch.setattr(bench.sessions, "save", lambda *_, **__: False)
+        monkeypatch.setattr(bench.open_keys, "save", lambda *_, **__: False)
     elif what == "error":
         compare = lambda _: bool(1 // 0)  # noqa: E731
     with contextlib.suppress(PassphraseRequiredError, ZeroDivisionError):
         if what == "lock":
-            bench.keeper.lock("alice")
+            bench.vault.lock("alice")
         elif what == "panic":
-            bench.keeper.panic()
+            bench.vault.panic()
         elif what == "audit":
-            bench.keeper.audit("alice")
+            bench.vault.audit("alice")
         elif what == "state":
-            bench.keeper.state("alice")
+            bench.vault.state("alice")
         else:
-            bench.keeper.attempt("alice", compare, generation=generation, camera="c", label="")
+            bench.vault.attempt("alice", compare, generation=generation, camera="c", label="")
     assert loaded
     assert all(held.kek.closed for held in loaded)
     assert all(template._payload.closed for template in templates)
@@ -270,21 +270,21 @@ def test_no_copy_of_a_key_or_template_is_left_open(
 def test_the_entry_of_a_lock_is_sealed_with_the_key_that_it_forgot(bench: Bench) -> None:
     """So that who cuts it off afterwards is found out; a panic has forgotten the key before it comes to the log."""
     bench.enroll()
-    bench.keeper.lock("alice")
+    bench.vault.lock("alice")
     assert bench.events() == ["enrolled", "locked"]
     log = bench.folder / "alice.audit"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-1]))
-    assert bench.keeper.audit("alice", bench.key)[0].problem is not None
+    assert bench.vault.audit("alice", bench.key)[0].problem is not None
 
 
 def test_a_panic_waits_for_nobody_who_only_reads_where_nobody_is_enrolled(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bench.keeper.begin("alice", enrolling=True)
+    assert bench.vault.begin("alice", enrolling=True)
     monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
-    with bench.keeper.vault.locked("read it", user="alice", shared=True):
-        assert bench.keeper.panic() == 0
+    with bench.vault.folder.locked("read it", user="alice", shared=True):
+        assert bench.vault.panic() == 0
 
 
 @pytest.mark.parametrize(("what", "reason"), [("remove", Reason.REMOVED), ("lock", Reason.LOCKED)])
@@ -293,19 +293,19 @@ def test_what_was_opened_while_it_waited_is_forgotten_too(
 ) -> None:
     """An unlock that had the vault's lock when the key was forgotten first."""
     bench.enroll()
-    forget, calls = bench.sessions.forget, []
+    forget, calls = bench.open_keys.forget, []
 
     def forgetting(user: str, why: Reason) -> bool:
         done = forget(user, why)
         calls.append(why)
         if len(calls) == 1:
             bench.unlock()
-            assert isinstance(bench.sessions.load("alice"), Held)
+            assert isinstance(bench.open_keys.load("alice"), OpenKey)
         return bool(done)
 
-    monkeypatch.setattr(bench.sessions, "forget", forgetting)
-    bench.keeper.remove("alice") if what == "remove" else bench.keeper.lock("alice")
-    assert bench.sessions.load("alice") == Required(reason)
+    monkeypatch.setattr(bench.open_keys, "forget", forgetting)
+    bench.vault.remove("alice") if what == "remove" else bench.vault.lock("alice")
+    assert bench.open_keys.load("alice") == PassphraseRequired(reason)
     assert calls == [reason] * 2
 
 
@@ -316,25 +316,25 @@ def test_who_only_reads_waits_for_nobody_who_reads_and_all_wait_for_who_writes(
     bench: Bench, recovery: PassphraseKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.enroll()
-    data, generation = bench.keeper.export("alice", bench.key, recovery), bench.generation()
-    keeper, key, busy = bench.keeper, bench.key, Vault(bench.folder)
+    data, generation = bench.vault.export("alice", bench.key, recovery), bench.generation()
+    vault, key, busy = bench.vault, bench.key, VaultFolder(bench.folder)
 
     def opened() -> None:
-        with keeper.opened("alice"):
+        with vault.opened("alice"):
             pass
 
-    reading: list[Callable[[], object]] = [lambda: keeper.state("alice"), opened, lambda: keeper.audit("alice")]
+    reading: list[Callable[[], object]] = [lambda: vault.state("alice"), opened, lambda: vault.audit("alice")]
     writing: list[Callable[[], object]] = [
-        lambda: keeper.audit("alice", key),  # which would log a wrong key
-        lambda: keeper.attempt("alice", lambda _: True, generation=generation, camera="c", label=""),
+        lambda: vault.audit("alice", key),  # which would log a wrong key
+        lambda: vault.attempt("alice", lambda _: True, generation=generation, camera="c", label=""),
         bench.unlock,
         lambda: bench.enroll(replace=True),
-        lambda: keeper.begin("alice"),
+        lambda: vault.begin("alice"),
         lambda: rekeyed(bench),
         lambda: renewed(bench),
-        lambda: keeper.export("alice", key, recovery),
-        lambda: keeper.import_(data, recovery, key, replace=True, rules=RULES),
-        lambda: keeper.restart_log("alice", key),
+        lambda: vault.export("alice", key, recovery),
+        lambda: vault.import_(data, recovery, key, replace=True, rules=RULES),
+        lambda: vault.restart_log("alice", key),
     ]
     monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.01)
     for call in (*reading, *writing):
@@ -347,7 +347,7 @@ def test_who_only_reads_waits_for_nobody_who_reads_and_all_wait_for_who_writes(
                 if shared and call in reading:
                     call()
                 else:
-                    with pytest.raises(StoreError, match=r"busy|another program|lock"):
+                    with pytest.raises(VaultError, match=r"busy|another program|lock"):
                         call()
     assert bench.attempt()
 
@@ -357,10 +357,10 @@ def test_a_vault_that_is_gone_meanwhile_is_made_again(
     bench: Bench, recovery: PassphraseKey, tmp_path: Path, what: str
 ) -> None:
     bench.enroll()
-    data = bench.keeper.export("alice", bench.key, recovery)
-    opening = bench.keeper.begin("alice", enrolling=True)
+    data = bench.vault.export("alice", bench.key, recovery)
+    opening = bench.vault.begin("alice", enrolling=True)
     shutil.rmtree(bench.folder)
     opens(bench, what, recovery, data, opening)
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert_holds(template, make_record())
     assert bench.attempt()

@@ -16,9 +16,10 @@ import test_accelerator
 from conftest import PORTRAITS
 from test_accelerator import DEVICES, FAIL_AT, MAXIMUM_NODES, manifest_with, with_options
 
-from facesdk import Engine, accelerator
+from facesdk import Engine
+from facesdk.engine import edgetpu as accelerator
+from facesdk.engine.networks import Manifest, load_manifest, matrix_of, models_folder, tomllib
 from facesdk.errors import AcceleratorError, InputError
-from facesdk.models import Manifest, load_manifest, matrix_of, models_folder, tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "models" / "build")]
@@ -87,7 +88,7 @@ def measure(data: Path, models: Path, *options: str) -> int:
 
 @pytest.mark.parametrize("rounds", [False, True])
 def test_features_are_the_accelerator_s(library, data, models, rounding, monkeypatch, rounds) -> None:
-    monkeypatch.setattr("facesdk.engine.load_manifest", lambda: fresh(models))
+    monkeypatch.setattr("facesdk.engine.engine.load_manifest", lambda: fresh(models))
     own = photo_sets.photo_set(data, "lfw", photo_sets._part((data, "lfw", 0, 1)))
     assert library.test_runs() == 0  # the processor's are the processor's, though a compiled file is there
     if rounds:
@@ -136,7 +137,7 @@ def test_an_accelerator_that_rounds_is_taken_once_it_was_measured(
 ) -> None:
     rounding()
     rising(monkeypatch, models, joint=0.005)
-    monkeypatch.setattr("facesdk.engine.load_manifest", lambda: fresh(models))
+    monkeypatch.setattr("facesdk.engine.engine.load_manifest", lambda: fresh(models))
     before = (models / "manifest.toml").read_text()
     assert measure(data, models) == 0
     assert (models / "manifest.toml").read_text() == before

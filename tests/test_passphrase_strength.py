@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from facesdk.vault.passphrase_strength import estimated_guesses, in_words, weakness
+from facesdk.vault.keys.passphrase_strength import estimated_guesses, in_words, weakness
 
 WEAK = [
     "a", "1234", "00000000", "password", "P@ssw0rd1", "Passw0rd!", "qwertz123", "asdfghjkl", "aaaaaaaaaaaaaaaaaaaa",
@@ -79,7 +79,7 @@ def test_any_passphrase_is_weighed_and_none_is_told(passphrase: str | bytes) -> 
 
 
 def test_no_local_variable_of_a_failure_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from facesdk.vault import passphrase_strength
+    from facesdk.vault.keys import passphrase_strength
 
     def broken(*_: object, **__: object) -> float:
         raise ZeroDivisionError

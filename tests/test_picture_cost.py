@@ -13,9 +13,9 @@ from conftest import PORTRAITS
 from picture_tools import chunk, cost_of, encoded, png, scans, segment
 from PIL import Image
 
-from facesdk import picture_file
 from facesdk.errors import InputError
 from facesdk.images import decode_rgb
+from facesdk.images import file as picture_file
 
 LIMIT_S, LIMIT_MIB = 1.0, 256.0
 NOISE = random.Random(1).randbytes(8 * 8192)

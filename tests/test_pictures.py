@@ -20,7 +20,7 @@ from PIL import Image
 
 from facesdk import Engine, Policy
 from facesdk.camera import CapturedFrame
-from facesdk.capture import enrollment_features, pictures, probe_samples
+from facesdk.capture.samples import enrollment_features, pictures, probe_samples
 from facesdk.errors import InputError
 from facesdk.evaluation import score, vector
 from facesdk.images import as_frame, decode_rgb, load_rgb
@@ -220,7 +220,7 @@ def test_types_are_checked_by_mypy(tmp_path: Path) -> None:
         import numpy as np
         from numpy.typing import NDArray
         from PIL import Image
-        from facesdk.capture import pictures
+        from facesdk.capture.samples import pictures
         from facesdk.images import as_frame
 
         def good(frame: NDArray[np.uint8], many: Iterator[NDArray[np.uint8]]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from facesdk.errors import InputError, PolicyFloorError, StoreIntegrityError
-from facesdk.models import load_manifest
+from facesdk.engine.networks import load_manifest
+from facesdk.errors import InputError, PolicyFloorError, VaultIntegrityError
 from facesdk.policy import ATTEMPT_BOUNDS, BOUNDS, MAX_DELAY_S, PRESETS, AttemptRules, Policy, QualityLimits
 
 # Written again here, so that a change of a bound or a default is one of this file too: low, default, high.
@@ -153,7 +153,7 @@ def test_a_sealed_limit_binds_and_lies_within_its_bounds(name: str) -> None:
     with pytest.raises(PolicyFloorError, match=name):
         Policy().check_not_looser(floor(**{name: strictest}))
     for wrong in (math.nextafter(low, -math.inf), math.nextafter(high, math.inf)):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             Policy().tightened(floor(**{name: wrong}))
 
 
@@ -161,7 +161,7 @@ def test_a_sealed_target_lies_between_none_and_all() -> None:
     assert Policy(target_fmr=1e-3).tightened(floor(target_fmr=1.0)).target_fmr == 1e-3
     assert Policy(target_fmr=1e-3).tightened(floor(target_fmr=2e-5)).target_fmr == 2e-5
     for wrong in (math.nextafter(1.0, 2.0), -1e-9):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             Policy().tightened(floor(target_fmr=wrong))
     for nothing in (0.0, 1e-12):  # stricter than whatever was measured: nothing can hold it
         with pytest.raises(InputError, match="target_fmr"):
@@ -175,9 +175,9 @@ def test_a_floor_of_too_few_or_of_other_fields_is_none_that_we_write() -> None:
         if name == "min_signal_to_noise":  # sealed before there was such a field
             Policy().check_not_looser(json.dumps(less))
         else:
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 Policy().check_not_looser(json.dumps(less))
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         Policy().check_not_looser(floor(max_sample_similarity=0.9))
 
 

@@ -12,10 +12,10 @@ from conftest import portrait
 from vault_tools import CHEAP, make_record
 
 from facesdk import Engine, FaceVerifier, Policy
-from facesdk.errors import PolicyFloorError, StoreIntegrityError
+from facesdk.errors import PolicyFloorError, VaultIntegrityError
 from facesdk.policy import FLOOR, AttemptRules
 from facesdk.types import Decision
-from facesdk.vault import Keeper, PassphraseKey, ProcessSessions, Vault
+from facesdk.vault import PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
 
 OWNERS = Policy(target_fmr=1e-5, max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0)
 LOOSER: dict[str, Any] = {
@@ -30,41 +30,41 @@ def small() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory, small: Engine) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, small: Engine) -> Path:
     folder = tmp_path_factory.mktemp("floor") / "vault"
     owner = FaceVerifier(folder, key=PassphraseKey("right", **CHEAP), policy=OWNERS, engine=small)
     owner.enroll("owner", [portrait("obama_2009"), portrait("obama_2012")], allow_few_samples=True)
     return folder
 
 
-def verifier(vault: Path, small: Engine, policy: Policy | None) -> FaceVerifier:
-    return FaceVerifier(vault, key=PassphraseKey("right", **CHEAP), policy=policy, engine=small)
+def verifier(place: Path, small: Engine, policy: Policy | None) -> FaceVerifier:
+    return FaceVerifier(place, key=PassphraseKey("right", **CHEAP), policy=policy, engine=small)
 
 
 def test_every_field_of_a_policy_is_sealed() -> None:
     assert set(LOOSER) == set(FLOOR)
 
 
-def test_the_owners_own_policy_and_a_tighter_one_verify(vault: Path, small: Engine) -> None:
+def test_the_owners_own_policy_and_a_tighter_one_verify(place: Path, small: Engine) -> None:
     frame = portrait("obama_2012")
-    assert verifier(vault, small, OWNERS).verify("owner", frame)
-    assert verifier(vault, small, replace(OWNERS, min_sharpness=26.0)).verify("owner", frame)
+    assert verifier(place, small, OWNERS).verify("owner", frame)
+    assert verifier(place, small, replace(OWNERS, min_sharpness=26.0)).verify("owner", frame)
 
 
 @pytest.mark.parametrize("name", LOOSER)
-def test_one_field_looser_is_refused_by_name(vault: Path, small: Engine, name: str) -> None:
-    assert verifier(vault, small, OWNERS).verify("owner", portrait("obama_2012"))
-    looser = verifier(vault, small, replace(OWNERS, **{name: LOOSER[name]}))
+def test_one_field_looser_is_refused_by_name(place: Path, small: Engine, name: str) -> None:
+    assert verifier(place, small, OWNERS).verify("owner", portrait("obama_2012"))
+    looser = verifier(place, small, replace(OWNERS, **{name: LOOSER[name]}))
     with pytest.raises(PolicyFloorError, match=name):
         looser.verify("owner", portrait("obama_2012"))
-    assert looser.keeper.state("owner")[0].failures == 0  # type: ignore[union-attr]
+    assert looser.vault.state("owner")[0].failures == 0  # type: ignore[union-attr]
 
 
-def test_without_a_policy_the_owners_holds(vault: Path, small: Engine) -> None:
-    program = verifier(vault, small, None)
+def test_without_a_policy_the_owners_holds(place: Path, small: Engine) -> None:
+    program = verifier(place, small, None)
     assert program.policy == Policy()
     assert program.verify("owner", portrait("obama_2012"))
-    assert program.keeper.audit("owner")[1][-1].policy == "phone 1e-05"
+    assert program.vault.audit("owner")[1][-1].policy == "phone 1e-05"
 
 
 def test_without_a_policy_the_sealed_quality_decides(tmp_path: Path, small: Engine) -> None:
@@ -82,22 +82,22 @@ def test_without_a_policy_the_sealed_quality_decides(tmp_path: Path, small: Engi
     assert program.verify("owner", frame).decision is Decision.POOR_QUALITY
 
 
-def test_attempt_rules_are_for_who_unlocks(vault: Path, small: Engine) -> None:
+def test_attempt_rules_are_for_who_unlocks(place: Path, small: Engine) -> None:
     policy = replace(OWNERS, attempts=AttemptRules.preset("strict"))
-    assert verifier(vault, small, policy).verify("owner", portrait("obama_2012"))
+    assert verifier(place, small, policy).verify("owner", portrait("obama_2012"))
 
 
-def test_the_floor_goes_along_when_the_template_is_sealed_anew(vault: Path, small: Engine, tmp_path: Path) -> None:
+def test_the_floor_goes_along_when_the_template_is_sealed_anew(place: Path, small: Engine, tmp_path: Path) -> None:
     from facesdk.policy import PRESETS
     from facesdk.vault import KeyKind
 
-    keeper = Keeper(Vault(vault), ProcessSessions())
+    vault = Vault(VaultFolder(place), ProcessOpenKeys())
     key, recovery = PassphraseKey("right", **CHEAP), PassphraseKey("r", kind=KeyKind.RECOVERY, **CHEAP)
-    keeper.renew("owner", key, rules=PRESETS["phone"])
-    keeper.rekey("owner", key, key, rules=PRESETS["phone"])
-    there = Keeper(Vault(tmp_path / "there"), ProcessSessions())
-    there.import_(keeper.export("owner", key, recovery), recovery, key, replace=False, rules=PRESETS["phone"])
-    for each in (keeper, there):
+    vault.renew("owner", key, rules=PRESETS["phone"])
+    vault.rekey("owner", key, key, rules=PRESETS["phone"])
+    there = Vault(VaultFolder(tmp_path / "there"), ProcessOpenKeys())
+    there.import_(vault.export("owner", key, recovery), recovery, key, replace=False, rules=PRESETS["phone"])
+    for each in (vault, there):
         with each.opened("owner") as template:
             assert template.policy == OWNERS.sealed()
 
@@ -115,9 +115,9 @@ def test_a_template_from_before_has_no_floor(tmp_path: Path, small: Engine) -> N
 )  # fmt: skip
 def test_what_is_no_floor_is_refused(sealed: str) -> None:
     Policy(target_fmr=1e-5, max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0).check_not_looser(OWNERS.sealed())
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         Policy().check_not_looser(sealed)
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         Policy().tightened(sealed)
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from conftest import portrait
 
-from facesdk import Engine, crop_measures, quality
+from facesdk import Engine
+from facesdk.capture import crop_measures, quality
+from facesdk.capture.quality import Refusal, assess
 from facesdk.policy import Policy
-from facesdk.quality import Refusal, assess
 from facesdk.types import Decision, Face, Guidance, Pose, Quality, Sample
 
 GOOD = Quality(

@@ -19,10 +19,11 @@ from places_tools import needs_keyring
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason
 from facesdk.policy import AttemptRules
 from facesdk.types import Decision
-from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, Vault, userfile
-from facesdk.vault.attempts import Required
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import Event
+from facesdk.vault import KeyFileKey, KeyringOpenKeys, Vault, VaultFolder
+from facesdk.vault import userfiles as userfile
+from facesdk.vault.attempts import PassphraseRequired
+from facesdk.vault.audit.entry import AuditEvent
+from facesdk.vault.audit.log import AuditLog
 
 root, place = places_tools.root, places_tools.place
 RACER = Path(__file__).resolve().parent / "faults" / "racer.py"
@@ -62,16 +63,16 @@ def race(root: Path, *, operations: int, what: str) -> list[list[str]]:
 
 
 @contextlib.contextmanager
-def raced(root: Path, *, rules: AttemptRules) -> Iterator[Keeper]:
+def raced(root: Path, *, rules: AttemptRules) -> Iterator[Vault]:
     """A vault with one user whose key is open, for all processes."""
-    sessions = KeyringSessions(root / "vault")
-    keeper = Keeper(Vault(root / "vault"), sessions)
+    open_keys = KeyringOpenKeys(root / "vault")
+    vault = Vault(VaultFolder(root / "vault"), open_keys)
     KeyFileKey.create(root / "b")
-    keeper.enroll(make_record(), KeyFileKey.create(root / "a"), replace=False, rules=rules)
+    vault.enroll(make_record(), KeyFileKey.create(root / "a"), replace=False, rules=rules)
     try:
-        yield keeper
+        yield vault
     finally:
-        sessions.forget(USER, Reason.REMOVED)
+        open_keys.forget(USER, Reason.REMOVED)
 
 
 FREE = AttemptRules(passphrase_every_s=3600, idle_s=None, free_attempts=20, first_delay_s=1, passphrase_after=20)
@@ -80,53 +81,53 @@ FREE = AttemptRules(passphrase_every_s=3600, idle_s=None, free_attempts=20, firs
 @needs_keyring
 @pytest.mark.parametrize(("each", "compared"), [(2, 16), (5, 20)])
 def test_no_failure_is_lost_among_processes(root: Path, each: int, compared: int) -> None:
-    with raced(root, rules=FREE) as keeper:
+    with raced(root, rules=FREE) as vault:
         said = Counter(word for words in race(root, operations=each, what="fail") for word in words)
         refused = each * PROCESSES - compared
         assert said == Counter({"non_match": compared, "PassphraseRequiredError": refused})
-        state, held = keeper.state(USER)
+        state, held = vault.state(USER)
         if refused:
-            assert state == Required(Reason.FAILURES)
+            assert state == PassphraseRequired(Reason.FAILURES)
         else:
             assert held is not None
             assert held.state.failures == compared
-        report, entries, _ = keeper.audit(USER, KeyFileKey(root / "a"))
+        report, entries, _ = vault.audit(USER, KeyFileKey(root / "a"))
     assert report.problem is None
     counted = Counter(entry.event for entry in entries)
-    assert counted[Event.VERIFIED] == compared
-    assert counted[Event.LOCKED_OUT] == bool(refused)
+    assert counted[AuditEvent.VERIFIED] == compared
+    assert counted[AuditEvent.LOCKED_OUT] == bool(refused)
 
 
 EVENTS = {
-    "unlock": Event.UNLOCKED, "rekey": Event.REKEYED, "renew": Event.RENEWED, "enroll": Event.REPLACED,
+    "unlock": AuditEvent.UNLOCKED, "rekey": AuditEvent.REKEYED, "renew": AuditEvent.RENEWED, "enroll": AuditEvent.REPLACED,
 }  # fmt: skip
 
 
 @needs_keyring
 def test_everything_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with raced(root, rules=FREE) as keeper:
+    with raced(root, rules=FREE) as vault:
         said = [word for words in race(root, operations=50, what="all") for word in words]
         assert len(said) == 50 * PROCESSES
         monkeypatch.setattr(userfile, "FREE_REFUSALS", 1_000_000)
-        key, refused = working_key(root, keeper)
-        report, entries, sealed = keeper.audit(USER, key)
+        key, refused = working_key(root, vault)
+        report, entries, sealed = vault.audit(USER, key)
         # A refused key is an entry that nobody has sealed yet.
         assert (report.problem, report.unsealed, sealed) == (None, refused, True)
-        _, held = keeper.state(USER)
+        _, held = vault.state(USER)
         check_log(said, entries, failures=held.state.failures if held else None)
         assert not [name for name in os.listdir(root / "vault") if name.startswith(".facesdk-tmp-")]
         assert len([name for name in os.listdir(root / "vault") if ".head-" in name]) == 1
-        keeper.unlock(USER, key, rules=FREE, reference_of=lambda samples: samples[0])
-        held = keeper.state(USER)[1]
+        vault.unlock(USER, key, rules=FREE, reference_of=lambda samples: samples[0])
+        held = vault.state(USER)[1]
         assert held is not None
-        assert keeper.attempt(USER, lambda _: True, generation=held.generation, camera="files", label="")
+        assert vault.attempt(USER, lambda _: True, generation=held.generation, camera="files", label="")
 
 
-def working_key(root: Path, keeper: Keeper) -> tuple[KeyFileKey, int]:
+def working_key(root: Path, vault: Vault) -> tuple[KeyFileKey, int]:
     """The one that opens the file, and how many were refused before it, each of which is an entry more."""
     for refused, name in enumerate("ab"):
         with contextlib.suppress(KeyUnavailableError):
-            keeper.audit(USER, KeyFileKey(root / name))
+            vault.audit(USER, KeyFileKey(root / name))
             return KeyFileKey(root / name), refused
     raise AssertionError("neither key opens the file")
 
@@ -135,7 +136,7 @@ def check_log(said: list[str], entries: list[Any], *, failures: int | None) -> N
     """The log has what the processes said, no more and no less, and its order gives the failures of the session."""
     outcomes: Counter[Decision] = Counter()
     for entry in entries:
-        if entry.event is Event.VERIFIED:
+        if entry.event is AuditEvent.VERIFIED:
             outcomes[entry.outcome] += entry.count
     assert outcomes[Decision.MATCH] == said.count("match")
     assert outcomes[Decision.NON_MATCH] == said.count("non_match")
@@ -147,7 +148,7 @@ def check_log(said: list[str], entries: list[Any], *, failures: int | None) -> N
     counted = 0
     for entry in entries:
         counted += entry.outcome is Decision.NON_MATCH
-        if entry.outcome is Decision.MATCH or entry.event in (*EVENTS.values(), Event.ENROLLED):
+        if entry.outcome is Decision.MATCH or entry.event in (*EVENTS.values(), AuditEvent.ENROLLED):
             counted = 0
     assert failures in (None, counted)
 
@@ -168,7 +169,7 @@ def test_the_wall_clock_changes_nothing(place: Place, years: int, monkeypatch: p
     assert place.failures() == 3
     assert place.attempt()
     assert place.is_well()
-    assert place.keeper.audit(USER)[1][-1].time_unix_s == max(0, int(shown))
+    assert place.vault.audit(USER)[1][-1].time_unix_s == max(0, int(shown))
 
 
 @pytest.mark.parametrize(("hours", "reason"), [(80, Reason.EXPIRED), (72, Reason.EXPIRED), (-1, Reason.NOT_UNLOCKED)])
@@ -193,5 +194,5 @@ def test_a_key_of_another_boot_is_of_no_use(root: Path) -> None:
     place.now_ns = HOUR_NS
     with pytest.raises(PassphraseRequiredError, match="not unlocked"):
         place.attempt()
-    assert place.keeper.state(USER) == (Required(Reason.NOT_UNLOCKED), None)
-    place.keeper.remove(USER)
+    assert place.vault.state(USER) == (PassphraseRequired(Reason.NOT_UNLOCKED), None)
+    place.vault.remove(USER)

@@ -15,7 +15,7 @@ from vault_tools import assert_holds, make_record, unit_vectors
 
 from facesdk import matching
 from facesdk._core import Secret
-from facesdk.errors import InputError, StoreIntegrityError
+from facesdk.errors import InputError, VaultIntegrityError
 from facesdk.vault import KeyKind, Record, Template
 from facesdk.vault.format import MAX_FILE_SIZE, seal, unseal
 from facesdk.vault.record import pack
@@ -232,7 +232,7 @@ def test_probes_that_do_not_fit_are_refused() -> None:
 
 def test_a_payload_that_is_refused_is_wiped() -> None:
     payload = Secret.of(b"\x01" * 200)
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         Template(payload, KEK, user="alice")
     assert payload.closed
 
@@ -288,7 +288,7 @@ def test_sealed_content_that_is_not_a_record(change: Callable[[bytes], bytes]) -
     assert genuine[CONSENT:] == b"ticked the box"
     Template(Secret.of(genuine), KEK, user="alice").close()
     assert change(genuine) != genuine
-    with pytest.raises(StoreIntegrityError, match="sealed content"):
+    with pytest.raises(VaultIntegrityError, match="sealed content"):
         Template(Secret.of(change(genuine)), KEK, user="alice")
 
 
@@ -299,5 +299,5 @@ def test_random_content_is_never_a_record(content: bytes, keep: int) -> None:
         genuine = bytes(memoryview(payload))
     mutated = genuine[:keep] + content
     if len(mutated) != len(genuine):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             Template(Secret.of(mutated), KEK, user="alice")

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from facesdk import Engine, _core, mediapipe_detector, runtime
+from facesdk import Engine, _core
+from facesdk.engine import mediapipe as mediapipe_detector
+from facesdk.engine import runtime
+from facesdk.engine.runtime import choose_runtime
 from facesdk.errors import AcceleratorError
-from facesdk.runtime import choose_runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,9 +48,9 @@ def test_without_a_usable_library_the_interpreter_is_taken_and_the_reason_told(k
 
 INTERPRETER_FIRST = """
 import numpy
-from facesdk.accelerator import synthetic_crop
-from facesdk.models import load_model
-from facesdk.runtime import choose_runtime
+from facesdk.engine.edgetpu import synthetic_crop
+from facesdk.engine.networks import load_model
+from facesdk.engine.runtime import choose_runtime
 crop = (synthetic_crop()[None].astype("int16") - 128).astype("int8")
 first, second = (choose_runtime(name).make_session(load_model("sface")) for name in ("litert", "litert-native"))
 assert numpy.array_equal(first.run(crop)[0], second.run(crop)[0])

@@ -19,10 +19,11 @@ import places_tools
 import pytest
 from faults.places import as_nobody
 
+from facesdk.cli import terminal
 from facesdk.errors import FaceSdkError, InputError, KeyUnavailableError
-from facesdk.vault import KeyFileKey, secret_file, terminal
-from facesdk.vault.passphrase import PassphraseKey, read_passphrase
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault import KeyFileKey, secret_file
+from facesdk.vault.keys.passphrase import PassphraseKey, read_passphrase
+from facesdk.vault.keys.tpm import TpmKey
 
 root = places_tools.root
 WORDS = b"some words to open it"

@@ -1,4 +1,4 @@
-"""facesdk.vault.secret_service on a real gnome-keyring-daemon, on a message bus and in a home folder of its own."""
+"""facesdk.vault.keys.secret_service on a real gnome-keyring-daemon, on a message bus and in a home folder of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 from faults.forgetting import OPERATIONS, Trial, in_a_child, under_a_forgetting_thread
 
 from facesdk._core import Secret
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
-from facesdk.vault.keys import KeyKind, KeyProvider
-from facesdk.vault.secret_service import ID_SIZE, SECTION_SIZE, SecretServiceKey
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, VaultIntegrityError
+from facesdk.vault.keys.provider import KeyKind, KeyProvider
+from facesdk.vault.keys.secret_service import ID_SIZE, SECTION_SIZE, SecretServiceKey
 
 secretstorage = pytest.importorskip("secretstorage", reason="pip install 'facesdk-unlock[secret-service]'")
 MISSING = [p for p in ("dbus-daemon", "gnome-keyring-daemon") if shutil.which(p) is None]
@@ -173,7 +173,7 @@ def test_every_flipped_byte_is_refused(desktop: Desktop) -> None:
     for at in range(len(section)):
         damaged = bytearray(section)
         damaged[at] ^= 1 << (at % 8)
-        with pytest.raises((KeyUnavailableError, StoreIntegrityError)):
+        with pytest.raises((KeyUnavailableError, VaultIntegrityError)):
             key.unwrap(bytes(damaged), binding=BINDING)
     assert opens(key, section)
 
@@ -184,7 +184,7 @@ def test_wrong_sizes_are_refused(desktop: Desktop) -> None:
     assert opens(key, section)
     for wrong in (b"", section[:-1], section + b"\0"):
         for use in (lambda s: key.unwrap(s, binding=BINDING), key.destroy):
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 use(wrong)
 
 
@@ -192,7 +192,7 @@ def test_section_of_another_file_is_refused(desktop: Desktop) -> None:
     key = SecretServiceKey()
     section = wrapped(key)
     assert opens(key, section)
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         key.unwrap(section, binding=b"header of bob's file")
 
 

@@ -151,7 +151,7 @@ def flow(folder: str, *, keyring: bool) -> None:
         assert verifier.verify("alice", picture(3)).decision is Decision.MATCH
         verifier.unlock("alice")
         assert verifier.verify("alice", [picture(4), picture(5)]).decision is Decision.MATCH
-        with verifier.keeper.opened("alice") as template:
+        with verifier.vault.opened("alice") as template:
             assert template.count == 2
             stage("open", spy)
         # Every pattern in ordinary memory: shows that the search finds it there.

@@ -14,64 +14,65 @@ from session_tools import KEK, assert_same, make_held, save_new
 
 from facesdk.errors import KeyUnavailableError, Reason
 from facesdk.policy import PRESETS, AttemptRules
-from facesdk.vault import ProcessSessions, session
-from facesdk.vault.attempts import NS, Ready, Required
-from facesdk.vault.session import Held
+from facesdk.vault import ProcessOpenKeys
+from facesdk.vault import open_keys as session
+from facesdk.vault.attempts import NS, PassphraseRequired, Ready
+from facesdk.vault.open_keys import OpenKey
 
 keyring = session_tools.keyring
-sessions = session_tools.sessions
+open_keys = session_tools.open_keys
 
 
 # --- both kinds
 
 
-def test_load_save_forget(sessions: Any) -> None:
-    assert sessions.load("alice") == Required(Reason.NOT_UNLOCKED)
+def test_load_save_forget(open_keys: Any) -> None:
+    assert open_keys.load("alice") == PassphraseRequired(Reason.NOT_UNLOCKED)
     for held in (make_held(), make_held(rules=PRESETS["phone"]), make_held(generation=2**63 - 1)):
-        assert save_new(sessions, "alice", held)
-        assert_same(sessions.load("alice"), held)
-    assert sessions.load("bob") == Required(Reason.NOT_UNLOCKED)
+        assert save_new(open_keys, "alice", held)
+        assert_same(open_keys.load("alice"), held)
+    assert open_keys.load("bob") == PassphraseRequired(Reason.NOT_UNLOCKED)
     for reason in Reason:
-        sessions.forget("alice", reason)
-        assert sessions.load("alice") == Required(reason)
-        sessions.forget("alice", reason)
-    assert save_new(sessions, "alice", make_held())
-    assert_same(sessions.load("alice"), make_held())
+        open_keys.forget("alice", reason)
+        assert open_keys.load("alice") == PassphraseRequired(reason)
+        open_keys.forget("alice", reason)
+    assert save_new(open_keys, "alice", make_held())
+    assert_same(open_keys.load("alice"), make_held())
 
 
-def test_what_is_loaded_is_a_copy(sessions: Any) -> None:
-    assert save_new(sessions, "alice", make_held())
-    first = sessions.load("alice")
+def test_what_is_loaded_is_a_copy(open_keys: Any) -> None:
+    assert save_new(open_keys, "alice", make_held())
+    first = open_keys.load("alice")
     first.kek.close()
-    assert_same(sessions.load("alice"), make_held())
-    kept = sessions.load("alice")
-    sessions.forget("alice", Reason.PANIC)
-    assert bytes(memoryview(kept.kek)) == KEK  # who holds a copy wipes it; the keeper's end with their Secret
+    assert_same(open_keys.load("alice"), make_held())
+    kept = open_keys.load("alice")
+    open_keys.forget("alice", Reason.PANIC)
+    assert bytes(memoryview(kept.kek)) == KEK  # who holds a copy wipes it; the vault's end with their Secret
 
 
-def test_no_repr_shows_the_key(sessions: Any) -> None:
-    assert save_new(sessions, "alice", make_held())
-    for text in (repr(make_held()), str(make_held()), repr(sessions.load("alice")), repr(make_held().kek)):
+def test_no_repr_shows_the_key(open_keys: Any) -> None:
+    assert save_new(open_keys, "alice", make_held())
+    for text in (repr(make_held()), str(make_held()), repr(open_keys.load("alice")), repr(make_held().kek)):
         assert KEK.hex() not in text
         assert repr(KEK)[2:20] not in text
 
 
 def test_process_sessions_wipe_what_they_drop() -> None:
-    sessions = ProcessSessions()
-    assert save_new(sessions, "alice", make_held())
-    _, first = sessions._held["alice"]
-    assert save_new(sessions, "alice", make_held(generation=6))
-    _, second = sessions._held["alice"]
+    open_keys = ProcessOpenKeys()
+    assert save_new(open_keys, "alice", make_held())
+    _, first = open_keys._held["alice"]
+    assert save_new(open_keys, "alice", make_held(generation=6))
+    _, second = open_keys._held["alice"]
     assert first.closed
-    sessions.forget("alice", Reason.LOCKED)
+    open_keys.forget("alice", Reason.LOCKED)
     assert second.closed
 
 
 def test_a_key_is_loaded_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Panic waits for nobody, so it may come while another thread loads."""
-    sessions = ProcessSessions()
-    assert save_new(sessions, "alice", make_held())
-    panic = threading.Thread(target=sessions.forget, args=("alice", Reason.PANIC))
+    open_keys = ProcessOpenKeys()
+    assert save_new(open_keys, "alice", make_held())
+    panic = threading.Thread(target=open_keys.forget, args=("alice", Reason.PANIC))
 
     def slowly(**fields: Any) -> AttemptRules:
         panic.start()
@@ -79,68 +80,68 @@ def test_a_key_is_loaded_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) ->
         return AttemptRules(**fields)
 
     monkeypatch.setattr(session, "AttemptRules", slowly)
-    found = sessions.load("alice")
+    found = open_keys.load("alice")
     panic.join()
-    if isinstance(found, Held):
+    if isinstance(found, OpenKey):
         assert bytes(memoryview(found.kek)) == KEK
-    assert sessions.load("alice") == Required(Reason.PANIC)
+    assert open_keys.load("alice") == PassphraseRequired(Reason.PANIC)
 
 
-def test_forget_says_whether_a_key_was_open(sessions: Any) -> None:
-    assert sessions.forget("alice", Reason.LOCKED) is False
-    assert save_new(sessions, "alice", make_held())
-    assert save_new(sessions, "bob", make_held())
-    assert sessions.forget("alice", Reason.LOCKED) is True
-    assert sessions.forget("alice", Reason.LOCKED) is False
-    assert sessions.forget_all(Reason.PANIC) == 1
-    assert sessions.forget_all(Reason.PANIC) == 0
+def test_forget_says_whether_a_key_was_open(open_keys: Any) -> None:
+    assert open_keys.forget("alice", Reason.LOCKED) is False
+    assert save_new(open_keys, "alice", make_held())
+    assert save_new(open_keys, "bob", make_held())
+    assert open_keys.forget("alice", Reason.LOCKED) is True
+    assert open_keys.forget("alice", Reason.LOCKED) is False
+    assert open_keys.forget_all(Reason.PANIC) == 1
+    assert open_keys.forget_all(Reason.PANIC) == 0
 
 
 @pytest.mark.parametrize("closes", ["forget", "forget_all"])
-def test_an_opening_that_began_before_is_not_saved(sessions: Any, closes: str) -> None:
+def test_an_opening_that_began_before_is_not_saved(open_keys: Any, closes: str) -> None:
     def close() -> None:
         if closes == "forget":
-            sessions.forget("alice", Reason.LOCKED)
+            open_keys.forget("alice", Reason.LOCKED)
         else:
-            sessions.forget_all(Reason.PANIC)
+            open_keys.forget_all(Reason.PANIC)
 
-    mark = sessions.begin("alice")
-    assert sessions.save("alice", make_held(), mark=mark) is True
-    mark = sessions.begin("alice")
+    mark = open_keys.begin("alice")
+    assert open_keys.save("alice", make_held(), mark=mark) is True
+    mark = open_keys.begin("alice")
     close()
-    assert sessions.save("alice", make_held(), mark=mark) is False
-    assert isinstance(sessions.load("alice"), Required)
-    mark = sessions.begin("alice")
-    assert sessions.save("alice", make_held(), mark=mark) is True
-    held = sessions.load("alice")
+    assert open_keys.save("alice", make_held(), mark=mark) is False
+    assert isinstance(open_keys.load("alice"), PassphraseRequired)
+    mark = open_keys.begin("alice")
+    assert open_keys.save("alice", make_held(), mark=mark) is True
+    held = open_keys.load("alice")
     close()
-    assert sessions.save("alice", held) is False
-    assert isinstance(sessions.load("alice"), Required)
+    assert open_keys.save("alice", held) is False
+    assert isinstance(open_keys.load("alice"), PassphraseRequired)
 
 
 def test_a_child_has_none_of_the_keys_and_opens_its_own() -> None:
-    sessions = ProcessSessions()
-    assert save_new(sessions, "alice", make_held())
+    open_keys = ProcessOpenKeys()
+    assert save_new(open_keys, "alice", make_held())
 
     def child() -> bool:
-        lost = sessions.load("alice") == Required(Reason.FORKED) and sessions.load("bob") == Required(
-            Reason.NOT_UNLOCKED
-        )
-        saved = save_new(sessions, "alice", make_held(generation=7))
-        found = sessions.load("alice")
-        return lost and saved and isinstance(found, Held) and found.generation == 7
+        lost = open_keys.load("alice") == PassphraseRequired(Reason.FORKED) and open_keys.load(
+            "bob"
+        ) == PassphraseRequired(Reason.NOT_UNLOCKED)
+        saved = save_new(open_keys, "alice", make_held(generation=7))
+        found = open_keys.load("alice")
+        return lost and saved and isinstance(found, OpenKey) and found.generation == 7
 
     assert in_child(child) == 0
-    assert_same(sessions.load("alice"), make_held())
+    assert_same(open_keys.load("alice"), make_held())
 
 
 def test_a_fork_while_another_thread_holds_the_lock_does_not_hang() -> None:
-    sessions = ProcessSessions()
-    assert save_new(sessions, "alice", make_held())
+    open_keys = ProcessOpenKeys()
+    assert save_new(open_keys, "alice", make_held())
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with sessions._lock:
+        with open_keys._lock:
             held.set()
             done.wait(30)
 
@@ -148,7 +149,7 @@ def test_a_fork_while_another_thread_holds_the_lock_does_not_hang() -> None:
     thread.start()
     held.wait(30)
     try:
-        assert in_child(lambda: sessions.load("alice") == Required(Reason.FORKED)) == 0
+        assert in_child(lambda: open_keys.load("alice") == PassphraseRequired(Reason.FORKED)) == 0
     finally:
         done.set()
         thread.join()
@@ -157,30 +158,30 @@ def test_a_fork_while_another_thread_holds_the_lock_does_not_hang() -> None:
 # --- what is held to the last bit and second
 
 
-def test_what_no_opening_began_for_is_not_saved(sessions: Any) -> None:
-    if isinstance(sessions, ProcessSessions):
-        assert sessions.save("alice", make_held()) is False
+def test_what_no_opening_began_for_is_not_saved(open_keys: Any) -> None:
+    if isinstance(open_keys, ProcessOpenKeys):
+        assert open_keys.save("alice", make_held()) is False
     else:  # the kernel is given no ring to put it into
         with pytest.raises(KeyUnavailableError):
-            sessions.save("alice", make_held())
-    assert sessions.load("alice") == Required(Reason.NOT_UNLOCKED)
+            open_keys.save("alice", make_held())
+    assert open_keys.load("alice") == PassphraseRequired(Reason.NOT_UNLOCKED)
     assert make_held().ticket == 0
 
 
-def test_a_key_that_is_spent_comes_back_by_its_mark_alone(sessions: Any) -> None:
-    sessions.begin("alice")
-    assert sessions.spend("alice", Reason.FAILURES) == 0  # there is none
-    assert save_new(sessions, "alice", make_held())
-    mark = sessions.spend("alice", Reason.FAILURES)
+def test_a_key_that_is_spent_comes_back_by_its_mark_alone(open_keys: Any) -> None:
+    open_keys.begin("alice")
+    assert open_keys.spend("alice", Reason.FAILURES) == 0  # there is none
+    assert save_new(open_keys, "alice", make_held())
+    mark = open_keys.spend("alice", Reason.FAILURES)
     assert mark > 0
-    assert sessions.load("alice") == Required(Reason.FAILURES)
-    assert sessions.save("alice", make_held(generation=6), mark=mark) is True
-    assert_same(sessions.load("alice"), make_held(generation=6))
-    mark = sessions.spend("alice", Reason.FAILURES)
-    assert sessions.spend("alice", Reason.FAILURES) == 0
-    sessions.forget("alice", Reason.PANIC)
-    assert sessions.save("alice", make_held(), mark=mark) is False
-    assert sessions.load("alice") == Required(Reason.PANIC)
+    assert open_keys.load("alice") == PassphraseRequired(Reason.FAILURES)
+    assert open_keys.save("alice", make_held(generation=6), mark=mark) is True
+    assert_same(open_keys.load("alice"), make_held(generation=6))
+    mark = open_keys.spend("alice", Reason.FAILURES)
+    assert open_keys.spend("alice", Reason.FAILURES) == 0
+    open_keys.forget("alice", Reason.PANIC)
+    assert open_keys.save("alice", make_held(), mark=mark) is False
+    assert open_keys.load("alice") == PassphraseRequired(Reason.PANIC)
 
 
 def test_a_copy_of_a_key_is_wiped_at_the_end_of_its_context_and_is_not_changed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import PORTRAITS
 
-from facesdk import runtime
+from facesdk.engine import runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = (
@@ -48,7 +48,7 @@ def test_the_package_itself_is_imported_anywhere(sources: Path, tmp_path: Path) 
     [
         "from facesdk import FaceVerifier", "from facesdk import Engine", "import facesdk; facesdk.Engine",
         "from facesdk import _core", "import facesdk._core",
-        "from facesdk.vault import Keeper", "import facesdk.runtime",
+        "from facesdk.vault import Vault", "import facesdk.engine.runtime",
     ],
 )  # fmt: skip
 def test_an_import_there_explains_itself(code: str, sources: Path, tmp_path: Path) -> None:

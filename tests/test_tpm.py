@@ -22,12 +22,12 @@ from tpm_key_tools import (
 from tpm_tools import SoftwareTpm
 
 from facesdk._core import Secret
-from facesdk.errors import InputError, KeyUnavailableError, LockedOutError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, LockedOutError, PassphraseRequiredError, VaultIntegrityError
 from facesdk.vault import crypto
-from facesdk.vault.keys import MAX_SECTION_SIZE, KeyKind, KeyProvider
-from facesdk.vault.tpm import TpmKey
-from facesdk.vault.tpm_device import opened
-from facesdk.vault.tpm_section import Section
+from facesdk.vault.keys.provider import MAX_SECTION_SIZE, KeyKind, KeyProvider
+from facesdk.vault.keys.tpm import TpmKey
+from facesdk.vault.keys.tpm_device import opened
+from facesdk.vault.keys.tpm_section import Section
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another
@@ -112,10 +112,10 @@ def test_every_flipped_byte_is_refused(tpm: SoftwareTpm, monkeypatch: pytest.Mon
         for at in range(len(section)):
             damaged = bytearray(section)
             damaged[at] ^= 1 << (at % 8)
-            with pytest.raises((KeyUnavailableError, StoreIntegrityError)) as caught:
+            with pytest.raises((KeyUnavailableError, VaultIntegrityError)) as caught:
                 key.unwrap(bytes(damaged), binding=BINDING)
             found[at] = caught.type
-        assert {found[at] for at in range(PUBLIC, len(section))} == {StoreIntegrityError}
+        assert {found[at] for at in range(PUBLIC, len(section))} == {VaultIntegrityError}
         assert {found[at] for at in range(PARENT, PUBLIC)} == {KeyUnavailableError}
         assert opens(key, section)
 
@@ -125,10 +125,10 @@ def test_wrong_sizes_are_refused(tpm: SoftwareTpm) -> None:
     section = wrapped(key)
     assert opens(key, section)
     for size in range(len(section)):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             key.unwrap(section[:size], binding=BINDING)
     for longer in (section + b"\0", section + section, section + bytes(4096), bytes(4096)):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             key.counter(longer)
 
 
@@ -145,7 +145,7 @@ def test_values_out_of_bounds_cost_nothing(
     section = wrapped(key)
     assert opens(key, section)
     monkeypatch.setattr(crypto, "argon2id", None)
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         key.unwrap(section[:at] + value + section[at + len(value) :], binding=BINDING)
 
 
@@ -166,7 +166,7 @@ def test_section_of_another_tpm_is_refused(tpm: SoftwareTpm, another: SoftwareTp
         counter_of(key_for(another), section).read()
     # The name of the other's primary key does not help: the object is still not its own.
     forged = section[:PARENT] + wrapped(key_for(another))[PARENT:PUBLIC] + section[PUBLIC:]
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         key_for(another).unwrap(forged, binding=BINDING)
     assert failures(another) == 0
 

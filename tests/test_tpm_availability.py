@@ -12,7 +12,7 @@ from tpm_tools import SoftwareTpm
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
 from facesdk.vault import crypto
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.tpm import TpmKey
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another

@@ -15,9 +15,9 @@ from vault_tools import make_record
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, ProcessSessions, Vault, crypto
-from facesdk.vault.tpm import TpmKey
-from facesdk.vault.tpm_section import NV_INDICES
+from facesdk.vault import ProcessOpenKeys, Vault, VaultFolder, crypto
+from facesdk.vault.keys.tpm import TpmKey
+from facesdk.vault.keys.tpm_section import NV_INDICES
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another
@@ -129,15 +129,15 @@ def test_destroy_frees_the_index(tpm: SoftwareTpm) -> None:
 def test_who_removes_without_reaching_the_tpm_is_told_what_stays(tpm: SoftwareTpm, tmp_path: Path) -> None:
     """The template goes all the same; the index is named, with what frees it."""
     key = key_for(tpm)
-    keeper = Keeper(Vault(tmp_path / "vault"), ProcessSessions())
-    keeper.enroll(make_record(), key, replace=False, rules=PRESETS["phone"])
+    vault = Vault(VaultFolder(tmp_path / "vault"), ProcessOpenKeys())
+    vault.enroll(make_record(), key, replace=False, rules=PRESETS["phone"])
     index = tpm.handles()["nv-index"][-1].lower()
     with pytest.raises(KeyUnavailableError) as caught:
-        keeper.remove("alice", TpmKey(None, tcti="swtpm:host=127.0.0.1,port=1"))
+        vault.remove("alice", TpmKey(None, tcti="swtpm:host=127.0.0.1,port=1"))
     assert caught.value.message.startswith("'alice' is removed, but ")
     assert index in caught.value.message
     assert f"tpm2_nvundefine {index}" in str(caught.value.hint)
-    assert not keeper.vault.exists("alice")
+    assert not vault.folder.exists("alice")
     tpm.run("tpm2_nvundefine", index)
     assert index not in map(str.lower, tpm.handles().get("nv-index", []))
 

@@ -14,7 +14,7 @@ from tpm_tools import SoftwareTpm
 
 from facesdk._core import Secret
 from facesdk.errors import FaceSdkError
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.tpm import TpmKey
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm = tpm_key_tools.running, tpm_key_tools.tpm
@@ -66,7 +66,7 @@ def test_key_and_authorization_do_not_cross_the_bus(
 
 CHILD = """
 import sys
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.tpm import TpmKey
 key = TpmKey("open, please", tcti=sys.argv[1], memory_kib=19456, passes=2)
 kek = key.unwrap(bytes.fromhex(sys.argv[2]), binding=bytes.fromhex(sys.argv[3]))
 key.wrap(kek, binding=b"again")
@@ -93,7 +93,7 @@ def test_key_and_authorization_do_not_stay_in_memory(tpm: SoftwareTpm) -> None:
         for state, times in (("open", 1), ("closed", 0)):
             assert child.stdout.readline().strip() == state
             memory = writable_memory(child.pid)
-            assert memory.count(b"facesdk.vault.tpm") > 0, "the memory is that of the child"
+            assert memory.count(b"facesdk.vault.keys.tpm") > 0, "the memory is that of the child"
             assert (memory.count(kek), memory.count(auth)) == (times, 0)
             child.stdin.write("\n")
             child.stdin.flush()

@@ -17,8 +17,8 @@ from tpm_tools import SoftwareTpm
 
 from facesdk.errors import KeyUnavailableError
 from facesdk.vault import KeyKind, tpm_device
-from facesdk.vault.providers import protection
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.kinds import protection
+from facesdk.vault.keys.tpm import TpmKey
 
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another
 pytestmark = tpm_key_tools.needs_tpm
@@ -69,7 +69,7 @@ def test_only_a_tpm_has_a_transport() -> None:
 CHILD = """
 import sys
 from facesdk._core import Secret
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.tpm import TpmKey
 key = TpmKey("open, please", tcti=sys.argv[1], memory_kib=19456, passes=2)
 with Secret.of(bytes.fromhex(sys.argv[2])) as kek:
     section = key.wrap(kek, binding=b"x")
@@ -111,7 +111,7 @@ def test_libtss2_writes_nothing(tpm: SoftwareTpm, tmp_path: Path) -> None:
 LOADED_BEFORE = """
 import os, sys
 import tpm2_pytss
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.tpm import TpmKey
 try:
     TpmKey("p", tcti=sys.argv[1], memory_kib=19456, passes=2).destroy(bytes.fromhex(sys.argv[2]))
     print("done")

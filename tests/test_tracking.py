@@ -10,8 +10,8 @@ from conftest import portrait
 from PIL import Image, ImageOps
 
 from facesdk import Engine, matching
+from facesdk.engine.tracking import Tracker, moved
 from facesdk.errors import InputError
-from facesdk.tracking import Tracker, moved
 from facesdk.types import Sample
 
 

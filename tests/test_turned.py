@@ -11,14 +11,14 @@ from conftest import portrait
 from PIL import Image
 
 from facesdk import Decision, Engine, FaceVerifier
-from facesdk.capture import enrollment_features, observed, probe_samples
-from facesdk.engine import TURNED_PIXELS
+from facesdk.capture.quality import assess
+from facesdk.capture.samples import enrollment_features, observed, probe_samples
+from facesdk.engine.engine import TURNED_PIXELS
 from facesdk.errors import EnrollmentError, InputError
 from facesdk.evaluation import vector
-from facesdk.frames import in_margin
-from facesdk.picture_file import MIN_SIDE
+from facesdk.images.file import MIN_SIDE
+from facesdk.images.frames import in_margin
 from facesdk.policy import Policy
-from facesdk.quality import assess
 from facesdk.types import Guidance
 
 NAMES = ("obama_2005", "obama_2012", "biden", "ardern_2018", "sunak", "macron_2014", "hopper")

@@ -32,9 +32,9 @@ from facesdk.errors import (
     KeyUnavailableError,
     PassphraseRequiredError,
     RollbackError,
-    StoreError,
-    StoreIntegrityError,
-    StoreVersionError,
+    VaultError,
+    VaultIntegrityError,
+    VaultVersionError,
 )  # fmt: skip
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey
 from facesdk.vault.format import MAX_FILE_SIZE, parse_header
@@ -68,7 +68,7 @@ def refused(bench: Bench, error: Any, match: str | None = None, *, generation: i
     """Neither the key nor the open session opens, and the comparison is never reached."""
     for call in (
         bench.unlock,
-        lambda: bench.keeper.attempt(
+        lambda: bench.vault.attempt(
             "alice", lambda _: pytest.fail("compared"), generation=generation, camera="c", label=""
         ),
     ):
@@ -94,14 +94,14 @@ def test_something_else_in_place_of_the_file(bench: Bench, tmp_path: Path, kind:
         "too long": lambda: (path.touch(0o600), os.truncate(path, MAX_FILE_SIZE + 1)),
     }
     actions[kind]()
-    refused(bench, StoreIntegrityError)
-    assert bench.keeper.vault.exists("alice")
+    refused(bench, VaultIntegrityError)
+    assert bench.vault.folder.exists("alice")
     if kind == "folder":
-        with pytest.raises(StoreError, match="folder"):
-            bench.keeper.remove("alice")
+        with pytest.raises(VaultError, match="folder"):
+            bench.vault.remove("alice")
         return
-    bench.keeper.remove("alice")
-    assert not bench.keeper.vault.exists("alice")
+    bench.vault.remove("alice")
+    assert not bench.vault.folder.exists("alice")
     # The sealed file behind a link: a symlink's target is left alone, another name of the file is destroyed with it.
     assert (aside.read_bytes() == genuine) is (kind != "hard link")
 
@@ -121,7 +121,7 @@ def test_something_else_in_place_of_the_log_or_its_head(bench: Bench, tmp_path: 
         "junk": lambda: (path.write_bytes(b"x" * 86), path.chmod(0o600)),
     }
     actions[kind]()
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         bench.unlock()
     path.unlink(missing_ok=True)
     aside.rename(path)
@@ -133,7 +133,7 @@ def test_remove_does_not_overwrite_a_foreign_file_through_a_hard_link(bench: Ben
     (tmp_path / "letter").write_bytes(b"dear diary " * 100)
     bench.path().unlink()
     bench.path().hardlink_to(tmp_path / "letter")
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert (tmp_path / "letter").read_bytes() == b"dear diary " * 100
 
 
@@ -148,7 +148,7 @@ def test_a_file_too_long_is_refused_unread(bench: Bench, monkeypatch: pytest.Mon
         return read(descriptor, size)
 
     monkeypatch.setattr(os, "read", unread)
-    with pytest.raises(StoreIntegrityError, match="at most"):
+    with pytest.raises(VaultIntegrityError, match="at most"):
         bench.unlock()
 
 
@@ -156,17 +156,17 @@ def test_a_file_too_long_is_refused_unread(bench: Bench, monkeypatch: pytest.Mon
 def test_files_others_can_use_are_refused(bench: Bench, mode: int) -> None:
     for path in (bench.path(), bench.folder / "alice.audit", next(bench.folder.glob("alice.head-*"))):
         path.chmod(mode)
-        with pytest.raises((StoreError, StoreIntegrityError), match=rf"chmod 600 {path.name}"):
+        with pytest.raises((VaultError, VaultIntegrityError), match=rf"chmod 600 {path.name}"):
             bench.unlock()
         path.chmod(0o600)
         bench.unlock()
     bench.path().chmod(mode)
-    refused(bench, StoreError, "chmod 600 alice.face")
+    refused(bench, VaultError, "chmod 600 alice.face")
 
 
 def test_a_file_of_somebody_else_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     disown(bench.path(), monkeypatch)
-    with pytest.raises((StoreIntegrityError, StoreError), match=r"regular file of this user|belongs to"):
+    with pytest.raises((VaultIntegrityError, VaultError), match=r"regular file of this user|belongs to"):
         bench.unlock()
 
 
@@ -174,9 +174,9 @@ def test_a_symlink_in_place_of_the_lock(bench: Bench, tmp_path: Path) -> None:
     lock = bench.folder / ".lock"
     lock.unlink()
     lock.symlink_to(tmp_path / "created")
-    with pytest.raises(StoreError, match="symlink"):
+    with pytest.raises(VaultError, match="symlink"):
         bench.enroll(replace=True)
-    refused(bench, StoreError, "symlink")
+    refused(bench, VaultError, "symlink")
     assert not (tmp_path / "created").exists()
 
 
@@ -197,7 +197,7 @@ def test_bytes_flipped_under_an_open_session_and_for_the_provider(bench: Bench) 
     genuine = bench.path().read_bytes()
     for position in range(0, len(genuine), 7):
         bench.path().write_bytes(genuine[:position] + bytes([genuine[position] ^ 0x40]) + genuine[position + 1 :])
-        refused(bench, (StoreIntegrityError, StoreVersionError))
+        refused(bench, (VaultIntegrityError, VaultVersionError))
     bench.path().write_bytes(genuine)
     assert bench.attempt()
     bench.unlock()
@@ -206,7 +206,7 @@ def test_bytes_flipped_under_an_open_session_and_for_the_provider(bench: Bench) 
 def test_a_header_made_valid_again_is_refused_field_by_field(bench: Bench) -> None:
     genuine = bench.path().read_bytes()
     end = section_end(genuine)
-    integrity, key_wanted = StoreIntegrityError, KeyUnavailableError
+    integrity, key_wanted = VaultIntegrityError, KeyUnavailableError
     # field: offset, what the provider's holder gets
     fields = {
         "kind": (KIND, key_wanted),
@@ -226,7 +226,7 @@ def test_a_header_made_valid_again_is_refused_field_by_field(bench: Bench) -> No
         with pytest.raises(error):
             bench.unlock()
         if name != "key id":
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 bench.attempt()
     # The session of another key than the file's is closed.
     bench.path().write_bytes(forge(genuine, end, b"another!"))
@@ -251,18 +251,18 @@ def test_the_error_after_a_wrong_key_leaves_a_trace(bench: Bench, tmp_path: Path
 
 def test_a_renamed_file_is_refused(bench: Bench) -> None:
     bench.path().rename(bench.path("mallory"))
-    assert bench.keeper.vault.users() == ["mallory"]
-    with pytest.raises(StoreIntegrityError, match="sealed for 'alice'"):
+    assert bench.vault.folder.users() == ["mallory"]
+    with pytest.raises(VaultIntegrityError, match="sealed for 'alice'"):
         bench.unlock("mallory")
 
 
 def test_a_copy_of_another_users_file_is_refused(bench: Bench) -> None:
     bench.enroll(make_record("bobby", seed=1))
     shutil.copyfile(bench.path("bobby"), bench.path())
-    refused(bench, StoreIntegrityError, "sealed for 'bobby'")
+    refused(bench, VaultIntegrityError, "sealed for 'bobby'")
     data = bench.path("bobby").read_bytes()
     bench.path().write_bytes(forge(data, USER, b"alice"))
-    with pytest.raises(StoreIntegrityError, match="altered"):
+    with pytest.raises(VaultIntegrityError, match="altered"):
         bench.unlock()
 
 
@@ -271,22 +271,22 @@ def test_a_section_moved_between_users_is_refused(bench: Bench) -> None:
     alice, bobby = bench.path().read_bytes(), bench.path("bobby").read_bytes()
     end = section_end(alice)
     bench.path().write_bytes(forge(alice, SECTION, bobby[SECTION:end]))
-    refused(bench, StoreIntegrityError, "altered")
+    refused(bench, VaultIntegrityError, "altered")
     bench.path().write_bytes(forge(alice, SECTION, bobby[SECTION : end + CHECKSUM])[: end + CHECKSUM + 32])
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         bench.unlock()
 
 
 def test_an_old_section_put_into_the_new_file_is_refused(bench: Bench, tmp_path: Path) -> None:
     """Who knows the old passphrase has the key of its section, but the new file is bound to the new section."""
     old, new = PassphraseKey("old", **CHEAP), PassphraseKey("new", **CHEAP)
-    bench.keeper.rekey("alice", bench.key, old, rules=RULES)
+    bench.vault.rekey("alice", bench.key, old, rules=RULES)
     before = bench.path().read_bytes()
-    bench.keeper.rekey("alice", old, new, rules=RULES)
+    bench.vault.rekey("alice", old, new, rules=RULES)
     after = bench.path().read_bytes()
     bench.path().write_bytes(forge(after, SECTION, before[SECTION : section_end(before)]))
     for key in (old, new):
-        with pytest.raises((StoreIntegrityError, KeyUnavailableError)):
+        with pytest.raises((VaultIntegrityError, KeyUnavailableError)):
             bench.unlock(key=key)
     bench.path().write_bytes(after)
     bench.unlock(key=new)
@@ -296,7 +296,7 @@ def test_the_kind_of_key_needed_is_named(bench: Bench) -> None:
     with pytest.raises(KeyUnavailableError, match="sealed with a key file: give that, not a passphrase"):
         bench.unlock(key=PassphraseKey("x", **CHEAP))
     word = PassphraseKey("right", **CHEAP)
-    bench.keeper.rekey("alice", bench.key, word, rules=RULES)
+    bench.vault.rekey("alice", bench.key, word, rules=RULES)
     with pytest.raises(KeyUnavailableError, match="sealed with a passphrase: give that, not a key file"):
         bench.unlock()
     bench.unlock(key=word)
@@ -304,7 +304,7 @@ def test_the_kind_of_key_needed_is_named(bench: Bench) -> None:
 
 def test_an_old_file_put_back_under_an_open_session_is_a_rollback(bench: Bench) -> None:
     old = bench.path().read_bytes()
-    bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES)
+    bench.vault.rekey("alice", bench.key, bench.key, rules=RULES)
     assert bench.attempt()
     generation = bench.generation()
     newest = bench.path().read_bytes()
@@ -314,15 +314,15 @@ def test_an_old_file_put_back_under_an_open_session_is_a_rollback(bench: Bench) 
     # The key is gone: putting the newest file back does not help, the passphrase does.
     bench.path().write_bytes(newest)
     with pytest.raises(PassphraseRequiredError):
-        bench.keeper.attempt("alice", lambda _: True, generation=generation, camera="c", label="")
+        bench.vault.attempt("alice", lambda _: True, generation=generation, camera="c", label="")
     bench.unlock()
     assert bench.attempt()
 
 
 def test_a_file_replaced_under_an_open_session_needs_the_passphrase(bench: Bench, key: KeyFileKey) -> None:
     for change, reason in (
-        (lambda b: b.keeper.rekey("alice", key, key, rules=RULES), "sealed anew"),
-        (lambda b: b.keeper.renew("alice", key, rules=RULES), "sealed anew"),
+        (lambda b: b.vault.rekey("alice", key, key, rules=RULES), "sealed anew"),
+        (lambda b: b.vault.renew("alice", key, rules=RULES), "sealed anew"),
         (lambda b: b.enroll(make_record(seed=1), replace=True), "sealed anew"),
     ):
         assert bench.attempt()
@@ -336,7 +336,7 @@ def test_a_file_replaced_under_an_open_session_needs_the_passphrase(bench: Bench
 
 def test_a_probe_made_for_another_template_is_not_compared(bench: Bench) -> None:
     with pytest.raises(PassphraseRequiredError, match="sealed anew"):
-        bench.keeper.attempt("alice", lambda _: pytest.fail("compared"), generation=2, camera="c", label="")
+        bench.vault.attempt("alice", lambda _: pytest.fail("compared"), generation=2, camera="c", label="")
     assert bench.failures() == 0
 
 
@@ -346,7 +346,7 @@ def test_a_probe_made_for_another_template_is_not_compared(bench: Bench) -> None
 @pytest.fixture
 def exported(bench: Bench) -> tuple[bytes, PassphraseKey]:
     recovery = PassphraseKey("over there", kind=KeyKind.RECOVERY, **CHEAP)
-    data = bench.keeper.export("alice", bench.key, recovery)
+    data = bench.vault.export("alice", bench.key, recovery)
     bench.unlock()
     return data, recovery
 
@@ -364,7 +364,7 @@ def test_an_exported_file_placed_as_a_template_is_refused(bench: Bench, exported
         bench.attempt()
     # Called a passphrase's file: then its wrap does not open.
     bench.path().write_bytes(forge(data, KIND, b"\1"))
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         bench.unlock(key=PassphraseKey("over there", **CHEAP))
 
 
@@ -372,15 +372,15 @@ def test_an_exported_file_altered_in_any_byte_is_refused(
     bench: Bench, exported: tuple[bytes, PassphraseKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, recovery = exported
-    bench.keeper.import_(data, recovery, bench.key, replace=True, rules=RULES)
+    bench.vault.import_(data, recovery, bench.key, replace=True, rules=RULES)
     kek = recovery.unwrap(parse_header(data).section, binding=parse_header(data).binding)
     copies = [bytes(memoryview(kek))]
     monkeypatch.setattr(recovery, "unwrap", lambda section, *, binding: type(kek).of(copies[0]))
     before = bench.path().read_bytes()
     for position in range(len(data)):
         altered = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
-        with pytest.raises((StoreIntegrityError, StoreVersionError)):
-            bench.keeper.import_(altered, recovery, bench.key, replace=True, rules=RULES)
+        with pytest.raises((VaultIntegrityError, VaultVersionError)):
+            bench.vault.import_(altered, recovery, bench.key, replace=True, rules=RULES)
     assert bench.path().read_bytes() == before
     assert bench.attempt()
 
@@ -389,12 +389,12 @@ def test_only_a_recovery_key_exports_and_imports(bench: Bench, exported: tuple[b
     data, recovery = exported
     for key in (bench.key, PassphraseKey("x", **CHEAP)):
         with pytest.raises(InputError, match="recovery"):
-            bench.keeper.export("alice", bench.key, key)
+            bench.vault.export("alice", bench.key, key)
         with pytest.raises(InputError, match="recovery"):
-            bench.keeper.import_(data, key, bench.key, replace=True, rules=RULES)
+            bench.vault.import_(data, key, bench.key, replace=True, rules=RULES)
     # A template is no exported file.
     with pytest.raises(KeyUnavailableError, match="sealed with a key file"):
-        bench.keeper.import_(bench.path().read_bytes(), recovery, bench.key, replace=True, rules=RULES)
+        bench.vault.import_(bench.path().read_bytes(), recovery, bench.key, replace=True, rules=RULES)
 
 
 @pytest.mark.parametrize("call", ["enroll", "rekey", "import", "restart_log"])
@@ -404,9 +404,9 @@ def test_a_recovery_passphrase_never_seals_a_template(
     data, recovery = exported
     calls: dict[str, Callable[[], object]] = {
         "enroll": lambda: bench.enroll(key=recovery, replace=True),
-        "rekey": lambda: bench.keeper.rekey("alice", bench.key, recovery, rules=RULES),
-        "import": lambda: bench.keeper.import_(data, recovery, recovery, replace=True, rules=RULES),
-        "restart_log": lambda: (bench.path().write_bytes(data), bench.keeper.restart_log("alice", recovery)),
+        "rekey": lambda: bench.vault.rekey("alice", bench.key, recovery, rules=RULES),
+        "import": lambda: bench.vault.import_(data, recovery, recovery, replace=True, rules=RULES),
+        "restart_log": lambda: (bench.path().write_bytes(data), bench.vault.restart_log("alice", recovery)),
     }
     with pytest.raises((InputError, KeyUnavailableError)):
         calls[call]()
@@ -417,9 +417,9 @@ def test_a_recovery_passphrase_never_seals_a_template(
 
 def test_no_error_and_no_repr_shows_a_secret(bench: Bench, key: KeyFileKey) -> None:
     record = make_record()
-    held = bench.sessions.load("alice")
+    held = bench.open_keys.load("alice")
     raw = bytes(memoryview(held.kek))
-    texts = [repr(held), str(held), repr(bench.keeper), repr(bench.keeper.vault), repr(bench.sessions), repr(held.kek)]
+    texts = [repr(held), str(held), repr(bench.vault), repr(bench.vault.folder), repr(bench.open_keys), repr(held.kek)]
     genuine = bench.path().read_bytes()
     forged = forge(genuine, SECTION, b"xxxx"), forge(genuine, USER, b"bob\0\0")
     for data in (b"", genuine[:100], genuine[:-1] + b"x", *forged):
@@ -428,7 +428,7 @@ def test_no_error_and_no_repr_shows_a_secret(bench: Bench, key: KeyFileKey) -> N
             bench.unlock()
         texts += [str(caught.value), repr(caught.value)]
     bench.path().write_bytes(genuine)
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert_holds(template, record)
         texts.append(repr(template))
         features = [f"{abs(value):.4f}"[1:] for array in (record.reference, template.reference) for value in array]

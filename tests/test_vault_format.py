@@ -28,14 +28,14 @@ from vault_tools import (
     section_end,
 )  # fmt: skip
 
-from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError, StoreVersionError
+from facesdk.errors import InputError, KeyUnavailableError, VaultIntegrityError, VaultVersionError
 from facesdk.vault import KeyKind, crypto, format
 from facesdk.vault.format import DESTROY_REGION, MAX_FILE_SIZE, binding, key_id, parse_header, seal, unseal
 
 KEK = bytes(range(32))
 PLAIN = b"any payload " * 12
 SECTION_BYTES = bytes(range(100, 208))
-NAMED = (StoreIntegrityError, StoreVersionError, KeyUnavailableError)
+NAMED = (VaultIntegrityError, VaultVersionError, KeyUnavailableError)
 
 
 def sealed_file(user: str = "alice", *, kek: bytes = KEK, kind: KeyKind = KeyKind.KEY_FILE) -> bytes:
@@ -105,10 +105,10 @@ def test_every_bit_flipped(sealed: bytes) -> None:
         for bit in range(8):
             altered = bytearray(sealed)
             altered[position] ^= 1 << bit
-            expected: type[Exception] = StoreIntegrityError
+            expected: type[Exception] = VaultIntegrityError
             # Version 2 with its second bit flipped is 0, which never existed; everything else is newer.
             if position in (VERSION, VERSION + 1) and (position, bit) != (VERSION, 1):
-                expected = StoreVersionError
+                expected = VaultVersionError
             with pytest.raises(expected):
                 unseal(bytes(altered), KEK, user="alice")
 
@@ -119,9 +119,9 @@ def test_every_bit_flipped_with_a_valid_checksum(sealed: bytes) -> None:
         if SECTION_SIZE <= position < SECTION:
             continue  # moves the checksum; see the next test
         for bit in range(8):
-            expected: tuple[type[Exception], ...] = (StoreIntegrityError,)
+            expected: tuple[type[Exception], ...] = (VaultIntegrityError,)
             if position in (VERSION, VERSION + 1):
-                expected = (StoreVersionError, StoreIntegrityError)
+                expected = (VaultVersionError, VaultIntegrityError)
             elif end <= position < end + WRAP_NONCE:
                 expected = (KeyUnavailableError,)  # the key id: another key is asked for
             with pytest.raises(expected):
@@ -135,13 +135,13 @@ def test_another_size_of_the_section_with_a_valid_checksum(sealed: bytes) -> Non
         altered = sealed[:SECTION_SIZE] + struct.pack("<H", size) + sealed[SECTION:]
         end = SECTION + size + CHECKSUM
         altered = altered[:end] + hashlib.sha256(altered[:end]).digest() + altered[end + 32 :]
-        with pytest.raises((StoreIntegrityError, KeyUnavailableError)):
+        with pytest.raises((VaultIntegrityError, KeyUnavailableError)):
             unseal(altered, KEK, user="alice")
 
 
 def test_truncated_at_every_length(sealed: bytes) -> None:
     for length in range(len(sealed)):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             unseal(sealed[:length], KEK, user="alice")
 
 
@@ -180,7 +180,7 @@ END = SECTION + len(SECTION_BYTES)
 )  # fmt: skip
 def test_foreign_and_malformed_files(sealed: bytes, change: Callable[[bytes], bytes]) -> None:
     for read in (parse_header, opens):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             read(change(sealed))
 
 
@@ -188,12 +188,12 @@ def test_foreign_and_malformed_files(sealed: bytes, change: Callable[[bytes], by
 def test_newer_versions_say_so(sealed: bytes, version: int) -> None:
     later = sealed[:VERSION] + struct.pack("<H", version)
     for data in (later + sealed[KIND:], later + sealed[KIND:] + b"another layout", later + bytes(SECTION)):
-        with pytest.raises(StoreVersionError, match=f"version {version}"):
+        with pytest.raises(VaultVersionError, match=f"version {version}"):
             unseal(data, KEK, user="alice")
 
 
 def test_version_1_says_what_to_do(sealed: bytes) -> None:
-    with pytest.raises(StoreVersionError, match="brought up to date"):
+    with pytest.raises(VaultVersionError, match="brought up to date"):
         unseal(forge(sealed, VERSION, b"\1\0"), KEK, user="alice")
 
 
@@ -224,17 +224,17 @@ def test_random_headers_with_a_valid_checksum_never_open(sealed: bytes, head: by
 def test_users_headers_and_payloads_cannot_be_swapped() -> None:
     alice, bob = sealed_file("alice"), sealed_file("bobby")
     assert opens(bob, user="bobby") == PLAIN
-    with pytest.raises(StoreIntegrityError, match="sealed for 'bobby'"):
+    with pytest.raises(VaultIntegrityError, match="sealed for 'bobby'"):
         unseal(bob, KEK, user="alice")
     # The name in the header altered too, with a valid checksum: the wrap does not open.
-    with pytest.raises(StoreIntegrityError, match="altered"):
+    with pytest.raises(VaultIntegrityError, match="altered"):
         unseal(forge(bob, USER, b"alice"), KEK, user="alice")
     for other in (bob, sealed_file("alice")):
-        with pytest.raises(StoreIntegrityError, match="altered"):
+        with pytest.raises(VaultIntegrityError, match="altered"):
             unseal(alice[: END + PAYLOAD] + other[END + PAYLOAD :], KEK, user="alice")
     # All that opens bob's payload, under alice's name: the wrapped data key is bound to the name.
     spliced = forge(alice, END + WRAP_NONCE, bob[END + WRAP_NONCE : END + CHECKSUM])[: END + PAYLOAD]
-    with pytest.raises(StoreIntegrityError, match="altered"):
+    with pytest.raises(VaultIntegrityError, match="altered"):
         unseal(spliced + bob[END + PAYLOAD :], KEK, user="alice")
 
 
@@ -242,7 +242,7 @@ def test_the_payload_is_bound_to_the_whole_header() -> None:
     """Even under the same name and key: the data key of another write opens, its payload does not fit this header."""
     one, other = sealed_file(), sealed_file()
     mixed = forge(one, END + WRAP_NONCE, other[END + WRAP_NONCE : END + PAYLOAD_NONCE])[: END + PAYLOAD]
-    with pytest.raises(StoreIntegrityError, match="altered"):
+    with pytest.raises(VaultIntegrityError, match="altered"):
         unseal(mixed + other[END + PAYLOAD :], KEK, user="alice")
     whole = forge(one, END + WRAP_NONCE, other[END + WRAP_NONCE : END + CHECKSUM])[: END + PAYLOAD]
     assert whole + other[END + PAYLOAD :] == other
@@ -251,7 +251,7 @@ def test_the_payload_is_bound_to_the_whole_header() -> None:
 def test_another_kind_or_section_is_refused() -> None:
     data = sealed_file()
     for forged in (forge(data, KIND, b"\1"), forge(data, SECTION, SECTION_BYTES[::-1])):
-        with pytest.raises(StoreIntegrityError, match="altered"):
+        with pytest.raises(VaultIntegrityError, match="altered"):
             unseal(forged, KEK, user="alice")
 
 
@@ -260,7 +260,7 @@ def test_a_wrong_key_is_told_from_damage(sealed: bytes) -> None:
     with pytest.raises(KeyUnavailableError, match="another key"):
         unseal(sealed, other, user="alice")
     # The other key's id put into the header: then it is an altered file.
-    with pytest.raises(StoreIntegrityError, match="altered"):
+    with pytest.raises(VaultIntegrityError, match="altered"):
         unseal(forge(sealed, END + KEY_ID, key_id(other)), other, user="alice")
 
 
@@ -291,7 +291,7 @@ def reseal(data: bytes, offset: int, replacement: bytes) -> bytes:
 )
 def test_other_spellings_of_the_header(sealed: bytes, offset: int, replacement: bytes) -> None:
     assert opens(reseal(sealed, VERSION, b"\2\0")) == PLAIN
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         unseal(reseal(sealed, offset, replacement), KEK, user="alice")
 
 
@@ -312,5 +312,5 @@ def test_unseal_wipes_the_data_key(sealed: bytes, monkeypatch: pytest.MonkeyPatc
 
 def test_a_file_of_the_largest_size_is_refused_quickly(sealed: bytes) -> None:
     for data in (sealed + bytes(MAX_FILE_SIZE - len(sealed)), sealed + bytes(MAX_FILE_SIZE)):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             unseal(data, KEK, user="alice")

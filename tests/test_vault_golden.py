@@ -23,9 +23,9 @@ from facesdk import matching
 from facesdk.errors import (
     KeyUnavailableError,
     PassphraseRequiredError,
-    StoreError,
-    StoreIntegrityError,
-    StoreVersionError,
+    VaultError,
+    VaultIntegrityError,
+    VaultVersionError,
 )  # fmt: skip
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Record, format_v1
 from facesdk.vault.format import VERSION, parse_header, version_of
@@ -101,10 +101,10 @@ def test_version_2_files_open_for_ever(v2: Path, name: str) -> None:
     assert version_of(bench.path(user).read_bytes()) == 2 == VERSION
     before = bench.path(user).read_bytes()
     assert bench.events(user) == fields["events"]
-    assert bench.keeper.audit(user, bench.key)[2]
+    assert bench.vault.audit(user, bench.key)[2]
     bench.unlock(user)
     assert bench.path(user).read_bytes() == before
-    with bench.keeper.opened(user) as template:
+    with bench.vault.opened(user) as template:
         assert_holds(template, record)
         assert template.generation == fields["generation"]
     assert bench.attempt(user=user)
@@ -115,10 +115,8 @@ def test_a_version_2_exported_file_is_imported_for_ever(v2: Path, tmp_path: Path
     expected = expected_of(v2)
     there = Bench(tmp_path / "there", KeyFileKey(v2 / "golden.key"))
     recovery = PassphraseKey(expected["recovery"], kind=KeyKind.RECOVERY)
-    user = there.keeper.import_(
-        (v2 / "bert_k-2.exported").read_bytes(), recovery, there.key, replace=False, rules=RULES
-    )
-    with there.keeper.opened(user) as template:
+    user = there.vault.import_((v2 / "bert_k-2.exported").read_bytes(), recovery, there.key, replace=False, rules=RULES)
+    with there.vault.opened(user) as template:
         assert_holds(template, record_of(expected["by_key_file"]))
 
 
@@ -225,13 +223,13 @@ def test_unlock_brings_version_1_up_to_date_and_keeps_every_score(v1: Path, name
     old = bench.path(user).read_bytes()
     assert version_of(old) == 1
     kind = KeyKind.PASSPHRASE if name == "by_passphrase" else KeyKind.KEY_FILE
-    assert bench.keeper.vault.kinds()[user] is kind
+    assert bench.vault.folder.kinds()[user] is kind
     bench.unlock(user)
     assert version_of(bench.path(user).read_bytes()) == 2
-    assert bench.keeper.vault.kinds()[user] is kind
+    assert bench.vault.folder.kinds()[user] is kind
     reference = matching.make_reference(samples)
     probes = [*unit_vectors(20, len(reference)), *samples]
-    with bench.keeper.opened(user) as template:
+    with bench.vault.opened(user) as template:
         assert_holds(template, record_of({**fields, "reference": reference}))
         assert template.generation == fields["generation"] + 1
         for probe, turned in zip(probes, template.turned(probes), strict=True):
@@ -263,12 +261,12 @@ def test_version_1_with_a_wrong_key_stays_as_it_is(v1: Path, tmp_path: Path) -> 
 def test_only_unlock_reads_version_1(v1: Path) -> None:
     bench = Bench(v1, KeyFileKey(v1 / "golden.key"))
     calls: list[Callable[[], object]] = [
-        lambda: bench.keeper.rekey("bert_k-2", bench.key, bench.key, rules=RULES),
-        lambda: bench.keeper.renew("bert_k-2", bench.key, rules=RULES),
-        lambda: bench.keeper.export("bert_k-2", bench.key, PassphraseKey("r", kind=KeyKind.RECOVERY)),
+        lambda: bench.vault.rekey("bert_k-2", bench.key, bench.key, rules=RULES),
+        lambda: bench.vault.renew("bert_k-2", bench.key, rules=RULES),
+        lambda: bench.vault.export("bert_k-2", bench.key, PassphraseKey("r", kind=KeyKind.RECOVERY)),
     ]
     for call in calls:
-        with pytest.raises(StoreVersionError, match="brought up to date"):
+        with pytest.raises(VaultVersionError, match="brought up to date"):
             call()
     with pytest.raises(PassphraseRequiredError):
         bench.generation("bert_k-2")
@@ -282,7 +280,7 @@ def test_version_1_in_a_vault_that_cannot_be_written_stays(
     bench = Bench(v1, KeyFileKey(v1 / "golden.key"))
     with monkeypatch.context() as patch:
         patch.setattr(os, function, failing_with(code))
-        with pytest.raises(StoreError) as caught:
+        with pytest.raises(VaultError) as caught:
             bench.unlock("bert_k-2")
         assert caught.value.errno == code
     assert bench.path("bert_k-2").read_bytes() == (GOLDEN / "vault_v1" / "bert_k-2.face").read_bytes()
@@ -299,8 +297,8 @@ def test_a_migration_killed_at_any_point_leaves_the_old_or_the_new(v1: Path, tmp
     record = record_of(expected_of(v1)["by_key_file"])
 
     def migrating() -> None:
-        keeper, key = fresh(v1)
-        keeper.unlock("bert_k-2", key, rules=RULES, reference_of=matching.make_reference)
+        vault, key = fresh(v1)
+        vault.unlock("bert_k-2", key, rules=RULES, reference_of=matching.make_reference)
 
     seen, point, killed = set(), 0, True
     while killed:
@@ -312,7 +310,7 @@ def test_a_migration_killed_at_any_point_leaves_the_old_or_the_new(v1: Path, tmp
         seen.add((v1 / "bert_k-2.face").read_bytes() == old)
         bench = Bench(v1, KeyFileKey(tmp_path / "vault.key"))
         bench.unlock("bert_k-2")
-        with bench.keeper.opened("bert_k-2") as template:
+        with bench.vault.opened("bert_k-2") as template:
             assert_holds(template, record)
         assert bench.attempt(user="bert_k-2")
         assert bench.events("bert_k-2")[-2:] == ["unlocked", "verified"]
@@ -326,8 +324,8 @@ def test_a_version_1_file_put_back_under_an_open_session_is_refused(v1: Path) ->
     bench.unlock("bert_k-2")
     generation = bench.generation("bert_k-2")
     bench.path("bert_k-2").write_bytes((GOLDEN / "vault_v1" / "bert_k-2.face").read_bytes())
-    with pytest.raises(StoreVersionError):
-        bench.keeper.attempt("bert_k-2", lambda _: pytest.fail("x"), generation=generation, camera="c", label="")
+    with pytest.raises(VaultVersionError):
+        bench.vault.attempt("bert_k-2", lambda _: pytest.fail("x"), generation=generation, camera="c", label="")
 
 
 # --- version 1's bytes are as hostile as any
@@ -340,31 +338,31 @@ def test_every_bit_of_a_version_1_file_flipped(v1: Path) -> None:
     for position in range(len(data)):
         for bit in range(8):
             altered = data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :]
-            with pytest.raises(StoreIntegrityError):
+            with pytest.raises(VaultIntegrityError):
                 format_v1.unseal(altered, key, user="bert_k-2")
     for length in range(len(data)):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             format_v1.unseal(data[:length], key, user="bert_k-2")
-    with pytest.raises(StoreIntegrityError, match="sealed for 'bert_k-2'"):
+    with pytest.raises(VaultIntegrityError, match="sealed for 'bert_k-2'"):
         format_v1.unseal(data, key, user="Anna.P")
 
 
 @pytest.mark.parametrize(
     ("offset", "code", "value", "error"),
     [
-        (10, "B", 3, StoreIntegrityError),
-        (10, "B", 5, StoreIntegrityError),
-        (12, "B", 0x2E, StoreIntegrityError),
-        (75, "B", 1, StoreIntegrityError),
-        (76, "I", 1, StoreIntegrityError),
-        (80, "I", 1, StoreIntegrityError),
-        (84, "I", 1, StoreIntegrityError),
+        (10, "B", 3, VaultIntegrityError),
+        (10, "B", 5, VaultIntegrityError),
+        (12, "B", 0x2E, VaultIntegrityError),
+        (75, "B", 1, VaultIntegrityError),
+        (76, "I", 1, VaultIntegrityError),
+        (80, "I", 1, VaultIntegrityError),
+        (84, "I", 1, VaultIntegrityError),
         (88, "B", 0, KeyUnavailableError),
         (104, "B", 0, KeyUnavailableError),
-        (136, "B", 0, StoreIntegrityError),
-        (148, "B", 0, StoreIntegrityError),
-        (196, "B", 0, StoreIntegrityError),
-        (208, "I", 2**32 - 1, StoreIntegrityError),
+        (136, "B", 0, VaultIntegrityError),
+        (148, "B", 0, VaultIntegrityError),
+        (196, "B", 0, VaultIntegrityError),
+        (208, "I", 2**32 - 1, VaultIntegrityError),
     ],
 )
 def test_a_version_1_header_made_valid_again(

@@ -19,9 +19,10 @@ import pytest
 from vault_tools import CHEAP, ROOT, disown, failing_with, mode_of
 
 from facesdk._core import Secret
-from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, StoreError, StoreIntegrityError
-from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, crypto, passphrase
-from facesdk.vault.keys import DERIVED_SIZE, ENVELOPE_SIZE, MAX_COST_KIB, Kdf, random_secret
+from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, VaultError, VaultIntegrityError
+from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, crypto
+from facesdk.vault.keys import passphrase
+from facesdk.vault.keys.provider import DERIVED_SIZE, ENVELOPE_SIZE, MAX_COST_KIB, Kdf, random_secret
 
 BINDING = b"the first bytes of a header"
 # The section of a passphrase: memory, passes, lanes, salt, key check, nonce, wrapped KEK; a key file's begins at SALT.
@@ -77,7 +78,7 @@ def test_a_section_of_a_key_file_flipped_bit_by_bit(key: KeyFileKey, kek: Secret
     for position in range(len(section)):
         for bit in range(8):
             # Another salt gives another key, and another check is another key's: nobody can tell that from a wrong key.
-            expected = KeyUnavailableError if position < NONCE - SALT else StoreIntegrityError
+            expected = KeyUnavailableError if position < NONCE - SALT else VaultIntegrityError
             with pytest.raises(expected):
                 key.unwrap(put(section, position, bytes([section[position] ^ 1 << bit])), binding=BINDING)
 
@@ -89,7 +90,7 @@ def test_a_section_of_a_passphrase_flipped(by_passphrase: PassphraseKey, kek: Se
         with pytest.raises(KeyUnavailableError, match="wrong key"):
             by_passphrase.unwrap(put(section, offset, struct.pack("<I", value)), binding=BINDING)
     for position in range(SALT, SIZE, 5):
-        expected = KeyUnavailableError if position < NONCE else StoreIntegrityError
+        expected = KeyUnavailableError if position < NONCE else VaultIntegrityError
         with pytest.raises(expected):
             by_passphrase.unwrap(put(section, position, bytes([section[position] ^ 0x10])), binding=BINDING)
 
@@ -98,10 +99,10 @@ def test_a_section_moved_to_another_file_or_kind(key: KeyFileKey, by_passphrase:
     for provider in (key, by_passphrase):
         section = provider.wrap(kek, binding=BINDING)
         assert same(provider.unwrap(section, binding=BINDING), kek)
-        with pytest.raises(StoreIntegrityError, match="altered"):
+        with pytest.raises(VaultIntegrityError, match="altered"):
             provider.unwrap(section, binding=BINDING + b"x")
     recovery = PassphraseKey("right", kind=KeyKind.RECOVERY, **CHEAP)
-    with pytest.raises(StoreIntegrityError, match="altered"):
+    with pytest.raises(VaultIntegrityError, match="altered"):
         recovery.unwrap(by_passphrase.wrap(kek, binding=BINDING + b"\1"), binding=BINDING + b"\5")
 
 
@@ -110,7 +111,7 @@ def test_sections_of_another_size(
     key: KeyFileKey, by_passphrase: PassphraseKey, kek: Secret, change: Callable[[bytes], bytes]
 ) -> None:
     for provider in (key, by_passphrase):
-        with pytest.raises(StoreIntegrityError, match="were expected"):
+        with pytest.raises(VaultIntegrityError, match="were expected"):
             provider.unwrap(change(provider.wrap(kek, binding=BINDING)), binding=BINDING)
 
 
@@ -147,7 +148,7 @@ def test_hostile_costs_are_refused_before_they_are_paid(
     hostile = put(section, offset, struct.pack("<I", value))
     tracemalloc.start()
     began = time.perf_counter()
-    with pytest.raises(StoreIntegrityError, match="must be within"):
+    with pytest.raises(VaultIntegrityError, match="must be within"):
         by_passphrase.unwrap(hostile, binding=BINDING)
     elapsed_s = time.perf_counter() - began
     _, peak = tracemalloc.get_traced_memory()
@@ -163,7 +164,7 @@ def test_the_product_of_memory_and_passes_is_bounded(
     monkeypatch.setattr(crypto, "argon2id", lambda *_, **__: pytest.fail("the cost was paid"))
     for memory_kib, passes in ((256 * 1024, 5), (128 * 1024, 9), (65 * 1024, 16)):
         assert memory_kib * passes > MAX_COST_KIB
-        with pytest.raises(StoreIntegrityError, match="memory times passes"):
+        with pytest.raises(VaultIntegrityError, match="memory times passes"):
             by_passphrase.unwrap(put(section, MEMORY, struct.pack("<II", memory_kib, passes)), binding=BINDING)
         with pytest.raises(InputError, match="memory times passes"):
             PassphraseKey("x", memory_kib=memory_kib, passes=passes)
@@ -194,7 +195,7 @@ def test_secrets_are_in_no_repr_and_no_message(tmp_path: Path, kek: Secret) -> N
         section = provider.wrap(kek, binding=BINDING)
         texts += [repr(provider), str(vars(provider)), provider.stops, provider.does_not_stop]
         for data, binding in ((b"", BINDING), (section, b"other"), (put(section, 30, b"xx"), BINDING)):
-            with pytest.raises((KeyUnavailableError, StoreIntegrityError)) as caught:
+            with pytest.raises((KeyUnavailableError, VaultIntegrityError)) as caught:
                 provider.unwrap(data, binding=binding)
             texts += [str(caught.value), repr(caught.value)]
     for bad in (word * 1000, word + "\ud800"):
@@ -380,7 +381,7 @@ def test_key_file_round_trip(tmp_path: Path, kek: Secret) -> None:
 
 
 def test_key_file_create_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(VaultError) as caught:
         KeyFileKey.create(tmp_path / "missing" / "vault.key")
     assert caught.value.errno == errno.ENOENT
     (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
@@ -388,7 +389,7 @@ def test_key_file_create_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         KeyFileKey.create(tmp_path / "dangling")
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", failing_with(errno.ENOSPC))
-        with pytest.raises(StoreError, match="free some space"):
+        with pytest.raises(VaultError, match="free some space"):
             KeyFileKey.create(tmp_path / "vault.key")
     assert os.listdir(tmp_path) == ["dangling"]
 

@@ -21,18 +21,18 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def replacing(folder: Path) -> None:
-    keeper, key = fresh(folder)
-    keeper.enroll(make_record(seed=1), key, replace=True, rules=RULES)
+    vault, key = fresh(folder)
+    vault.enroll(make_record(seed=1), key, replace=True, rules=RULES)
 
 
 def rekeying(folder: Path) -> None:
-    keeper, key = fresh(folder)
-    keeper.rekey("alice", key, key, rules=RULES)
+    vault, key = fresh(folder)
+    vault.rekey("alice", key, key, rules=RULES)
 
 
 def renewing(folder: Path) -> None:
-    keeper, key = fresh(folder)
-    keeper.renew("alice", key, rules=RULES)
+    vault, key = fresh(folder)
+    vault.renew("alice", key, rules=RULES)
 
 
 @pytest.mark.parametrize("change", [replacing, rekeying, renewing])
@@ -67,7 +67,7 @@ import sys
 import numpy as np
 from facesdk.errors import AlreadyEnrolledError
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, KeyFileKey, ProcessSessions, Record, Vault
+from facesdk.vault import Vault, KeyFileKey, ProcessOpenKeys, Record, VaultFolder
 
 folder, key, first, count, replace = sys.argv[1:]
 key = KeyFileKey(key)
@@ -76,8 +76,8 @@ sys.stdin.readline()
 for number in range(int(first), int(first) + int(count)):
     try:
         record = Record("alice", "joint", ("ab" * 32,), unit[0], unit, number, "yes")
-        keeper = Keeper(Vault(folder), ProcessSessions())
-        keeper.enroll(record, key, replace=replace == "replace", rules=PRESETS["phone"])
+        vault = Vault(VaultFolder(folder), ProcessOpenKeys())
+        vault.enroll(record, key, replace=replace == "replace", rules=PRESETS["phone"])
         print(number)
     except AlreadyEnrolledError:
         continue
@@ -102,7 +102,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 def created(bench: Bench) -> int:
     bench.unlock()
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         return template.created_unix_s
 
 

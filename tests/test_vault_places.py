@@ -32,10 +32,10 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     RollbackError,
-    StoreError,
-    StoreIntegrityError,
+    VaultError,
+    VaultIntegrityError,
 )
-from facesdk.vault import Keeper, KeyFileKey, ProcessSessions, Vault
+from facesdk.vault import KeyFileKey, ProcessOpenKeys, Vault, VaultFolder
 
 root, place = places_tools.root, places_tools.place
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
@@ -47,8 +47,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user
     ("what", "error"),
     [
         ("face", NotEnrolledError),
-        ("audit", StoreIntegrityError),
-        ("head", StoreIntegrityError),
+        ("audit", VaultIntegrityError),
+        ("head", VaultIntegrityError),
         ("lock", None),
         ("all", NotEnrolledError),
     ],
@@ -73,9 +73,9 @@ def test_a_deleted_file(place: Place, what: str, error: type[FaceSdkError] | Non
 
 def test_a_deleted_head_is_noticed_by_the_passphrase(place: Place) -> None:
     place.files()["head"].unlink()
-    with pytest.raises(StoreIntegrityError, match="head"):
+    with pytest.raises(VaultIntegrityError, match="head"):
         place.unlock()
-    place.keeper.restart_log(USER, place.a)
+    place.vault.restart_log(USER, place.a)
     assert place.is_well()
 
 
@@ -91,7 +91,7 @@ def put_back(place: Place, what: str, content: bytes) -> None:
 
 
 def test_an_older_file_of_the_same_key(place: Place) -> None:
-    before = older(place, lambda: place.keeper.rekey(USER, place.a, place.b, rules=RULES))
+    before = older(place, lambda: place.vault.rekey(USER, place.a, place.b, rules=RULES))
     assert place.attempt()
     put_back(place, "face", before["face"])
     with pytest.raises(RollbackError):
@@ -101,12 +101,12 @@ def test_an_older_file_of_the_same_key(place: Place) -> None:
 
 
 def test_an_older_file_of_another_key(place: Place) -> None:
-    before = older(place, lambda: place.keeper.renew(USER, place.a, rules=RULES))
+    before = older(place, lambda: place.vault.renew(USER, place.a, rules=RULES))
     assert place.attempt()
     put_back(place, "face", before["face"])
     with pytest.raises(PassphraseRequiredError):
         place.attempt()
-    with pytest.raises(StoreIntegrityError, match="head"):
+    with pytest.raises(VaultIntegrityError, match="head"):
         place.unlock()
 
 
@@ -117,10 +117,10 @@ def test_an_older_log(place: Place) -> None:
     put_back(place, "audit", before["audit"])
     for head in (newest, before["head"]):  # with the older head too: the session knows
         put_back(place, "head", head)
-        with pytest.raises(StoreIntegrityError, match="audit log"):
+        with pytest.raises(VaultIntegrityError, match="audit log"):
             place.attempt()
     put_back(place, "head", newest)
-    with pytest.raises(StoreIntegrityError, match="audit log"):
+    with pytest.raises(VaultIntegrityError, match="audit log"):
         place.unlock()
     with pytest.raises(PassphraseRequiredError):  # and the key is forgotten
         place.attempt()
@@ -128,14 +128,14 @@ def test_an_older_log(place: Place) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 400, None])
 def test_a_replaced_file(place: Place, content: bytes | None) -> None:
-    place.keeper.enroll(make_record("bob"), place.b, replace=False, rules=RULES)
+    place.vault.enroll(make_record("bob"), place.b, replace=False, rules=RULES)
     good = place.files()
     bob = (place.path / "bob.face").read_bytes()
     alice = (place.path / "alice.face").read_bytes()
     assert good
     (place.path / "alice.face").write_bytes(bob if content is None else content)
     for call in (place.attempt, place.unlock):
-        with pytest.raises(StoreIntegrityError):
+        with pytest.raises(VaultIntegrityError):
             call()
     assert place.failures() == 2
     (place.path / "alice.face").write_bytes(alice)
@@ -178,8 +178,8 @@ def mended(place: Place, planted: Path, content: bytes) -> None:
     for key in (place.a, place.b):
         try:
             place.unlock(key)
-        except StoreIntegrityError:
-            place.keeper.restart_log(USER, key)
+        except VaultIntegrityError:
+            place.vault.restart_log(USER, key)
             place.unlock(key)
         except KeyUnavailableError:
             continue
@@ -193,9 +193,9 @@ def mended(place: Place, planted: Path, content: bytes) -> None:
 
 def opened_by_nobody(root: Path, operation: str) -> object:
     """The operation on a session of its own process, opened first where that can be."""
-    keeper = Keeper(Vault(root / "vault"), ProcessSessions())
+    vault = Vault(VaultFolder(root / "vault"), ProcessOpenKeys())
     place = Place.__new__(Place)
-    place.root, place.path, place.keeper, place.sessions = root, root / "vault", keeper, keeper.sessions
+    place.root, place.path, place.vault, place.open_keys = root, root / "vault", vault, vault.open_keys
     place.a, place.b = KeyFileKey(root / "a"), KeyFileKey(root / "b")
     if operation == "attempt":
         place.unlock()
@@ -220,13 +220,13 @@ def test_owners_and_modes(place: Place, operation: str) -> None:
 
     good = again(lambda: None)
     assert "result" in good, good
-    assert again(lambda: os.chown(place.path, 0, 0))["error"] == "StoreError"
-    assert again(lambda: os.chown(place.path, 1234, 1234))["error"] == "StoreError"
-    assert again(lambda: place.path.chmod(0o777))["error"] == "StoreError"
-    assert again(lambda: place.path.chmod(0))["error"] == "StoreError"
+    assert again(lambda: os.chown(place.path, 0, 0))["error"] == "VaultError"
+    assert again(lambda: os.chown(place.path, 1234, 1234))["error"] == "VaultError"
+    assert again(lambda: place.path.chmod(0o777))["error"] == "VaultError"
+    assert again(lambda: place.path.chmod(0))["error"] == "VaultError"
     read_only_lock = again(lambda: place.files()["lock"].chmod(0o400))
     # Looking at the state takes the lock to read, and needs no more than that.
-    assert ("result" in read_only_lock) if operation == "state" else read_only_lock["error"] == "StoreError"
+    assert ("result" in read_only_lock) if operation == "state" else read_only_lock["error"] == "VaultError"
     for what in ("face", "audit", "head"):
         for change in (
             lambda what=what: place.files()[what].chmod(0o644),
@@ -237,7 +237,7 @@ def test_owners_and_modes(place: Place, operation: str) -> None:
             said = again(change)
             assert "result" in said or said["ours"], said
             if what == "face" and operation in ("unlock", "attempt", "renew", "rekey"):
-                assert said["error"] in ("StoreError", "StoreIntegrityError"), said
+                assert said["error"] in ("VaultError", "VaultIntegrityError"), said
 
 
 WRITING = ("attempt", "unlock", "renew", "rekey", "enroll", "remove", "restart_log")
@@ -251,14 +251,14 @@ def test_a_read_only_disk(root: Path) -> None:
         remount(root, "ro")
         for name in WRITING:
             if name != "remove":
-                with pytest.raises(StoreError, match="read-only"):
+                with pytest.raises(VaultError, match="read-only"):
                     OPERATIONS[name](place)
         assert place.failures() == 2
-        with pytest.raises(StoreError, match="read-only"):
-            place.keeper.panic()
+        with pytest.raises(VaultError, match="read-only"):
+            place.vault.panic()
         assert place.held() is None
-        with pytest.raises(StoreError, match="read-only"):
-            place.keeper.remove(USER)
+        with pytest.raises(VaultError, match="read-only"):
+            place.vault.remove(USER)
         remount(root, "rw")
         assert place.is_well()
 
@@ -273,9 +273,9 @@ def test_a_folder_that_cannot_be_written_to(place: Place, operation: str) -> Non
     place.path.chmod(0o700)
     hand_over(place.root, 0)
     if operation == "remove":  # the key is overwritten first, which needs no right to the folder
-        assert said["error"] == "StoreError"
+        assert said["error"] == "VaultError"
         return
-    assert said.get("error") == "StoreError", said
+    assert said.get("error") == "VaultError", said
     assert before["alice.face"] == place.files()["face"].read_bytes()
     assert place.is_well()
 
@@ -293,13 +293,13 @@ def test_a_full_disk(root: Path) -> None:
         place.fail(2)
         ballast = fill(root)
         for name in ("renew", "rekey", "enroll"):
-            with pytest.raises(StoreError, match="full"):
+            with pytest.raises(VaultError, match="full"):
                 OPERATIONS[name](place)
         charged = place.failures()
-        with pytest.raises(StoreError, match="full"):
+        with pytest.raises(VaultError, match="full"):
             place.attempt()
         assert place.failures() == charged + 1
-        with pytest.raises(StoreError, match="full"):
+        with pytest.raises(VaultError, match="full"):
             place.unlock()
         assert place.held() is None  # an unlock that is not in the log does not hold
         ballast.unlink()

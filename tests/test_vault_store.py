@@ -25,7 +25,7 @@ from vault_tools import (
     seed_of,
 )  # fmt: skip
 
-from facesdk.errors import AlreadyEnrolledError, InputError, NotEnrolledError, StoreError, StoreIntegrityError
+from facesdk.errors import AlreadyEnrolledError, InputError, NotEnrolledError, VaultError, VaultIntegrityError
 from facesdk.vault import KeyFileKey, KeyKind, causes, files, folder
 
 
@@ -43,29 +43,29 @@ def bench(tmp_path: Path, key: KeyFileKey) -> Bench:
 
 
 def test_users_exists_kinds(bench: Bench, tmp_path: Path) -> None:
-    vault = bench.keeper.vault
-    assert vault.users() == []
-    assert not vault.exists("alice")
-    assert vault.kinds() == {}
+    there = bench.vault.folder
+    assert there.users() == []
+    assert not there.exists("alice")
+    assert there.kinds() == {}
     assert not (tmp_path / "vault").exists()
     bench.enroll(make_record("alice"))
     bench.enroll(make_record("Bob-2._", seed=5))
-    assert vault.users() == ["Bob-2._", "alice"]
-    assert vault.exists("alice")
+    assert there.users() == ["Bob-2._", "alice"]
+    assert there.exists("alice")
     (tmp_path / "vault" / "carol.face").write_bytes(b"junk")
     (tmp_path / "vault" / "carol.face").chmod(0o600)
-    kinds = vault.kinds()
+    kinds = there.kinds()
     assert kinds["alice"] is kinds["Bob-2._"] is KeyKind.KEY_FILE
     assert "not a sealed file" in str(kinds["carol"])
-    bench.keeper.remove("alice")
-    assert vault.users() == ["Bob-2._", "carol"]
+    bench.vault.remove("alice")
+    assert there.users() == ["Bob-2._", "carol"]
 
 
 def test_users_ignores_what_is_not_a_user_file(bench: Bench, tmp_path: Path) -> None:
     bench.enroll()
     for name in ("readme.txt", ".face", ".tmp-dead", ".x.face", "ä.face", "alice.face.bak"):
         (tmp_path / "vault" / name).write_bytes(b"x")
-    assert bench.keeper.vault.users() == ["alice"]
+    assert bench.vault.folder.users() == ["alice"]
 
 
 def test_what_lies_in_a_vault(bench: Bench, tmp_path: Path) -> None:
@@ -99,14 +99,14 @@ def test_a_folder_that_was_there_is_closed_to_others(bench: Bench, tmp_path: Pat
 def test_bad_names_are_refused_everywhere(bench: Bench, name: str) -> None:
     bench.enroll()
     calls: list[Callable[[], object]] = [
-        lambda: bench.keeper.vault.exists(name),
+        lambda: bench.vault.folder.exists(name),
         lambda: bench.unlock(name),
         lambda: bench.attempt(user=name),
-        lambda: bench.keeper.state(name),
-        lambda: bench.keeper.lock(name),
-        lambda: bench.keeper.remove(name),
-        lambda: bench.keeper.audit(name),
-        lambda: bench.keeper.renew(name, bench.key, rules=RULES),
+        lambda: bench.vault.state(name),
+        lambda: bench.vault.lock(name),
+        lambda: bench.vault.remove(name),
+        lambda: bench.vault.audit(name),
+        lambda: bench.vault.renew(name, bench.key, rules=RULES),
     ]
     for call in calls:
         with pytest.raises(InputError):
@@ -118,18 +118,18 @@ def test_a_folder_others_can_write_to_is_refused(bench: Bench, tmp_path: Path, m
     bench.enroll()
     generation = bench.generation()
     (tmp_path / "vault").chmod(mode)
-    keeper = bench.keeper
+    vault = bench.vault
     calls: list[Callable[[], object]] = [
-        keeper.vault.users,
-        lambda: keeper.vault.exists("alice"),
-        lambda: keeper.attempt("alice", lambda _: True, generation=generation, camera="c", label=""),
-        lambda: keeper.state("alice"),
+        vault.folder.users,
+        lambda: vault.folder.exists("alice"),
+        lambda: vault.attempt("alice", lambda _: True, generation=generation, camera="c", label=""),
+        lambda: vault.state("alice"),
         bench.unlock,
         lambda: bench.enroll(make_record("bob")),
-        lambda: keeper.remove("alice"),
+        lambda: vault.remove("alice"),
     ]
     for call in calls:
-        with pytest.raises(StoreError, match="chmod 700"):
+        with pytest.raises(VaultError, match="chmod 700"):
             call()
     (tmp_path / "vault").chmod(0o755)
     bench.unlock()  # what was to be removed is at least locked
@@ -139,14 +139,14 @@ def test_a_folder_others_can_write_to_is_refused(bench: Bench, tmp_path: Path, m
 def test_a_folder_of_somebody_else_is_refused(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.enroll()
     disown(tmp_path / "vault", monkeypatch)
-    with pytest.raises(StoreError, match="belongs to user id"):
+    with pytest.raises(VaultError, match="belongs to user id"):
         bench.unlock()
 
 
 def test_a_file_where_the_folder_should_be(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "vault").write_text("not a folder")
-    for call in (bench.keeper.vault.users, bench.enroll):
-        with pytest.raises(StoreError) as caught:
+    for call in (bench.vault.folder.users, bench.enroll):
+        with pytest.raises(VaultError) as caught:
             call()
         assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
 
@@ -171,13 +171,13 @@ def test_a_failing_write_leaves_the_old_record(
     bench.enroll(make_record(seed=0))
     for change in (
         lambda: bench.enroll(make_record(seed=1), replace=True),
-        lambda: bench.keeper.rekey("alice", bench.key, bench.key, rules=RULES),
-        lambda: bench.keeper.renew("alice", bench.key, rules=RULES),
+        lambda: bench.vault.rekey("alice", bench.key, bench.key, rules=RULES),
+        lambda: bench.vault.renew("alice", bench.key, rules=RULES),
     ):
         before = bench.path().read_bytes()
         with monkeypatch.context() as patch:
             patch.setattr(os, function, failing_with(code))
-            with pytest.raises(StoreError) as caught:
+            with pytest.raises(VaultError) as caught:
                 change()
             assert caught.value.errno == code
             assert causes.hint_for(code) == caught.value.hint
@@ -196,7 +196,7 @@ def test_a_write_cut_off_by_the_system_leaves_the_old_record(bench: Bench, tmp_p
     try:
         for limit in (100, size + 100, size + 260):  # before the log's entry, within it, within the template
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-            with pytest.raises(StoreError) as caught:
+            with pytest.raises(VaultError) as caught:
                 bench.enroll(make_record(seed=1, dimension=200), replace=True)
             assert caught.value.errno == errno.EFBIG
     finally:
@@ -223,7 +223,7 @@ def test_the_last_fsync_may_fail_with_the_new_record_in_place(bench: Bench, monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", watching_replace)
         patch.setattr(os, "fsync", failing_last)
-        with pytest.raises(StoreError):
+        with pytest.raises(VaultError):
             bench.enroll(make_record(seed=1), replace=True)
     assert seed_of(bench) == 1
 
@@ -254,7 +254,7 @@ def test_short_writes_are_completed(bench: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 5)))
     bench.enroll()
     bench.unlock()
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         assert_holds(template, make_record())
 
 
@@ -263,7 +263,7 @@ def test_the_lock_times_out(bench: Bench, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.05)
     with folder.open_folder(tmp_path / "vault") as descriptor, files.locked(descriptor):
         for call in (lambda: bench.enroll(replace=True), bench.unlock, bench.generation):
-            with pytest.raises(StoreError, match="lock"):
+            with pytest.raises(VaultError, match="lock"):
                 call()
     bench.unlock()
 
@@ -277,11 +277,11 @@ def test_remove_takes_everything_of_the_user_and_nothing_else(bench: Bench, tmp_
     (tmp_path / "vault" / "alice.audit.broken-1").touch(0o600)
     before = sorted(name for name in os.listdir(tmp_path / "vault") if name.startswith(("alice2", "alice.audit.")))
     before.remove("alice.audit.broken-1")
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert sorted(os.listdir(tmp_path / "vault")) == sorted([".lock", ".vault", *before])
     assert bench.attempt(user="alice2")
     assert bench.attempt(user="alice.audit")
-    for call in (bench.unlock, lambda: bench.keeper.remove("alice")):
+    for call in (bench.unlock, lambda: bench.vault.remove("alice")):
         with pytest.raises(NotEnrolledError):
             call()
 
@@ -309,7 +309,7 @@ def test_remove_destroys_the_wrapped_key_before_the_name(bench: Bench, monkeypat
 
     monkeypatch.setattr(os, "unlink", watching_unlink)
     monkeypatch.setattr(os, "fsync", watching_fsync)
-    bench.keeper.remove("alice")
+    bench.vault.remove("alice")
     assert events[:3] == ["file", "unlink", "folder"]
 
 
@@ -317,17 +317,17 @@ def test_remove_destroys_the_wrapped_key_before_the_name(bench: Bench, monkeypat
 def test_remove_works_on_a_damaged_file(bench: Bench, content: bytes) -> None:
     bench.enroll(make_record("bob"))
     bench.path().write_bytes(content)
-    bench.keeper.remove("alice", bench.key)
-    assert bench.keeper.vault.users() == ["bob"]
+    bench.vault.remove("alice", bench.key)
+    assert bench.vault.folder.users() == ["bob"]
 
 
 def test_remove_goes_on_when_overwriting_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.enroll()
     monkeypatch.setattr(os, "pwrite", failing_with(errno.EIO))
-    with pytest.raises(StoreError, match=r"was removed, but .* could not be overwritten") as caught:
-        bench.keeper.remove("alice")
+    with pytest.raises(VaultError, match=r"was removed, but .* could not be overwritten") as caught:
+        bench.vault.remove("alice")
     assert caught.value.errno == errno.EIO
-    assert bench.keeper.vault.users() == []
+    assert bench.vault.folder.users() == []
 
 
 def test_reading_a_file_that_grows_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,5 +339,5 @@ def test_reading_a_file_that_grows_is_bounded(bench: Bench, monkeypatch: pytest.
         return bytes(size) if is_template else read(descriptor, size)
 
     monkeypatch.setattr(os, "read", grown)
-    with pytest.raises(StoreIntegrityError, match="at most"):
+    with pytest.raises(VaultIntegrityError, match="at most"):
         bench.unlock()

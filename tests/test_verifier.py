@@ -13,6 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy
 from facesdk._core import Secret
+from facesdk.engine.networks import load_manifest
 from facesdk.errors import (
     AlreadyEnrolledError,
     EngineMismatchError,
@@ -23,13 +24,12 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
-    StoreIntegrityError,
+    VaultIntegrityError,
 )
 from facesdk.evaluation import vector
-from facesdk.models import load_manifest
 from facesdk.policy import AttemptRules
 from facesdk.vault import PassphraseKey
-from facesdk.vault.keeper import boot_ns
+from facesdk.vault.vault import boot_ns
 
 OBAMA = ("obama_2005", "obama_2009", "obama_2012")
 OTHERS = ("biden", "macron_2025", "sunak", "ardern_2018", "collins", "hopper")
@@ -126,7 +126,7 @@ def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: st
 
 def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
     strict = FaceVerifier(
-        verifier.keeper.vault.path, key=verifier._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
+        verifier.vault.folder.path, key=verifier._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
     )
     with pytest.raises(EnrollmentError, match="turned"):
         strict.enroll("owner", portrait("obama_2009"), allow_few_samples=True)
@@ -176,7 +176,7 @@ def test_enrolling_again_needs_replace(enrolled: FaceVerifier) -> None:
 
 
 def test_reference_and_samples_are_kept_and_nothing_else(enrolled: FaceVerifier) -> None:
-    with enrolled.keeper.opened("owner") as template:
+    with enrolled.vault.opened("owner") as template:
         assert (template.count, template.dimension) == (2, enrolled.engine.dimension)
         assert template.model_ids == enrolled.engine.model_ids
         assert len(template.model_ids) == 3  # detector, mesh, network
@@ -184,7 +184,7 @@ def test_reference_and_samples_are_kept_and_nothing_else(enrolled: FaceVerifier)
         for kept, sample, turned in zip(template.samples, samples, template.turned(samples), strict=True):
             np.testing.assert_allclose(kept, turned, atol=1e-6)
             assert abs(float(kept @ sample)) < 0.5  # not as it is, but turned
-    (sealed,) = enrolled.keeper.vault.path.glob("*.face")
+    (sealed,) = enrolled.vault.folder.path.glob("*.face")
     assert sealed.stat().st_size < 4 * 320 * 3 + 1200
 
 
@@ -197,11 +197,11 @@ def test_no_features_stay_in_ordinary_memory(enrolled: FaceVerifier, made: list[
 
 
 def test_an_existing_folder_becomes_private(verifier: FaceVerifier) -> None:
-    verifier.keeper.vault.path.mkdir(mode=0o755)
-    verifier.keeper.vault.path.chmod(0o755)
+    verifier.vault.folder.path.mkdir(mode=0o755)
+    verifier.vault.folder.path.chmod(0o755)
     verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
-    assert verifier.keeper.vault.path.stat().st_mode & 0o777 == 0o700
-    assert {p.stat().st_mode & 0o777 for p in verifier.keeper.vault.path.iterdir()} == {0o600}
+    assert verifier.vault.folder.path.stat().st_mode & 0o777 == 0o700
+    assert {p.stat().st_mode & 0o777 for p in verifier.vault.folder.path.iterdir()} == {0o600}
 
 
 def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
@@ -214,7 +214,7 @@ def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
 
 
 def test_engine_of_another_embedder_is_a_named_error(enrolled: FaceVerifier, joint: Engine) -> None:
-    other = FaceVerifier(enrolled.keeper.vault.path, key=enrolled._key, engine=joint)
+    other = FaceVerifier(enrolled.vault.folder.path, key=enrolled._key, engine=joint)
     with pytest.raises(EngineMismatchError, match="joint"):
         other.verify("owner", portrait("obama_2012"))
 
@@ -226,7 +226,7 @@ def test_engine_follows_the_template_when_none_is_given(tmp_path, key_file, join
     chosen = FaceVerifier(tmp_path / "v", key_file=key_file)
     assert chosen.verify("owner", portrait("obama_2009"))
     chosen.enroll("other", portrait("sunak"), allow_few_samples=True)
-    with chosen.keeper.opened("other") as template:
+    with chosen.vault.opened("other") as template:
         assert template.embedder == "sface"
     assert chosen.verify("other", portrait("sunak"))
     assert chosen.verify("owner", portrait("obama_2009"))
@@ -246,12 +246,12 @@ def test_remove_and_unknown_users(enrolled: FaceVerifier) -> None:
 
 
 def test_tampered_template_never_matches(enrolled: FaceVerifier) -> None:
-    (sealed,) = enrolled.keeper.vault.path.glob("*.face")
+    (sealed,) = enrolled.vault.folder.path.glob("*.face")
     data = bytearray(sealed.read_bytes())
     assert enrolled.verify("owner", portrait("obama_2012"))
     data[len(data) // 2] ^= 1
     sealed.write_bytes(data)
-    with pytest.raises(StoreIntegrityError):
+    with pytest.raises(VaultIntegrityError):
         enrolled.verify("owner", portrait("obama_2012"))
 
 
@@ -275,9 +275,9 @@ def test_nothing_shown_reveals_features_keys_or_scores(enrolled: FaceVerifier, e
     features = engine.features(portrait("obama_2012"))
     assert features is not None
     outcome = enrolled.verify("owner", portrait("obama_2012"))
-    shown = repr(features) + repr(outcome) + repr(enrolled) + repr(enrolled.keeper.vault)
-    with enrolled.keeper.opened("owner") as template:
-        shown += repr(template) + repr(enrolled.keeper.state("owner"))
+    shown = repr(features) + repr(outcome) + repr(enrolled) + repr(enrolled.vault.folder)
+    with enrolled.vault.opened("owner") as template:
+        shown += repr(template) + repr(enrolled.vault.state("owner"))
     for number in np.asarray(features._vector)[:20]:
         assert f"{number:.4f}" not in shown
     assert {f.name for f in dataclasses.fields(outcome)} == {"decision", "reason", "guidance", "elapsed_ms"}
@@ -292,7 +292,7 @@ def test_failures_delay_and_then_need_the_passphrase(tmp_path, sface: Engine, mo
     """The phone's rules from pictures to decisions, on a clock of the test's own."""
     verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
     now = [boot_ns()]
-    verifier.keeper._now_ns = lambda: now[0]
+    verifier.vault._now_ns = lambda: now[0]
     verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
     for _ in range(3):  # what is no adequate face is no attempt
         assert verifier.verify("owner", np.full((240, 320, 3), 99, np.uint8)).decision is Decision.NO_FACE
@@ -328,7 +328,7 @@ def test_lock_and_panic_forget_the_key(tmp_path, sface: Engine) -> None:
         with pytest.raises(PassphraseRequiredError, match=why):
             verifier.verify("owner", portrait("obama_2009"))
         verifier.unlock("owner", passphrase="right")
-    report, entries, sealed = verifier.keeper.audit("owner")
+    report, entries, sealed = verifier.vault.audit("owner")
     assert (report.problem, sealed) == (None, True)
     events = [entry.event.value for entry in entries]
     assert events == ["enrolled", "verified", "locked", "unlocked", "verified", "panic", "unlocked"]
@@ -352,7 +352,7 @@ def test_an_own_passphrase_opens_once(tmp_path, sface: Engine, keyring, request)
         verifier.unlock("owner")
     verifier.unlock("owner", passphrase="right")
     now = boot_ns() + rules.passphrase_every_s * 10**9
-    verifier.keeper._now_ns = lambda: now
+    verifier.vault._now_ns = lambda: now
     for _ in range(2):
         with pytest.raises(PassphraseRequiredError):
             verifier.verify("owner", portrait("obama_2009"))
@@ -382,7 +382,7 @@ def test_a_panic_while_another_unlocks_wins(tmp_path, sface: Engine) -> None:
     unlock = threading.Thread(target=try_to_unlock)
     unlock.start()
     assert begun.wait(20)
-    panic = threading.Thread(target=verifier.keeper.panic)
+    panic = threading.Thread(target=verifier.vault.panic)
     panic.start()
     go_on.set()
     unlock.join(20)
@@ -394,9 +394,9 @@ def test_a_panic_while_another_unlocks_wins(tmp_path, sface: Engine) -> None:
 
 def test_a_broken_log_never_unlocks(enrolled: FaceVerifier) -> None:
     assert enrolled.verify("owner", portrait("obama_2012"))
-    (log,) = enrolled.keeper.vault.path.glob("*.audit")
+    (log,) = enrolled.vault.folder.path.glob("*.audit")
     log.write_bytes(log.read_bytes().replace(b"enrolled", b"enrulled"))
-    with pytest.raises(StoreIntegrityError, match="audit"):
+    with pytest.raises(VaultIntegrityError, match="audit"):
         enrolled.verify("owner", portrait("obama_2012"))
 
 
@@ -409,7 +409,7 @@ def test_status_says_what_the_contract_is(verifier: FaceVerifier) -> None:
     from facesdk.cli.keys import contract_of
 
     verifier.enroll("owner", [portrait(n) for n in ("obama_2005", "obama_2009", "obama_2012")])
-    found = contract_of(verifier.keeper, "owner")
+    found = contract_of(verifier.vault, "owner")
     # Those of 2005 and 2012 are so alike that they count as one.
     assert {k: found[k] for k in ("embedder", "samples", "differing", "target_fmr")} == {
         "embedder": "sface", "samples": 3, "differing": 2, "target_fmr": 2e-5

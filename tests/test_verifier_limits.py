@@ -11,6 +11,7 @@ import pytest
 from conftest import portrait
 
 from facesdk import Decision, Engine, FaceVerifier, Policy, matching
+from facesdk.engine.networks import load_manifest
 from facesdk.errors import (
     AlreadyEnrolledError,
     EnrollmentError,
@@ -19,10 +20,9 @@ from facesdk.errors import (
     PassphraseRequiredError,
     Reason,
 )  # fmt: skip
-from facesdk.models import load_manifest
 from facesdk.types import Features
 from facesdk.vault import KeyFileKey, PassphraseKey, Record
-from facesdk.vault.attempts import Required
+from facesdk.vault.attempts import PassphraseRequired
 
 OBAMA = ("obama_2005", "obama_2009", "obama_2012")
 
@@ -56,7 +56,7 @@ def test_arguments_that_do_not_fit_are_named(tmp_path, key_file) -> None:
             FaceVerifier(vault, **words)
         assert said in str(caught.value)
     for vault in (str(tmp_path / "v"), tmp_path / "v"):
-        assert FaceVerifier(vault, **words).keeper.vault.path == tmp_path / "v"
+        assert FaceVerifier(vault, **words).vault.folder.path == tmp_path / "v"
 
 
 def test_a_verifier_without_a_key_of_its_own(tmp_path, sface: Engine, keyring) -> None:
@@ -118,20 +118,20 @@ def test_three_pictures_or_the_word_that_fewer_will_do(verifier: FaceVerifier) -
         assert "or give allow_few_samples=True" in str(caught.value.hint)
     assert verifier.users() == []
     verifier.enroll("owner", [portrait(n) for n in OBAMA])
-    with verifier.keeper.opened("owner") as template:
+    with verifier.vault.opened("owner") as template:
         assert template.count == 3
         assert template.consent == "given to the program that called enroll()"
         assert abs(template.created_unix_s - time.time()) < 3600
         assert template.policy == Policy().sealed()
     verifier.enroll("owner", [portrait(n) for n in OBAMA], replace=True, consent="signed a form")
-    with verifier.keeper.opened("owner") as template:
+    with verifier.vault.opened("owner") as template:
         assert template.consent == "signed a form"
-    assert [entry.policy for entry in verifier.keeper.audit("owner")[1]] == ["phone 2e-05"] * 2
+    assert [entry.policy for entry in verifier.vault.audit("owner")[1]] == ["phone 2e-05"] * 2
 
 
 def test_what_was_sealed_is_wiped(verifier: FaceVerifier, monkeypatch) -> None:
     records: list[Record] = []
-    enroll = verifier.keeper.enroll
+    enroll = verifier.vault.enroll
 
     def watched(record: Record, *arguments, **options) -> None:
         records.append(record)
@@ -139,9 +139,9 @@ def test_what_was_sealed_is_wiped(verifier: FaceVerifier, monkeypatch) -> None:
         assert record.reference.any()
         assert record.samples.any()
 
-    monkeypatch.setattr(verifier.keeper, "enroll", watched)
+    monkeypatch.setattr(verifier.vault, "enroll", watched)
     verifier.enroll("owner", [portrait(n) for n in OBAMA])
-    monkeypatch.setattr(verifier.keeper.vault, "exists", lambda _: False)  # so that only the keeper refuses it
+    monkeypatch.setattr(verifier.vault.folder, "exists", lambda _: False)  # so that only the vault refuses it
     with pytest.raises(AlreadyEnrolledError):
         verifier.enroll("owner", [portrait(n) for n in OBAMA])
     assert len(records) == 2
@@ -168,7 +168,7 @@ def test_a_panic_while_the_first_pictures_are_looked_at_wins(tmp_path, sface: En
 
     monkeypatch.setattr(Engine, "observe", observing)
     verifier.enroll("owner", portrait("obama_2012"), allow_few_samples=True)
-    assert verifier.keeper.state("owner")[0] == Required(Reason.PANIC)
+    assert verifier.vault.state("owner")[0] == PassphraseRequired(Reason.PANIC)
 
 
 # --- deciding
@@ -229,7 +229,7 @@ def test_probes_are_wiped_whatever_ends_the_attempt(enrolled: FaceVerifier, monk
 def test_the_camera_s_name_goes_into_the_log_and_must_fit_before_anything_is_looked_at(enrolled: FaceVerifier) -> None:
     assert enrolled.verify("owner", portrait("obama_2012"), camera="front door")
     assert enrolled.verify("owner", portrait("obama_2012"))
-    assert [entry.camera for entry in enrolled.keeper.audit("owner")[1]][1:] == ["front door", "files"]
+    assert [entry.camera for entry in enrolled.vault.audit("owner")[1]][1:] == ["front door", "files"]
     with pytest.raises(InputError):
         enrolled.verify("owner", 7, camera="x" * 1000)
     with pytest.raises(InputError, match="expected"):
@@ -250,14 +250,14 @@ def test_what_was_open_once_is_not_opened_again(tmp_path, sface: Engine, opened_
     elif opened_by == "verify":
         assert verifier.verify("owner", portrait("obama_2009"))
     elif opened_by == "found open":
-        verifier.keeper.unlock(
+        verifier.vault.unlock(
             "owner", PassphraseKey("right"), rules=Policy().attempts, reference_of=matching.make_reference
         )
         assert verifier.verify("owner", portrait("obama_2009"))
-    verifier.keeper.sessions.forget("owner", Reason.NOT_UNLOCKED)
+    verifier.vault.open_keys.forget("owner", Reason.NOT_UNLOCKED)
     with pytest.raises(PassphraseRequiredError):
         verifier.verify("owner", portrait("obama_2009"))
-    assert isinstance(verifier.keeper.state("owner")[0], Required)
+    assert isinstance(verifier.vault.state("owner")[0], PassphraseRequired)
     with pytest.raises(PassphraseRequiredError):
         verifier.unlock("owner")
 
@@ -282,7 +282,7 @@ def test_only_one_who_needs_the_passphrase_loses_the_own_one(tmp_path, sface: En
         verifier.verify("owner", 7)
     with pytest.raises(NotEnrolledError):
         verifier.verify("nobody", portrait("obama_2012"))
-    verifier.keeper.sessions.forget("owner", Reason.IDLE)
+    verifier.vault.open_keys.forget("owner", Reason.IDLE)
     key = verifier._key
     assert key is not None
     key.check()

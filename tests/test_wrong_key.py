@@ -11,11 +11,11 @@ from vault_tools import RULES, Bench, make_record
 from facesdk.errors import (
     KeyUnavailableError,
     LockedOutError,
-    StoreError,
+    VaultError,
 )
 from facesdk.vault import KeyFileKey
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.store import Folder
+from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.store import LockedFolder
 
 SECOND_NS = 10**9
 
@@ -55,16 +55,16 @@ def test_the_wait_holds_for_other_processes_and_is_not_ended_by_locking(bench: B
     for _ in range(3):
         with pytest.raises(Exception, match="wrong key"):
             bench.unlock(key=wrong)
-        bench.keeper.lock("alice")
+        bench.vault.lock("alice")
     other = Bench(bench.folder, bench.key)
     other.clock = bench.clock
-    other.keeper._now_ns = bench.clock
+    other.vault._now_ns = bench.clock
     for call in (
         other.unlock,
-        lambda: other.keeper.renew("alice", other.key, rules=RULES),
-        lambda: other.keeper.rekey("alice", other.key, other.key, rules=RULES),
-        lambda: other.keeper.restart_log("alice", other.key),
-        lambda: other.keeper.audit("alice", other.key),
+        lambda: other.vault.renew("alice", other.key, rules=RULES),
+        lambda: other.vault.rekey("alice", other.key, other.key, rules=RULES),
+        lambda: other.vault.restart_log("alice", other.key),
+        lambda: other.vault.audit("alice", other.key),
     ):
         with pytest.raises(LockedOutError):
             call()
@@ -92,7 +92,7 @@ def test_a_first_enrollment_waits_for_nothing(tmp_path: Path) -> None:
 
 def test_a_full_log_takes_the_right_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Folder, "log", lambda self, user, *, boot_ns: AuditLog(
+        LockedFolder, "log", lambda self, user, *, boot_ns: AuditLog(
             self.descriptor, user, boot_ns=boot_ns, max_segment=600, keep=1
         ),
     )  # fmt: skip
@@ -102,9 +102,9 @@ def test_a_full_log_takes_the_right_key(tmp_path: Path, monkeypatch: pytest.Monk
 
     def lock_often() -> None:
         for _ in range(1000):
-            other.keeper.lock("alice")
+            other.vault.lock("alice")
 
-    with pytest.raises(StoreError, match="full"):
+    with pytest.raises(VaultError, match="full"):
         lock_often()
     bench.unlock()
     bench.unlock()
@@ -113,7 +113,7 @@ def test_a_full_log_takes_the_right_key(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_wrong_key_that_cannot_be_logged_costs_time_too(bench: Bench, monkeypatch: Any, tmp_path: Path) -> None:
-    from facesdk.vault import userfile
+    from facesdk.vault import userfiles as userfile
 
     slept: list[float] = []
     wrong = KeyFileKey.create(tmp_path / "wrong")
@@ -125,7 +125,7 @@ def test_a_wrong_key_that_cannot_be_logged_costs_time_too(bench: Bench, monkeypa
 
 
 def test_four_thousand_locks_do_not_hide_a_wrong_key(bench: Bench, tmp_path: Path) -> None:
-    from facesdk.vault import userfile
+    from facesdk.vault import userfiles as userfile
 
     assert userfile.LOOK_BACK > 64 * 1200
     wrong = KeyFileKey.create(tmp_path / "wrong")
@@ -133,6 +133,6 @@ def test_four_thousand_locks_do_not_hide_a_wrong_key(bench: Bench, tmp_path: Pat
         with pytest.raises(KeyUnavailableError):
             bench.unlock(key=wrong)
     for _ in range(500):
-        bench.keeper.lock("alice")
+        bench.vault.lock("alice")
     with pytest.raises(LockedOutError):
         bench.unlock()

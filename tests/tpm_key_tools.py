@@ -11,8 +11,8 @@ from tpm_tools import SoftwareTpm
 
 from facesdk._core import Secret
 from facesdk.vault import crypto
-from facesdk.vault.keys import Counter
-from facesdk.vault.tpm import TpmKey
+from facesdk.vault.keys.provider import Counter
+from facesdk.vault.keys.tpm import TpmKey
 
 REASON = tpm_tools.missing()
 needs_tpm = pytest.mark.skipif(REASON is not None, reason=str(REASON))

@@ -16,10 +16,10 @@ import pytest
 
 from facesdk import matching
 from facesdk._core import Secret
-from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, VaultIntegrityError
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, KeyFileKey, KeyKind, ProcessSessions, Record, Template, Vault, crypto
-from facesdk.vault.keys import KeyProvider
+from facesdk.vault import KeyFileKey, KeyKind, ProcessOpenKeys, Record, Template, Vault, VaultFolder, crypto
+from facesdk.vault.keys.provider import KeyProvider
 
 ROOT = Path(__file__).resolve().parent.parent
 CHEAP: dict[str, Any] = {"memory_kib": 19 * 1024, "passes": 2}
@@ -94,14 +94,14 @@ class Clock:
 
 
 class Bench:
-    """A keeper of one folder, with what a test needs to use and to attack it."""
+    """A vault of one folder, with what a test needs to use and to attack it."""
 
-    def __init__(self, folder: Path, key: KeyProvider, *, sessions: Any = None) -> None:
+    def __init__(self, folder: Path, key: KeyProvider, *, open_keys: Any = None) -> None:
         self.folder = folder
         self.key = key
         self.clock = Clock()
-        self.sessions = sessions or ProcessSessions()
-        self.keeper = Keeper(Vault(folder), self.sessions, now_ns=self.clock)
+        self.open_keys = open_keys or ProcessOpenKeys()
+        self.vault = Vault(VaultFolder(folder), self.open_keys, now_ns=self.clock)
 
     def path(self, user: str = "alice") -> Path:
         return self.folder / f"{user}.face"
@@ -109,31 +109,31 @@ class Bench:
     def enroll(
         self, record: Record | None = None, *, replace: bool = False, key: Any = None, rules: Any = RULES
     ) -> None:
-        self.keeper.enroll(record or make_record(), key or self.key, replace=replace, rules=rules)
+        self.vault.enroll(record or make_record(), key or self.key, replace=replace, rules=rules)
 
     def unlock(self, user: str = "alice", *, key: Any = None, rules: Any = RULES) -> None:
-        self.keeper.unlock(user, key or self.key, rules=rules, reference_of=matching.make_reference)
+        self.vault.unlock(user, key or self.key, rules=rules, reference_of=matching.make_reference)
 
     def generation(self, user: str = "alice") -> int:
-        with self.keeper.opened(user) as template:
+        with self.vault.opened(user) as template:
             return template.generation
 
     def attempt(self, answer: Any = True, user: str = "alice") -> bool:
         """One attempt with this answer of the comparison, or with this comparison."""
         compare = answer if callable(answer) else lambda template: answer
-        return self.keeper.attempt(user, compare, generation=self.generation(user), camera="test", label="phone")
+        return self.vault.attempt(user, compare, generation=self.generation(user), camera="test", label="phone")
 
     def failures(self, user: str = "alice") -> int:
-        held = self.sessions.load(user)
+        held = self.open_keys.load(user)
         return int(held.state.failures)
 
     def reason(self, user: str = "alice") -> Any:
         """Why the passphrase is required."""
-        return self.sessions.load(user).reason
+        return self.open_keys.load(user).reason
 
     def events(self, user: str = "alice", key: Any = None) -> list[str]:
         """What the audit log tells, after a check that it is whole."""
-        report, entries, _ = self.keeper.audit(user, key or self.key)
+        report, entries, _ = self.vault.audit(user, key or self.key)
         assert report.problem is None
         return [entry.event.value for entry in entries]
 
@@ -184,7 +184,7 @@ class CountingKey:
 
     def _name(self, section: bytes) -> bytes:
         if len(section) != self._SIZE:
-            raise StoreIntegrityError(f"the key section has {len(section)} bytes, {self._SIZE} were expected")
+            raise VaultIntegrityError(f"the key section has {len(section)} bytes, {self._SIZE} were expected")
         return section[:8]
 
 
@@ -260,15 +260,15 @@ def killed_at(point: int, call: Callable[[], None]) -> bool:
     return False
 
 
-def fresh(folder: Path) -> tuple[Keeper, KeyFileKey]:
-    """A keeper and key made in this process, whose locked memory a fork does not take over."""
-    return Keeper(Vault(folder), ProcessSessions(), now_ns=Clock()), KeyFileKey(folder.parent / "vault.key")
+def fresh(folder: Path) -> tuple[Vault, KeyFileKey]:
+    """A vault and key made in this process, whose locked memory a fork does not take over."""
+    return Vault(VaultFolder(folder), ProcessOpenKeys(), now_ns=Clock()), KeyFileKey(folder.parent / "vault.key")
 
 
 def seed_of(bench: Bench, *, seeds: tuple[int, ...] = (0, 1, 2, 3)) -> int:
     """Which record lies in the file: the seed it was made from, by its score. Opens the key."""
     bench.unlock()
-    with bench.keeper.opened("alice") as template:
+    with bench.vault.opened("alice") as template:
         records = {seed: make_record(seed=seed) for seed in seeds}
         scores = {s: float(template.reference @ template.turned([r.reference])[0]) for s, r in records.items()}
     seed = max(scores, key=lambda s: scores[s])

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from facesdk import Engine, _core
-from facesdk.models import load_manifest, load_model
+from facesdk.engine.networks import load_manifest, load_model
+from facesdk.engine.runtime import choose_runtime
 from facesdk.portraits import __path__ as portraits_path
-from facesdk.runtime import choose_runtime
 
 Bytes = NDArray[np.uint8]
 Arrays = dict[str, NDArray]

@@ -26,14 +26,15 @@ from pathlib import Path
 from fuzz_targets import Sample, Target, targets
 
 from facesdk.digest import sha256
-from facesdk.errors import KeyUnavailableError, StoreIntegrityError, StoreVersionError
-from facesdk.vault import crypto, format, keys
-from facesdk.vault.keys import KeyKind
+from facesdk.errors import KeyUnavailableError, VaultIntegrityError, VaultVersionError
+from facesdk.vault import crypto, format
+from facesdk.vault.keys import provider as keys
+from facesdk.vault.keys.provider import KeyKind
 
 LIMIT_S, LIMIT_BYTES = 0.02, 16 << 20
 BATCH = 5000
 CHECKSUM_SIZE = 32
-NAMED = (StoreIntegrityError, StoreVersionError, KeyUnavailableError)
+NAMED = (VaultIntegrityError, VaultVersionError, KeyUnavailableError)
 
 # --- mutators: (random, sample, another genuine sample) -> bytes
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facesdk.jpeg_file import _segments
+from facesdk.images.jpeg import _segments
 
 Rng = random.Random
 Pool = dict[str, list[bytes]]

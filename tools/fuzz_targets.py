@@ -12,13 +12,16 @@ import numpy as np
 
 from facesdk._core import Secret
 from facesdk.digest import sha256
-from facesdk.errors import StoreIntegrityError
+from facesdk.errors import VaultIntegrityError
 from facesdk.policy import PRESETS
 from facesdk.types import Decision
-from facesdk.vault import audit_entry, crypto, format, format_v1, keys, session
+from facesdk.vault import crypto, format, format_v1
+from facesdk.vault import open_keys as session
 from facesdk.vault.attempts import Ready
-from facesdk.vault.keys import KeyKind
-from facesdk.vault.passphrase import PassphraseKey
+from facesdk.vault.audit import entry as audit_entry
+from facesdk.vault.keys import provider as keys
+from facesdk.vault.keys.passphrase import PassphraseKey
+from facesdk.vault.keys.provider import KeyKind
 from facesdk.vault.record import Record, Template, pack
 
 USER = "alice"
@@ -133,7 +136,7 @@ class RawPassphrase(PassphraseKey):
 
 def _open_session(data: bytes) -> None:
     if len(data) != session._LAYOUT.size:  # keyring_get gives no other size to the parser
-        raise StoreIntegrityError("another size")
+        raise VaultIntegrityError("another size")
     with Secret.of(data) as memory:
         session._unpacked(memory, 0).kek.close()
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from facesdk import matching
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, KeyFileKey, KeyKind, KeyProvider, PassphraseKey, ProcessSessions, Record, Vault
+from facesdk.vault import KeyFileKey, KeyKind, KeyProvider, PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "vault_v2"
 PASSPHRASE = "Gölden föx 7"
@@ -52,14 +52,14 @@ def as_json(sealed: Record, *, generation: int, events: list[str]) -> dict[str, 
     }
 
 
-def use(keeper: Keeper, made: Record, key: KeyProvider, *, rekeyed: int) -> dict[str, object]:
+def use(vault: Vault, made: Record, key: KeyProvider, *, rekeyed: int) -> dict[str, object]:
     """Enrolls, changes the key's wrap this often and makes a match and a non-match; what is then in the files."""
-    keeper.enroll(made, key, replace=False, rules=RULES, label="phone 2e-05")
+    vault.enroll(made, key, replace=False, rules=RULES, label="phone 2e-05")
     for _ in range(rekeyed):
-        keeper.rekey(made.user, key, key, rules=RULES)
+        vault.rekey(made.user, key, key, rules=RULES)
     for compare in (lambda _: False, lambda _: True):
-        keeper.attempt(made.user, compare, generation=1 + rekeyed, camera="files", label="phone 2e-05")
-    events = [entry.event.value for entry in keeper.audit(made.user, key)[1]]
+        vault.attempt(made.user, compare, generation=1 + rekeyed, camera="files", label="phone 2e-05")
+    events = [entry.event.value for entry in vault.audit(made.user, key)[1]]
     return as_json(made, generation=1 + rekeyed, events=events)
 
 
@@ -69,13 +69,13 @@ def main(folder: Path) -> int:
         print(f"error: {folder} exists; golden files are never made again", file=sys.stderr)
         print("hint: a new format version gets a folder of its own", file=sys.stderr)
         return 1
-    keeper = Keeper(Vault(folder), ProcessSessions(), now_ns=lambda: BOOT_NS)
+    vault = Vault(VaultFolder(folder), ProcessOpenKeys(), now_ns=lambda: BOOT_NS)
     by_passphrase = PassphraseKey(PASSPHRASE, memory_kib=64 * 1024, passes=3)
     content: dict[str, object] = {"passphrase": PASSPHRASE, "recovery": RECOVERY}
-    content["by_passphrase"] = use(keeper, record("Anna.P", samples=3, dimension=24), by_passphrase, rekeyed=1)
+    content["by_passphrase"] = use(vault, record("Anna.P", samples=3, dimension=24), by_passphrase, rekeyed=1)
     by_key_file = KeyFileKey.create(folder / "golden.key")
-    content["by_key_file"] = use(keeper, record("bert_k-2", samples=5, dimension=16), by_key_file, rekeyed=3)
-    exported = keeper.export("bert_k-2", by_key_file, PassphraseKey(RECOVERY, kind=KeyKind.RECOVERY, passes=3))
+    content["by_key_file"] = use(vault, record("bert_k-2", samples=5, dimension=16), by_key_file, rekeyed=3)
+    exported = vault.export("bert_k-2", by_key_file, PassphraseKey(RECOVERY, kind=KeyKind.RECOVERY, passes=3))
     (folder / "bert_k-2.exported").write_bytes(exported)
     content["by_key_file"]["events"].append("exported")  # type: ignore[index]
     (folder / ".lock").unlink()

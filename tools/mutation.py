@@ -3,7 +3,7 @@
 python tools/mutation.py [--per-module N] [--seed S] [--module NAME ...] [--list]
 
 One change at a time (cosmic-ray's operators and one of our own) is made in a copy of the tree, and the test files that
-tools/mutation.toml names for the module are run on it. --module: only these, such as vault/keeper; --per-module: a
+tools/mutation.toml names for the module are run on it. --module: only these, such as vault/vault; --per-module: a
 sample of each. Results are kept in .cache/mutation.json, so that a run that was broken off goes on: a killed change
 stays killed, one that survived is tried again once a test file has changed. Delete the file to measure all anew.
 One run at a time, and no other tests beside it: some forget whatever of ours is in the user's keyring of the kernel.

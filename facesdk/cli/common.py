@@ -80,8 +80,8 @@ def at_terminal() -> bool:
 
 def ask_passphrase(what: str = "passphrase", *, new: bool = False, options: str) -> str | bytes:
     """What is typed without echo, twice for a new one, whatever the locale. UsageError without a terminal."""
-    from facesdk.vault.passphrase import text_or_bytes
-    from facesdk.vault.terminal import read_line
+    from facesdk.cli.terminal import read_line
+    from facesdk.vault.keys.passphrase import text_or_bytes
 
     if not at_terminal():
         raise UsageError(f"no terminal to ask for the {what}", hint=f"give {options}")
@@ -107,7 +107,7 @@ def source_of(arguments: argparse.Namespace, name: str = "passphrase") -> Path |
 
 def check_sources(arguments: argparse.Namespace) -> None:
     """UsageError where two passphrases would come from one descriptor: the first takes all there is."""
-    from facesdk.vault.secret_file import descriptor_in
+    from facesdk.vault.keys.secret_file import descriptor_in
 
     sources = [source_of(arguments, name) for name in _SECRETS]
     numbers = [s if isinstance(s, int) else descriptor_in(s) for s in sources if s is not None]
@@ -118,7 +118,7 @@ def check_sources(arguments: argparse.Namespace) -> None:
 
 def passphrase_from(arguments: argparse.Namespace, name: str = "passphrase", *, new: bool = False) -> str | bytes:
     """From --NAME-file or --NAME-fd, or asked for; also where that is the terminal itself."""
-    from facesdk.vault.passphrase import read_passphrase
+    from facesdk.vault.keys.passphrase import read_passphrase
 
     check_sources(arguments)
     source = source_of(arguments, name)
@@ -142,7 +142,7 @@ def new_passphrase(arguments: argparse.Namespace, name: str, *, user: str) -> st
 
 def warn_if_weak(words: str | bytes, *, user: str) -> None:
     """Says on stderr how long guessing would take, where that is not long enough. Never a part of the passphrase."""
-    from facesdk.vault.passphrase_strength import weakness
+    from facesdk.vault.keys.passphrase_strength import weakness
 
     try:
         problem = weakness(words, also=(user,))
@@ -160,14 +160,14 @@ def has_key(arguments: argparse.Namespace) -> bool:
 def opening_key(arguments: argparse.Namespace, user: str | None = None, *, weigh: bool = False) -> KeyProvider:
     """The provider that opens the user's file: of the file's own kind, its secret from the options or asked for.
 
-    NotEnrolledError, StoreIntegrityError: before anything is asked for. weigh: it will seal a new template too.
+    NotEnrolledError, VaultIntegrityError: before anything is asked for. weigh: it will seal a new template too.
     """
-    from facesdk.vault import KeyKind, Vault
-    from facesdk.vault.providers import make_provider
+    from facesdk.vault import KeyKind, VaultFolder
+    from facesdk.vault.keys.kinds import make_provider
     from facesdk.vault.store import kind_of
 
     user = arguments.user if user is None else user
-    with Vault(vault_of(arguments)).locked("read the vault", user=user, shared=True) as folder:
+    with VaultFolder(vault_of(arguments)).locked("read the vault", user=user, shared=True) as folder:
         kind = kind_of(folder.read(user))
     if arguments.key_file and kind is not KeyKind.KEY_FILE:
         raise UsageError(f"the template of {user!r} is sealed with a {kind.label}, not with a key file")
@@ -191,7 +191,7 @@ def sealing_key(
 ) -> KeyProvider:
     """The provider of a new file; a key file that is not there is made."""
     from facesdk.vault import KeyFileKey, KeyKind
-    from facesdk.vault.providers import make_provider
+    from facesdk.vault.keys.kinds import make_provider
 
     if key_file is not None and kind is KeyKind.KEY_FILE and not is_there(key_file):
         say(f"made the key file {key_file}: whoever reads it opens the template (for development)")
@@ -209,10 +209,10 @@ def sealing_key(
 def enrolling_key(arguments: argparse.Namespace, user: str) -> KeyProvider:
     """The key of a new template; of one that is replaced, its own: who cannot open it may only remove it."""
     from facesdk.matching import make_reference
-    from facesdk.vault import Keeper, KeyKind, ProcessSessions, Vault
+    from facesdk.vault import KeyKind, ProcessOpenKeys, Vault, VaultFolder
 
     check_vault_usable(arguments)
-    vault = Vault(vault_of(arguments))
+    vault = VaultFolder(vault_of(arguments))
     if not vault.exists(user):
         kind = KeyKind.KEY_FILE if arguments.key_file else KeyKind[arguments.protect.upper().replace("-", "_")]
         return sealing_key(arguments, kind, user=user, key_file=arguments.key_file)
@@ -220,5 +220,5 @@ def enrolling_key(arguments: argparse.Namespace, user: str) -> KeyProvider:
         raise AlreadyEnrolledError(f"{user!r} is enrolled already")
     key = opening_key(arguments, user, weigh=True)
     rules = AttemptRules.preset("phone")
-    Keeper(vault, ProcessSessions()).unlock(user, key, rules=rules, reference_of=make_reference)
+    Vault(vault, ProcessOpenKeys()).unlock(user, key, rules=rules, reference_of=make_reference)
     return key

@@ -193,7 +193,7 @@ def _photos(arguments: argparse.Namespace) -> Photos:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    from facesdk.engine import DEFAULT_EMBEDDER
+    from facesdk.engine.engine import DEFAULT_EMBEDDER
     from facesdk.evaluation.protocols import parse_protocol
     from facesdk.evaluation.study import TARGETS, Settings
 

@@ -20,7 +20,7 @@ _BY_CLASS = {
     "LockedOutError": "facesdk unlock with the passphrase ends the wait",
     "KeyUnavailableError": "try again; facesdk status says which key opens the template",
     "RollbackError": "restore the newest file; where there is none, facesdk remove, then enroll again",
-    "StoreIntegrityError": "restore it from a backup; where there is none, facesdk remove and enroll again",
+    "VaultIntegrityError": "restore it from a backup; where there is none, facesdk remove and enroll again",
     "ModelIntegrityError": "facesdk models shows which file; install facesdk again",
 }
 _WITHOUT_KEYRING = "facesdk verify --passphrase-file (or --passphrase-fd, --key-file) opens the key for that one run"

@@ -22,18 +22,18 @@ from facesdk.errors import FaceSdkError, NotEnrolledError, PassphraseRequiredErr
 from facesdk.policy import AttemptRules
 
 if TYPE_CHECKING:
-    from facesdk.vault import Keeper, PassphraseKey, Template
+    from facesdk.vault import PassphraseKey, Template, Vault
 
 _OTHERS = "a program that opened one for itself needs the passphrase at its next use"
 LIVENESS = "not checked: a good photograph of the owner can pass"
 
 
-def keeper_of(arguments: argparse.Namespace, *, once: bool = False) -> Keeper:
-    """The vault's keeper, with opened keys in the kernel's keyring; once: in this process, and gone with it."""
-    from facesdk.vault import Keeper, KeyringSessions, ProcessSessions, Vault
+def keeper_of(arguments: argparse.Namespace, *, once: bool = False) -> Vault:
+    """The vault's vault, with opened keys in the kernel's keyring; once: in this process, and gone with it."""
+    from facesdk.vault import KeyringOpenKeys, ProcessOpenKeys, Vault, VaultFolder
 
     path = vault_of(arguments)
-    return Keeper(Vault(path), ProcessSessions() if once else KeyringSessions(path))
+    return Vault(VaultFolder(path), ProcessOpenKeys() if once else KeyringOpenKeys(path))
 
 
 def unlock(arguments: argparse.Namespace) -> int:
@@ -65,28 +65,28 @@ def lock(arguments: argparse.Namespace) -> int:
 
 def panic(arguments: argparse.Namespace) -> int:
     """Forgets every key of the vault."""
-    keeper = keeper_of(arguments)
-    forgotten = keeper.panic()
-    if not keeper.vault.path.is_dir():
-        raise NotEnrolledError(f"there is no vault at {keeper.vault.path}: nothing was forgotten")
+    vault = keeper_of(arguments)
+    forgotten = vault.panic()
+    if not vault.folder.path.is_dir():
+        raise NotEnrolledError(f"there is no vault at {vault.folder.path}: nothing was forgotten")
     said = f"{forgotten} keys" if forgotten > 1 else "one key" if forgotten else "no key"
     text = f"{said} of this vault forgotten" if forgotten else "no key of this vault was open"
     show(arguments, {"panic": True, "forgotten": forgotten}, [f"{text} in the kernel's keyring: {_OTHERS}"])
     return 0
 
 
-def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tuple[dict[str, Any], list[str]]:
+def _user_status(vault: Vault, user: str, kind: Any, tcti: str | None) -> tuple[dict[str, Any], list[str]]:
     from facesdk.vault import KeyKind
-    from facesdk.vault.attempts import NS, Required
-    from facesdk.vault.keeper import boot_ns
-    from facesdk.vault.providers import protection
+    from facesdk.vault.attempts import NS, PassphraseRequired
+    from facesdk.vault.keys.kinds import protection
+    from facesdk.vault.folder import boot_ns
 
     if not isinstance(kind, KeyKind):
         return {"unusable": kind}, [f"user      {user}: unusable: {kind}"]
     about, contract = protection(kind, tcti=tcti), None
     try:
-        state, _ = keeper.state(user)
-        if isinstance(state, Required):
+        state, _ = vault.state(user)
+        if isinstance(state, PassphraseRequired):
             now, why = "passphrase required", state.reason.value
         elif state.not_before_ns > boot_ns():
             now, why = (
@@ -96,9 +96,9 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
         else:
             now, why = (
                 "ready",
-                f"the key is {keeper.sessions.where}, {state.failures} attempts did not match since the last match",
+                f"the key is {vault.open_keys.where}, {state.failures} attempts did not match since the last match",
             )
-            contract = contract_of(keeper, user)
+            contract = contract_of(vault, user)
     except PassphraseRequiredError as error:  # sealed anew since the key was opened
         now, why = "passphrase required", Reason(error.reason).value
     except FaceSdkError as error:
@@ -116,13 +116,13 @@ def _user_status(keeper: Keeper, user: str, kind: Any, tcti: str | None) -> tupl
     return result, lines
 
 
-def contract_of(keeper: Keeper, user: str) -> dict[str, Any]:
+def contract_of(vault: Vault, user: str) -> dict[str, Any]:
     """For whom the open template's false match rate holds, and how often its owner must expect to be refused."""
     from facesdk import matching
-    from facesdk.models import load_manifest
+    from facesdk.engine.networks import load_manifest
     from facesdk.policy import Policy
 
-    with keeper.opened(user, learned=True) as template:
+    with vault.opened(user, learned=True) as template:
         learned, moving, problem = _learned_since(template)
         embedder, count, policy = template.embedder, template.count, Policy().tightened(template.policy)
         model_ids = template.model_ids
@@ -165,11 +165,11 @@ def status(arguments: argparse.Namespace) -> int:
     """Says which state holds and why, and what protects each template."""
     from facesdk.vault.memory import unencrypted_swap
 
-    keeper = keeper_of(arguments)
+    vault = keeper_of(arguments)
     users: dict[str, Any] = {}
     lines = [f"vault     {vault_of(arguments)}"]
-    for user, kind in keeper.vault.kinds().items():
-        users[user], more = _user_status(keeper, user, kind, arguments.tcti)
+    for user, kind in vault.folder.kinds().items():
+        users[user], more = _user_status(vault, user, kind, arguments.tcti)
         lines += more
     if not users:
         lines.append("user      no one is enrolled here")
@@ -216,9 +216,9 @@ def unlearn(arguments: argparse.Namespace) -> int:
 
 
 def _rewritten(arguments: argparse.Namespace, done: str, text: str) -> int:
-    """Has the keeper write the template anew, by the method that is named in the past tense."""
-    keeper = keeper_of(arguments, once=True)
-    call = {"renewed": keeper.renew, "unlearned": keeper.unlearn}[done]
+    """Has the vault write the template anew, by the method that is named in the past tense."""
+    vault = keeper_of(arguments, once=True)
+    call = {"renewed": vault.renew, "unlearned": vault.unlearn}[done]
     call(arguments.user, opening_key(arguments), rules=AttemptRules.preset("phone"))
     show(arguments, {done: arguments.user}, [f"{done} {arguments.user}: {text}; next: facesdk unlock"])
     return 0
@@ -256,26 +256,26 @@ def export(arguments: argparse.Namespace) -> int:
 def import_(arguments: argparse.Namespace) -> int:
     """Enrolls an exported file here."""
     from facesdk.vault.format import MAX_FILE_SIZE, parse_header
-    from facesdk.vault.secret_file import read_secret
+    from facesdk.vault.keys.secret_file import read_secret
 
     sealed = read_secret(arguments.file, limit=MAX_FILE_SIZE, ours=False)
     named = parse_header(sealed).user
     recovery = _recovery(arguments, new=False)
     key = enrolling_key(arguments, named)
-    keeper = keeper_of(arguments, once=True)
-    user = keeper.import_(sealed, recovery, key, replace=arguments.replace, rules=AttemptRules.preset("phone"))
+    vault = keeper_of(arguments, once=True)
+    user = vault.import_(sealed, recovery, key, replace=arguments.replace, rules=AttemptRules.preset("phone"))
     show(arguments, {"imported": user}, [f"imported {user}: sealed by {key.kind.label}; next: facesdk unlock"])
     return 0
 
 
 def audit(arguments: argparse.Namespace) -> int:
     """Shows the audit log, checks it, or begins a new one where it is damaged."""
-    keeper = keeper_of(arguments)
+    vault = keeper_of(arguments)
     if arguments.restart:
-        keeper.restart_log(arguments.user, opening_key(arguments))
+        vault.restart_log(arguments.user, opening_key(arguments))
         say("a new audit log was begun; the old one is kept beside it as .broken-1 and so on")
     key = opening_key(arguments) if has_key(arguments) and not arguments.restart else None
-    report, entries, sealed = keeper.audit(arguments.user, key)
+    report, entries, sealed = vault.audit(arguments.user, key)
     checked = "against its sealed head" if sealed else "by its chain alone: unlock, or give the key, to check all"
     result: dict[str, Any] = {"entries": report.entries, "first": report.first, "unsealed": report.unsealed,
                               "sealed_head": sealed, "problem": None}  # fmt: skip

@@ -24,7 +24,7 @@ def _consent(arguments: argparse.Namespace) -> str:
         return "confirmed with --yes"
     if not at_terminal():
         return "taken as given: enrolled without a terminal after the notice was printed"
-    from facesdk.vault.terminal import read_line
+    from facesdk.cli.terminal import read_line
 
     answer = read_line(sys.stdin.fileno(), "Does the person agree? Type yes: ", echo=True)
     if answer.strip().lower() == b"yes":
@@ -34,7 +34,7 @@ def _consent(arguments: argparse.Namespace) -> str:
 
 def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
     """What FaceVerifier is told of engines: the embedder that is named, or the template's own, as the options say."""
-    from facesdk.engine import Engine
+    from facesdk.engine.engine import Engine
 
     make = partial(Engine, threads=arguments.threads, runtime=arguments.runtime)
     return {"engine": make(arguments.embedder)} if arguments.embedder else {"make_engine": make}
@@ -61,7 +61,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     result: dict[str, Any] = {"enrolled": arguments.user, "pictures": count, "contract": None}
     lines = [f"enrolled {arguments.user} from {count} picture(s); next: facesdk unlock, facesdk verify"]
     with suppress(PassphraseRequiredError):  # locked meanwhile by somebody else
-        result["contract"] = contract = contract_of(verifier.keeper, arguments.user)
+        result["contract"] = contract = contract_of(verifier.vault, arguments.user)
         lines.append(f"contract: {contract['text']}")
         if contract["differing"] < min(ENOUGH_SAMPLES, count):
             lines.append("pictures this alike count once: turn the head, change light and distance, and enroll again")
@@ -92,9 +92,9 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def list_users(arguments: argparse.Namespace) -> int:
     """Names who is enrolled."""
-    from facesdk.vault import Vault
+    from facesdk.vault import VaultFolder
 
-    users = Vault(vault_of(arguments)).users()
+    users = VaultFolder(vault_of(arguments)).users()
     show(arguments, {"users": users}, users or ["no one is enrolled"])
     return 0
 
@@ -102,10 +102,10 @@ def list_users(arguments: argparse.Namespace) -> int:
 def remove(arguments: argparse.Namespace) -> int:
     """Destroys a template, its key and its log."""
     from facesdk.cli.keys import keeper_of
-    from facesdk.vault.providers import make_remover
+    from facesdk.vault.keys.kinds import make_remover
 
-    keeper = keeper_of(arguments)
-    keeper.remove(arguments.user, make_remover(keeper.vault.kinds().get(arguments.user, ""), tcti=arguments.tcti))
+    vault = keeper_of(arguments)
+    vault.remove(arguments.user, make_remover(vault.folder.kinds().get(arguments.user, ""), tcti=arguments.tcti))
     show(
         arguments, {"removed": arguments.user}, [f"removed {arguments.user}: its key is overwritten, its file deleted"]
     )

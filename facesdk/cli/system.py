@@ -17,7 +17,7 @@ BOARD_FILE = Path("facesdk-board.json")
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Says what is installed."""
-    from facesdk.doctor import examine
+    from facesdk.device.doctor import examine
 
     facts = examine()
     runtime, advice = facts["runtime"], facts["board"]["advice"]
@@ -44,7 +44,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def models(arguments: argparse.Namespace) -> int:
     """Lists the models and checks their hashes."""
-    from facesdk.doctor import check_models
+    from facesdk.device.doctor import check_models
 
     rows = check_models()
     lines = [f"{'ok ' if r['ok'] else 'BAD'} {r['name']} {r['version']} ({r['licence']}) {r['size']} bytes\n"
@@ -55,7 +55,7 @@ def models(arguments: argparse.Namespace) -> int:
 
 def check_edgetpu(arguments: argparse.Namespace) -> int:
     """Says what the Edge TPU compiler would do with a .tflite; 0 if all of it maps and fits, else 1."""
-    from facesdk.edgetpu_check import check
+    from facesdk.device.tflite_file import check
 
     report = check(arguments.file)
     rows = report["ops"]
@@ -79,9 +79,9 @@ def _tensors(tensors: list[dict[str, Any]]) -> str:
 
 def bench(arguments: argparse.Namespace) -> int:
     """Times the networks and the pipeline; with --board everything that benchmarks/boards/ collects."""
-    from facesdk.bench import run_bench
-    from facesdk.board import pin_to_big_cores, throttling
-    from facesdk.engine import Engine
+    from facesdk.device.board import pin_to_big_cores, throttling
+    from facesdk.engine.engine import Engine
+    from facesdk.evaluation.timing import run_bench
 
     if not arguments.board and (arguments.out or arguments.emulated):
         raise UsageError("--out and --emulated belong to --board")
@@ -101,7 +101,7 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def _bench_board(arguments: argparse.Namespace) -> int:
-    from facesdk.bench import run_board
+    from facesdk.evaluation.timing import run_board
 
     if arguments.embedder:
         raise UsageError("--board measures every embedder: leave --embedder out")
@@ -131,7 +131,7 @@ def _bench_board(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Runs the demo."""
-    from facesdk.demo import run_demo
+    from facesdk.evaluation.demo import run_demo
 
     lines: list[str] = []
     picture = None if arguments.no_picture else _demo_picture(arguments.picture)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facesdk import matching
+from facesdk.engine.networks import load_manifest
 from facesdk.errors import InputError
-from facesdk.models import load_manifest
 
 if TYPE_CHECKING:
     import numpy as np

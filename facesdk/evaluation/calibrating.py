@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facesdk.engine.networks import BUCKETS, load_manifest, matrix_text
 from facesdk.errors import InputError
 from facesdk.evaluation.comparing import Compared, Group
 from facesdk.evaluation.features import Records
@@ -21,7 +22,6 @@ from facesdk.evaluation.protocols import Fused, fused
 from facesdk.evaluation.rates import CrossCounts, Draws, OwnCounts, own_rates, upper_limits
 from facesdk.evaluation.study import Say, Settings, compared_of, people_of, usable_of
 from facesdk.evaluation.workers import LocalWorkers
-from facesdk.models import BUCKETS, load_manifest, matrix_text
 
 if TYPE_CHECKING:
     from facesdk.evaluation.photos import Photos

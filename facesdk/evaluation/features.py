@@ -12,15 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesdk import matching, quality
+from facesdk import matching
+from facesdk.capture import quality
 from facesdk.digest import sha256
-from facesdk.engine import Engine
+from facesdk.engine.engine import Engine
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.runtime import choose_runtime
 from facesdk.errors import InputError
 from facesdk.evaluation.cache import Cache
 from facesdk.images import MAX_FILE_BYTES, decode_rgb
-from facesdk.models import load_manifest
 from facesdk.policy import QualityLimits
-from facesdk.runtime import choose_runtime
 from facesdk.types import Pose, Quality
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from facesdk.engine import DEFAULT_EMBEDDER
+from facesdk.engine.engine import DEFAULT_EMBEDDER
+from facesdk.engine.networks import load_manifest
 from facesdk.errors import InputError
 from facesdk.evaluation import discarding
 from facesdk.evaluation.comparing import Compared, Group, classes_of, curve, rates_at
@@ -19,7 +20,6 @@ from facesdk.evaluation.features import Records, made_by, refusals
 from facesdk.evaluation.pairs import MATED, NON_MATED, all_pairs, bin_edges, listed_pairs
 from facesdk.evaluation.protocols import Fused, fused
 from facesdk.evaluation.rates import Draws, OwnCounts, own_rates
-from facesdk.models import load_manifest
 from facesdk.policy import QualityLimits
 
 if TYPE_CHECKING:

@@ -8,26 +8,26 @@ from dataclasses import replace
 
 from facesdk._core import process_token
 from facesdk.errors import FaceSdkError, PassphraseRequiredError, Reason
-from facesdk.vault.attempts import Charged, Required, State, charge
-from facesdk.vault.audit_entry import Event
+from facesdk.vault.attempts import Charged, PassphraseRequired, State, charge
+from facesdk.vault.audit.entry import AuditEvent
+from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.opening import Openings
-from facesdk.vault.session import Held
-from facesdk.vault.userfile import Heads, UserFile
+from facesdk.vault.userfiles import Heads, UserFiles
 
 
 class PaidAttempt:
     """One attempt with an opened key, under the vault's exclusive lock. Making it charges and logs it.
 
     A kill from then on leaves the attempt spent and in the log, as one that was never decided. Raises
-    PassphraseRequiredError and LockedOutError where none may be made, and StoreIntegrityError.
+    PassphraseRequiredError and LockedOutError where none may be made, and VaultIntegrityError.
     """
 
     def __init__(
-        self, file: UserFile, held: Held, heads: Heads, openings: Openings, *, now_ns: Callable[[], int], camera: str,
+        self, file: UserFiles, held: OpenKey, heads: Heads, openings: Openings, *, now_ns: Callable[[], int], camera: str,
         label: str,
     ) -> None:  # fmt: skip
         self._file, self._held, self._heads, self._openings, self._now_ns = file, held, heads, openings, now_ns
-        self._sessions = openings.sessions
+        self._open_keys = openings.open_keys
         self._process = process_token()
         head = heads.newest(held.head)
         self._charged: Charged = charge(held.state, now_ns=now_ns(), rules=held.rules)
@@ -38,12 +38,12 @@ class PaidAttempt:
     def _pay(self, after: State) -> int:
         """Saves the state after the charge. The last attempt's by forgetting the key; the mark to give it back with."""
         user = self._file.user
-        if isinstance(after, Required):
-            mark = self._sessions.spend(user, after.reason)
+        if isinstance(after, PassphraseRequired):
+            mark = self._open_keys.spend(user, after.reason)
             if not mark:  # locked since it was loaded
                 raise PassphraseRequiredError(self._openings.why_closed(user))
             return mark
-        if not self._sessions.save(user, replace(self._held, state=after)):
+        if not self._open_keys.save(user, replace(self._held, state=after)):
             raise PassphraseRequiredError(self._openings.why_closed(user))
         return 0
 
@@ -56,19 +56,19 @@ class PaidAttempt:
         file, held = self._file, self._held
         saved = self._saved()
         state = self._charged.match(saved, now_ns=self._now_ns(), rules=held.rules)
-        if isinstance(state, Required):
-            self._sessions.forget(file.user, state.reason)
+        if isinstance(state, PassphraseRequired):
+            self._open_keys.forget(file.user, state.reason)
             raise PassphraseRequiredError(state.reason)
         file.log.check(self._head)  # who breaks it does not wait for the lock
         head = file.log.matched(self._head, self._attempt)
         self._heads.write(head)
         # The last attempt's key was forgotten by its charge: it comes back as a new opening.
-        ticket = 0 if isinstance(saved, Required) else held.ticket
+        ticket = 0 if isinstance(saved, PassphraseRequired) else held.ticket
         new = replace(held, state=state, head=head, ticket=ticket)
         before = self._head.open if head.count == self._head.count else ()
         undecided = replace(head, open=(*before, self._attempt))
         try:
-            saved_it = self._sessions.save(file.user, new, mark=self._mark)
+            saved_it = self._open_keys.save(file.user, new, mark=self._mark)
         except BaseException:
             if self._is_still(saved):
                 self._heads.write(undecided)
@@ -85,12 +85,12 @@ class PaidAttempt:
         head = file.log.mismatched(self._head, self._attempt)
         self._heads.write(head, durable_name=False)
         state = self._charged.mismatch(self._saved(), now_ns=self._now_ns(), rules=held.rules)
-        if isinstance(state, Required):
-            self._sessions.forget(file.user, state.reason)
+        if isinstance(state, PassphraseRequired):
+            self._open_keys.forget(file.user, state.reason)
             if state.reason is Reason.FAILURES:
-                file.record(Event.LOCKED_OUT, held.kek, head)
+                file.record(AuditEvent.LOCKED_OUT, held.kek, head)
         else:
-            self._sessions.save(file.user, replace(held, state=state, head=head))
+            self._open_keys.save(file.user, replace(held, state=state, head=head))
         return False
 
     def _check_process(self) -> None:
@@ -107,8 +107,8 @@ class PaidAttempt:
 
     def _saved(self) -> State:
         """The state as it is saved now."""
-        found = self._sessions.load(self._file.user)
-        if isinstance(found, Required):
+        found = self._open_keys.load(self._file.user)
+        if isinstance(found, PassphraseRequired):
             return found
         with contextlib.closing(found):
             return found.state

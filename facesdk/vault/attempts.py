@@ -1,7 +1,7 @@
 """The phone's attempt rules as a pure state machine: no clock, no files; docs/attempts.md shows its table.
 
 Times are CLOCK_BOOTTIME in nanoseconds, whole numbers, of the boot that made the state. Every function returns a new
-state; the caller saves it together with the opened key, and forgets the key whenever the state is Required.
+state; the caller saves it together with the opened key, and forgets the key whenever the state is PassphraseRequired.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NS = 1_000_000_000
 TIME_BOUND_NS = 1 << 62  # 146 years of one boot, so that every sum fits a signed 64-bit integer
 
 
-class Event(Enum):
+class AttemptEvent(Enum):
     """What can happen; the value says when to report it."""
 
     PASSPHRASE_OK = "the right passphrase was given"
@@ -35,7 +35,7 @@ class Event(Enum):
     RESTART = "the device or program started, or the key was lost"
 
 
-class Kind(Enum):
+class Phase(Enum):
     """The kinds of state; the value is what status shows."""
 
     PASSPHRASE_REQUIRED = "passphrase required"
@@ -69,7 +69,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Required:
+class PassphraseRequired:
     """PASSPHRASE_REQUIRED: the key is to be forgotten, whatever a face does. Checked when made (InputError)."""
 
     reason: Reason
@@ -79,7 +79,7 @@ class Required:
             raise InputError(f"reason must be a Reason, not {self.reason!r}")
 
 
-State: TypeAlias = Ready | Required
+State: TypeAlias = Ready | PassphraseRequired
 
 
 def _ready(state: State) -> Ready:
@@ -101,13 +101,13 @@ def _elapse(state: State, now_ns: int, rules: AttemptRules) -> State:
     """What time and changed rules leave of a state. A time before its own, or a delay no rule gives: another boot's."""
     ready = _ready(state)
     if now_ns < ready.active_ns or ready.not_before_ns > now_ns + MAX_DELAY_S * NS:
-        return Required(Reason.NOT_UNLOCKED)
+        return PassphraseRequired(Reason.NOT_UNLOCKED)
     if ready.failures >= rules.passphrase_after:
-        return Required(Reason.FAILURES)
+        return PassphraseRequired(Reason.FAILURES)
     if now_ns - ready.opened_ns >= rules.passphrase_every_s * NS:
-        return Required(Reason.EXPIRED)
+        return PassphraseRequired(Reason.EXPIRED)
     if rules.idle_s is not None and now_ns - ready.active_ns >= rules.idle_s * NS:
-        return Required(Reason.IDLE)
+        return PassphraseRequired(Reason.IDLE)
     return ready
 
 
@@ -115,13 +115,13 @@ def _charge(state: State, now_ns: int, rules: AttemptRules) -> State:
     ready = _ready(state)
     failures = ready.failures + 1
     if failures >= rules.passphrase_after:
-        return Required(Reason.FAILURES)
+        return PassphraseRequired(Reason.FAILURES)
     delay_ns = rules.delay_s(failures) * NS
     return replace(ready, failures=failures, not_before_ns=now_ns + delay_ns if delay_ns else 0)
 
 
 def _refuse_locked(state: State, _now_ns: int, _rules: AttemptRules) -> State:
-    reason = state.reason if isinstance(state, Required) else Reason.NOT_UNLOCKED
+    reason = state.reason if isinstance(state, PassphraseRequired) else Reason.NOT_UNLOCKED
     raise PassphraseRequiredError(reason)
 
 
@@ -143,7 +143,9 @@ class Transition:
 
 
 def _require(reason: Reason) -> Transition:
-    return Transition(f"passphrase required ({reason.name})", lambda _state, _now_ns, _rules: Required(reason))
+    return Transition(
+        f"passphrase required ({reason.name})", lambda _state, _now_ns, _rules: PassphraseRequired(reason)
+    )
 
 
 _STAY = Transition("stays", _stay)
@@ -157,75 +159,75 @@ _RESET = Transition("ready, 0 failures, idle clock starts", _reset)
 _LOCK, _PANIC = _require(Reason.LOCKED), _require(Reason.PANIC)
 _REMOVE, _RESTART = _require(Reason.REMOVED), _require(Reason.NOT_UNLOCKED)
 
-TABLE: Mapping[tuple[Kind, Event], Transition] = MappingProxyType(
+TABLE: Mapping[tuple[Phase, AttemptEvent], Transition] = MappingProxyType(
     {
-        (Kind.PASSPHRASE_REQUIRED, Event.PASSPHRASE_OK): _OPEN,
-        (Kind.PASSPHRASE_REQUIRED, Event.PASSPHRASE_WRONG): _STAY,
-        (Kind.PASSPHRASE_REQUIRED, Event.ATTEMPT): _LOCKED,
-        (Kind.PASSPHRASE_REQUIRED, Event.MATCH): _STAY,
-        (Kind.PASSPHRASE_REQUIRED, Event.MISMATCH): _STAY,
-        (Kind.PASSPHRASE_REQUIRED, Event.POOR_SAMPLE): _STAY,
-        (Kind.PASSPHRASE_REQUIRED, Event.TIME): _STAY,
-        (Kind.PASSPHRASE_REQUIRED, Event.LOCK): _LOCK,
-        (Kind.PASSPHRASE_REQUIRED, Event.PANIC): _PANIC,
-        (Kind.PASSPHRASE_REQUIRED, Event.REMOVE): _REMOVE,
-        (Kind.PASSPHRASE_REQUIRED, Event.RESTART): _RESTART,
-        (Kind.READY, Event.PASSPHRASE_OK): _OPEN,
-        (Kind.READY, Event.PASSPHRASE_WRONG): _STAY,
-        (Kind.READY, Event.ATTEMPT): _CHARGE,
-        (Kind.READY, Event.MATCH): _RESET,
-        (Kind.READY, Event.MISMATCH): _STAY,
-        (Kind.READY, Event.POOR_SAMPLE): _STAY,
-        (Kind.READY, Event.TIME): _ELAPSE,
-        (Kind.READY, Event.LOCK): _LOCK,
-        (Kind.READY, Event.PANIC): _PANIC,
-        (Kind.READY, Event.REMOVE): _REMOVE,
-        (Kind.READY, Event.RESTART): _RESTART,
-        (Kind.DELAYED, Event.PASSPHRASE_OK): _OPEN,
-        (Kind.DELAYED, Event.PASSPHRASE_WRONG): _STAY,
-        (Kind.DELAYED, Event.ATTEMPT): _EARLY,
-        (Kind.DELAYED, Event.MATCH): _RESET,
-        (Kind.DELAYED, Event.MISMATCH): _STAY,
-        (Kind.DELAYED, Event.POOR_SAMPLE): _STAY,
-        (Kind.DELAYED, Event.TIME): _WAIT,
-        (Kind.DELAYED, Event.LOCK): _LOCK,
-        (Kind.DELAYED, Event.PANIC): _PANIC,
-        (Kind.DELAYED, Event.REMOVE): _REMOVE,
-        (Kind.DELAYED, Event.RESTART): _RESTART,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.PASSPHRASE_OK): _OPEN,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.PASSPHRASE_WRONG): _STAY,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.ATTEMPT): _LOCKED,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.MATCH): _STAY,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.MISMATCH): _STAY,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.POOR_SAMPLE): _STAY,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.TIME): _STAY,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.LOCK): _LOCK,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.PANIC): _PANIC,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.REMOVE): _REMOVE,
+        (Phase.PASSPHRASE_REQUIRED, AttemptEvent.RESTART): _RESTART,
+        (Phase.READY, AttemptEvent.PASSPHRASE_OK): _OPEN,
+        (Phase.READY, AttemptEvent.PASSPHRASE_WRONG): _STAY,
+        (Phase.READY, AttemptEvent.ATTEMPT): _CHARGE,
+        (Phase.READY, AttemptEvent.MATCH): _RESET,
+        (Phase.READY, AttemptEvent.MISMATCH): _STAY,
+        (Phase.READY, AttemptEvent.POOR_SAMPLE): _STAY,
+        (Phase.READY, AttemptEvent.TIME): _ELAPSE,
+        (Phase.READY, AttemptEvent.LOCK): _LOCK,
+        (Phase.READY, AttemptEvent.PANIC): _PANIC,
+        (Phase.READY, AttemptEvent.REMOVE): _REMOVE,
+        (Phase.READY, AttemptEvent.RESTART): _RESTART,
+        (Phase.DELAYED, AttemptEvent.PASSPHRASE_OK): _OPEN,
+        (Phase.DELAYED, AttemptEvent.PASSPHRASE_WRONG): _STAY,
+        (Phase.DELAYED, AttemptEvent.ATTEMPT): _EARLY,
+        (Phase.DELAYED, AttemptEvent.MATCH): _RESET,
+        (Phase.DELAYED, AttemptEvent.MISMATCH): _STAY,
+        (Phase.DELAYED, AttemptEvent.POOR_SAMPLE): _STAY,
+        (Phase.DELAYED, AttemptEvent.TIME): _WAIT,
+        (Phase.DELAYED, AttemptEvent.LOCK): _LOCK,
+        (Phase.DELAYED, AttemptEvent.PANIC): _PANIC,
+        (Phase.DELAYED, AttemptEvent.REMOVE): _REMOVE,
+        (Phase.DELAYED, AttemptEvent.RESTART): _RESTART,
     }
 )
 
 
-def _kind(state: State, now_ns: int) -> Kind:
-    if isinstance(state, Required):
-        return Kind.PASSPHRASE_REQUIRED
-    return Kind.DELAYED if now_ns < state.not_before_ns else Kind.READY
+def _kind(state: State, now_ns: int) -> Phase:
+    if isinstance(state, PassphraseRequired):
+        return Phase.PASSPHRASE_REQUIRED
+    return Phase.DELAYED if now_ns < state.not_before_ns else Phase.READY
 
 
-def step(state: State, event: Event, *, now_ns: int, rules: AttemptRules) -> State:
+def step(state: State, event: AttemptEvent, *, now_ns: int, rules: AttemptRules) -> State:
     """The state after the event. TIME is applied before every other event, so no event sees an expired state.
 
     Raises for ATTEMPT alone PassphraseRequiredError (reason) and LockedOutError (whole seconds to wait), and InputError
-    for a state, event or time that is none. Guarantees: only PASSPHRASE_OK leads out of Required. Does not know whether
+    for a state, event or time that is none. Guarantees: only PASSPHRASE_OK leads out of PassphraseRequired. Does not know whether
     a MATCH was charged: use charge(), which does.
     """
-    if not isinstance(state, (Ready, Required)) or not isinstance(event, Event):
-        raise InputError(f"step needs a Ready or Required and an Event, not {state!r} and {event!r}")
+    if not isinstance(state, (Ready, PassphraseRequired)) or not isinstance(event, AttemptEvent):
+        raise InputError(f"step needs a Ready or PassphraseRequired and an AttemptEvent, not {state!r} and {event!r}")
     _check_whole("now_ns", now_ns, TIME_BOUND_NS)
-    state = TABLE[_kind(state, now_ns), Event.TIME].to(state, now_ns, rules)
+    state = TABLE[_kind(state, now_ns), AttemptEvent.TIME].to(state, now_ns, rules)
     return TABLE[_kind(state, now_ns), event].to(state, now_ns, rules)
 
 
-def kind(state: State, *, now_ns: int, rules: AttemptRules) -> Kind:
+def kind(state: State, *, now_ns: int, rules: AttemptRules) -> Phase:
     """Which kind of state holds now, after what time did to it. InputError as in step."""
-    return _kind(step(state, Event.TIME, now_ns=now_ns, rules=rules), now_ns)
+    return _kind(step(state, AttemptEvent.TIME, now_ns=now_ns, rules=rules), now_ns)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Charged:
     """One attempt, paid for before its comparison: save `after`, then compare, then save match() or mismatch().
 
-    A kill in between leaves `after`: the attempt is lost and nothing is won. The last attempt's `after` is Required.
+    A kill in between leaves `after`: the attempt is lost and nothing is won. The last attempt's `after` is PassphraseRequired.
     """
 
     before: Ready
@@ -238,24 +240,24 @@ class Charged:
         between (lock, panic, removal, another process's attempts) holds. Time holds too: no match outlives an expiry.
         """
         base = self.before if saved == self.after else saved
-        return step(base, Event.MATCH, now_ns=now_ns, rules=rules)
+        return step(base, AttemptEvent.MATCH, now_ns=now_ns, rules=rules)
 
     def mismatch(self, saved: State, *, now_ns: int, rules: AttemptRules) -> State:
         """The state after a comparison that was no match: the saved one, and what time did to it."""
-        return step(saved, Event.MISMATCH, now_ns=now_ns, rules=rules)
+        return step(saved, AttemptEvent.MISMATCH, now_ns=now_ns, rules=rules)
 
 
 def charge(state: State, *, now_ns: int, rules: AttemptRules) -> Charged:
     """One paid attempt. Raises PassphraseRequiredError, LockedOutError or InputError as step does, and pays nothing."""
-    before = step(state, Event.TIME, now_ns=now_ns, rules=rules)
-    after = step(before, Event.ATTEMPT, now_ns=now_ns, rules=rules)
+    before = step(state, AttemptEvent.TIME, now_ns=now_ns, rules=rules)
+    after = step(before, AttemptEvent.ATTEMPT, now_ns=now_ns, rules=rules)
     return Charged(before=_ready(before), after=after)
 
 
 def markdown_table() -> str:
     """TABLE as the Markdown table of docs/attempts.md, one row for each event, with a line feed at its end."""
-    lines = ["| event | " + " | ".join(column.value for column in Kind) + " |", "|---|" + "---|" * len(Kind)]
-    for event in Event:
-        cells = " | ".join(TABLE[column, event].says for column in Kind)
+    lines = ["| event | " + " | ".join(column.value for column in Phase) + " |", "|---|" + "---|" * len(Phase)]
+    for event in AttemptEvent:
+        cells = " | ".join(TABLE[column, event].says for column in Phase)
         lines.append(f"| {event.name}: {event.value} | {cells} |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What helps against an error of the system, by its errno and its file system, and the StoreError that says so."""
+"""What helps against an error of the system, by its errno and its file system, and the VaultError that says so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
-from facesdk.errors import FaceSdkError, StoreError
+from facesdk.errors import FaceSdkError, VaultError
 
 _HINTS = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -59,7 +59,7 @@ def hint_for(code: int | None, path: Path | None = None) -> str | None:
 
 @contextlib.contextmanager
 def reporting(path: Path, doing: str) -> Iterator[None]:
-    """Nothing; an OSError within becomes a StoreError with the same errno and a hint. Our own errors pass."""
+    """Nothing; an OSError within becomes a VaultError with the same errno and a hint. Our own errors pass."""
     try:
         yield
     except FaceSdkError:
@@ -68,9 +68,9 @@ def reporting(path: Path, doing: str) -> Iterator[None]:
         raise store_error(f"cannot {doing} at {path}", error, path) from error
 
 
-def store_error(what: str, error: OSError, path: Path | None = None) -> StoreError:
-    """The StoreError for an error of the system, with its errno."""
-    failure = StoreError(f"{what}: {error.strerror or error}", hint=hint_for(error.errno, path))
+def store_error(what: str, error: OSError, path: Path | None = None) -> VaultError:
+    """The VaultError for an error of the system, with its errno."""
+    failure = VaultError(f"{what}: {error.strerror or error}", hint=hint_for(error.errno, path))
     failure.errno = error.errno
     return failure
 

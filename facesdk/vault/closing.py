@@ -6,16 +6,16 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from facesdk.errors import FaceSdkError, InputError, NotEnrolledError, NotLoggedError, Reason, StoreIntegrityError
+from facesdk.errors import FaceSdkError, InputError, NotEnrolledError, NotLoggedError, Reason, VaultIntegrityError
 from facesdk.vault import identity
-from facesdk.vault.audit_entry import Event
+from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder
+from facesdk.vault.open_keys import OpenKeys
 from facesdk.vault.opening import loaded
 from facesdk.vault.record import check_user
-from facesdk.vault.session import Sessions
-from facesdk.vault.store import Vault, not_enrolled
-from facesdk.vault.userfile import UserFile
+from facesdk.vault.store import VaultFolder, not_enrolled
+from facesdk.vault.userfiles import UserFiles
 
 
 class Locked(Protocol):
@@ -23,26 +23,26 @@ class Locked(Protocol):
 
     def __call__(
         self, doing: str, user: str, *, shared: bool = False
-    ) -> contextlib.AbstractContextManager[UserFile]: ...
+    ) -> contextlib.AbstractContextManager[UserFiles]: ...
 
 
 class Closing:
-    """Closes the keys of a vault's users, in this session."""
+    """Closes the keys of a vault's users, with its open keys."""
 
-    def __init__(self, vault: Vault, sessions: Sessions, locked: Locked) -> None:
-        self._vault, self._sessions, self._locked = vault, sessions, locked
+    def __init__(self, vault: VaultFolder, open_keys: OpenKeys, locked: Locked) -> None:
+        self._vault, self._open_keys, self._locked = vault, open_keys, locked
 
     def lock(self, user: str) -> bool:
-        """As Keeper.lock."""
-        return self._close(user, Reason.LOCKED, Event.LOCKED)
+        """As Vault.lock."""
+        return self._close(user, Reason.LOCKED, AuditEvent.LOCKED)
 
     def panic(self) -> int:
-        """As Keeper.panic."""
+        """As Vault.panic."""
         closed: list[int] = []
         with contextlib.ExitStack() as rest:  # run backwards, each whatever became of those before
             rest.callback(self._panic_users, closed)
             rest.callback(self._mark_panic, closed)
-            rest.callback(lambda: closed.append(self._sessions.forget_all(Reason.PANIC)))
+            rest.callback(lambda: closed.append(self._open_keys.forget_all(Reason.PANIC)))
         return sum(closed)
 
     def _mark_panic(self, closed: list[int]) -> None:
@@ -53,7 +53,7 @@ class Closing:
 
     def _panic_users(self, closed: list[int]) -> None:
         def close(user: str) -> None:
-            closed.append(self._close(user, Reason.PANIC, Event.PANIC, before=closed))
+            closed.append(self._close(user, Reason.PANIC, AuditEvent.PANIC, before=closed))
 
         with contextlib.ExitStack() as rest:
             barrier = self._locked("lock the vault", "panic", shared=True)
@@ -61,21 +61,21 @@ class Closing:
                 for user in self._vault.users():  # under the lock: who was being enrolled has a file now
                     rest.callback(close, user)
 
-    def _close(self, user: str, reason: Reason, event: Event, *, before: Sequence[int] = ()) -> bool:
+    def _close(self, user: str, reason: Reason, event: AuditEvent, *, before: Sequence[int] = ()) -> bool:
         """Forgets the key; then, under the lock, logs it, sealed where the key was there to seal it. before: how many
         keys were forgotten by the same panic already."""
         check_user(user)
         with contextlib.ExitStack() as keys:
-            held = keys.enter_context(loaded(self._sessions, user))
-            closed = [self._sessions.forget(user, reason)]
+            held = keys.enter_context(loaded(self._open_keys, user))
+            closed = [self._open_keys.forget(user, reason)]
             with _not_logged([*closed, *before]), self._locked("lock the vault", user) as file:
                 # An unlock or an attempt under way may have opened it in between.
-                held = keys.enter_context(loaded(self._sessions, user)) or held
-                closed.append(self._sessions.forget(user, reason))
+                held = keys.enter_context(loaded(self._open_keys, user)) or held
+                closed.append(self._open_keys.forget(user, reason))
                 if not file.exists():
                     raise not_enrolled(user, self._vault.path)
                 if held is not None:
-                    with contextlib.suppress(StoreIntegrityError):  # outdated by another process: logged without it
+                    with contextlib.suppress(VaultIntegrityError):  # outdated by another process: logged without it
                         file.record(event, held.kek, file.newest_head(held.kek, held.head))
                         return any(closed)
                 file.note(event)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facesdk._core import process_token
-from facesdk.errors import StoreError, StoreIntegrityError
+from facesdk.errors import VaultError, VaultIntegrityError
 from facesdk.vault.causes import name_of, store_error
 from facesdk.vault.folder import LOCK_NAME, TEMP_NAME, sync_folder, temporary_name
 from facesdk.vault.folder import is_ours as is_ours
@@ -51,7 +51,7 @@ def pread_exactly(descriptor: int, size: int, position: int) -> bytes:
 def locked(folder: int, *, shared: bool = False) -> Iterator[None]:
     """Nothing; the folder's lock is held within, among threads and processes. The kernel frees it when one is killed.
 
-    StoreError after 10 s. A shared lock needs no write permission, and is skipped when nobody ever wrote here.
+    VaultError after 10 s. A shared lock needs no write permission, and is skipped when nobody ever wrote here.
     """
     with contextlib.ExitStack() as stack:
         flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
@@ -81,7 +81,7 @@ def _acquire(descriptor: int, operation: int) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise StoreError(
+                raise VaultError(
                     f"another process has held the vault's lock for {LOCK_TIMEOUT_S:.0f} s",
                     hint=f"end it and try again: `fuser {LOCK_NAME}` in the vault's folder names it",
                 ) from None
@@ -141,7 +141,7 @@ def note(folder: int, name: str, content: bytes) -> None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_ours(status):
-            raise StoreIntegrityError(f"{name} is not a regular file of this user with one name", hint="move it away")
+            raise VaultIntegrityError(f"{name} is not a regular file of this user with one name", hint="move it away")
         if stat.S_IMODE(status.st_mode) != 0o600:
             os.fchmod(descriptor, 0o600)
         rest = memoryview(content)
@@ -173,8 +173,8 @@ def sweep(folder: int) -> None:
 def read_guarded(folder: int, name: str, *, limit: int) -> bytes:
     """The bytes of a regular file of ours with one name and mode 0600 or stricter.
 
-    FileNotFoundError when missing. StoreIntegrityError when something else is there or it is longer than `limit`, which
-    is seen before anything is read. StoreError when group or others may use it.
+    FileNotFoundError when missing. VaultIntegrityError when something else is there or it is longer than `limit`, which
+    is seen before anything is read. VaultError when group or others may use it.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | _GUARDED, dir_fd=folder)
@@ -187,7 +187,7 @@ def read_guarded(folder: int, name: str, *, limit: int) -> bytes:
         _check_kept(status, name)
         content = read_at_most(descriptor, limit) if status.st_size <= limit else b""
         if status.st_size > limit or len(content) > limit:
-            raise StoreIntegrityError(f"{name} has {status.st_size} bytes, at most {limit} were expected")
+            raise VaultIntegrityError(f"{name} has {status.st_size} bytes, at most {limit} were expected")
         return content
     finally:
         os.close(descriptor)
@@ -198,25 +198,25 @@ def _check_kept(status: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file(name)
     if status.st_nlink != 1:
-        raise StoreIntegrityError(
+        raise VaultIntegrityError(
             f"{name} has a second name (a hard link, as `cp -al` makes): who writes to that one writes here",
             hint=f"copy backups without -l, and break the link of each file: `cp -p {name} x && mv x {name}`",
         )
     if not is_ours(status):
         owner, me = name_of(status.st_uid), name_of(os.geteuid())
-        raise StoreIntegrityError(
+        raise VaultIntegrityError(
             f"{name} belongs to {owner}, the vault's folder does not",
             hint=f"where a backup was put back under the wrong name, run `sudo chown {me} {name}` in the folder",
         )
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = stat.S_IMODE(status.st_mode)
-        raise StoreError(
+        raise VaultError(
             f"others can use {name} (mode {mode:04o})", hint=f"run `chmod 600 {name}` in the vault's folder"
         )
 
 
-def _not_a_file(name: str) -> StoreIntegrityError:
-    return StoreIntegrityError(
+def _not_a_file(name: str) -> VaultIntegrityError:
+    return VaultIntegrityError(
         f"{name} is not a regular file", hint="move it away, and put the file back from a backup of the vault"
     )
 
@@ -225,7 +225,7 @@ def destroy(folder: int, name: str, *, magic: bytes, region: range) -> None:
     """Overwrites a region of the file with random bytes, makes that durable, then removes the name, durably.
 
     Whatever is there goes, except a folder. A file with several names is overwritten only when it begins with `magic`:
-    else it may be somebody's other file. When the overwriting fails the name is removed all the same, and a StoreError
+    else it may be somebody's other file. When the overwriting fails the name is removed all the same, and a VaultError
     is raised after it. On flash and copy-on-write storage the old blocks may outlive this.
     """
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from facesdk.errors import InputError, StoreError
+from facesdk.errors import InputError, VaultError
 from facesdk.vault.causes import as_owner, close_folder, name_of
 
 LOCK_NAME, IDENTITY_NAME = ".lock", ".vault"
@@ -40,7 +40,7 @@ def temporary_name() -> str:
 def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
     """A descriptor of the folder; checks and uses through it are of the same folder, whatever happens to the path.
 
-    FileNotFoundError when missing. StoreError when it belongs to another user or others can write to it. InputError
+    FileNotFoundError when missing. VaultError when it belongs to another user or others can write to it. InputError
     when it holds other things and no vault: nothing is ever put, or made private, in a folder with somebody's files.
     """
     if create:
@@ -71,11 +71,11 @@ def check_usable(path: Path) -> None:
 def _checked_mode(descriptor: int, path: Path, *, create: bool) -> int:
     status = os.fstat(descriptor)
     if not is_ours(status):
-        raise StoreError(f"the folder {path} belongs to user id {status.st_uid}", hint=as_owner(status.st_uid))
+        raise VaultError(f"the folder {path} belongs to user id {status.st_uid}", hint=as_owner(status.st_uid))
     _check_is_vault(descriptor, path, create=create)
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o022:
-        raise StoreError(f"others can write to the folder {path} (mode {mode:04o})", hint=close_folder(path))
+        raise VaultError(f"others can write to the folder {path} (mode {mode:04o})", hint=close_folder(path))
     return mode
 
 
@@ -134,10 +134,10 @@ def _missing(path: Path) -> tuple[Path, list[Path]]:
 
 
 def check_owner(path: Path) -> None:
-    """StoreError where a new folder in this one would lie in another user's, who could then not use it any more."""
+    """VaultError where a new folder in this one would lie in another user's, who could then not use it any more."""
     status = os.stat(path)
     if not is_ours(status):
-        raise StoreError(
+        raise VaultError(
             f"{path} belongs to {name_of(status.st_uid)}, and this runs as {name_of(os.geteuid())}: no vault is made"
             " there",
             hint=as_owner(status.st_uid),

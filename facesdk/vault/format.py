@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from facesdk._core import Secret
 from facesdk.digest import sha256
-from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError, StoreVersionError
+from facesdk.errors import InputError, KeyUnavailableError, VaultIntegrityError, VaultVersionError
 from facesdk.vault import crypto
-from facesdk.vault.keys import KEY_SIZE, MAX_SECTION_SIZE, NONCE_SIZE, WRAPPED_SIZE, KeyKind, random_secret
+from facesdk.vault.keys.provider import KEY_SIZE, MAX_SECTION_SIZE, NONCE_SIZE, WRAPPED_SIZE, KeyKind, random_secret
 from facesdk.vault.record import MAX_USER_LENGTH, check_user
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ def seal(
 def parse_header(data: bytes) -> Header:
     """The header of a file whose checksum holds and whose every field is within its bounds; nothing is decrypted.
 
-    StoreIntegrityError: damaged or foreign. StoreVersionError: written by a newer release.
+    VaultIntegrityError: damaged or foreign. VaultVersionError: written by a newer release.
     """
     if version_of(data) != VERSION:
-        raise StoreVersionError(
+        raise VaultVersionError(
             "the file has format version 1: open it with its key once, and it is brought up to date"
         )
     _, _, kind, user_length, user_field = _BINDING.unpack_from(data)
@@ -104,11 +104,11 @@ def parse_header(data: bytes) -> Header:
         user = check_user(user_field[:user_length].decode("ascii"))
         known = KeyKind(kind)
     except (InputError, ValueError) as error:
-        raise StoreIntegrityError(f"the header is not one this release writes: {error}") from error
+        raise VaultIntegrityError(f"the header is not one this release writes: {error}") from error
     if user_field != user.encode("ascii").ljust(MAX_USER_LENGTH, b"\0"):
-        raise StoreIntegrityError("the header is not one this release writes: bytes after the user's name")
+        raise VaultIntegrityError("the header is not one this release writes: bytes after the user's name")
     if payload_size <= crypto.TAG_SIZE or size + payload_size != len(data):
-        raise StoreIntegrityError(
+        raise VaultIntegrityError(
             f"the sealed file has {len(data)} bytes, its header says {size + payload_size}: {ADVICE}"
         )
     return Header(user, known, data[SECTION_AT:wrap_at], found_id, size)
@@ -117,7 +117,7 @@ def parse_header(data: bytes) -> Header:
 def unseal(data: bytes, kek: Buffer, *, user: str) -> Secret:
     """The payload sealed for `user` under this KEK; whatever the bytes are, nothing else comes out but these errors.
 
-    StoreIntegrityError: damaged, foreign, altered or another user's. StoreVersionError: another version.
+    VaultIntegrityError: damaged, foreign, altered or another user's. VaultVersionError: another version.
     KeyUnavailableError: sealed under another KEK. Whether it is the newest file is for the caller to see.
     """
     header = check_user_of(parse_header(data), user)
@@ -129,32 +129,32 @@ def unseal(data: bytes, kek: Buffer, *, user: str) -> Secret:
         with crypto.unseal(kek, wrapped, nonce=wrap_nonce, aad=data[: wrap_at + KEY_ID_SIZE]) as data_key:
             return crypto.unseal(data_key, data[header.size :], nonce=payload_nonce, aad=data[: header.size])
     except crypto.TagMismatchError as error:
-        raise StoreIntegrityError(f"the file of {user!r} is damaged or was altered: {ADVICE}") from error
+        raise VaultIntegrityError(f"the file of {user!r} is damaged or was altered: {ADVICE}") from error
 
 
 def check_user_of(header: Header, user: str) -> Header:
-    """The header, if it is of this user's file; StoreIntegrityError otherwise."""
+    """The header, if it is of this user's file; VaultIntegrityError otherwise."""
     if header.user != user:
-        raise StoreIntegrityError(f"the file of {user!r} was sealed for {header.user!r}: it was renamed or copied")
+        raise VaultIntegrityError(f"the file of {user!r} was sealed for {header.user!r}: it was renamed or copied")
     return header
 
 
 def version_of(data: bytes) -> int:
-    """1 or 2. StoreVersionError for a newer one, StoreIntegrityError for a file that is not one of ours."""
+    """1 or 2. VaultVersionError for a newer one, VaultIntegrityError for a file that is not one of ours."""
     if len(data) > MAX_FILE_SIZE:
-        raise StoreIntegrityError(f"the sealed file has {len(data)} bytes, at most {MAX_FILE_SIZE} were expected")
+        raise VaultIntegrityError(f"the sealed file has {len(data)} bytes, at most {MAX_FILE_SIZE} were expected")
     if not data.startswith(MAGIC):
         what = "is empty" if not data else "is damaged or not a sealed file"
-        raise StoreIntegrityError(f"the file {what}: {ADVICE}")
+        raise VaultIntegrityError(f"the file {what}: {ADVICE}")
     if len(data) < SECTION_AT:
-        raise StoreIntegrityError(f"the file was cut off after {len(data)} bytes: {ADVICE}")
+        raise VaultIntegrityError(f"the file was cut off after {len(data)} bytes: {ADVICE}")
     (version,) = _VERSION.unpack_from(data, len(MAGIC))
     if version > VERSION:
-        raise StoreVersionError(
+        raise VaultVersionError(
             f"the file has format version {version}, this release reads {VERSION}: install a newer release"
         )
     if version < 1:
-        raise StoreIntegrityError("the file has format version 0, which never existed")
+        raise VaultIntegrityError("the file has format version 0, which never existed")
     return int(version)
 
 
@@ -163,7 +163,7 @@ def _checked_frame(data: bytes) -> int:
     (section_size,) = _SECTION.unpack_from(data, _BINDING.size)
     checked = SECTION_AT + section_size + _WRAP.size
     if not 0 < section_size <= MAX_SECTION_SIZE or len(data) < checked + _CHECKSUM_SIZE:
-        raise StoreIntegrityError(f"the file was cut off after {len(data)} bytes, or its header is damaged: {ADVICE}")
+        raise VaultIntegrityError(f"the file was cut off after {len(data)} bytes, or its header is damaged: {ADVICE}")
     if sha256(data[:checked]) != data[checked : checked + _CHECKSUM_SIZE]:
-        raise StoreIntegrityError(f"the header of the file is damaged: {ADVICE}")
+        raise VaultIntegrityError(f"the header of the file is damaged: {ADVICE}")
     return int(section_size)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from facesdk._core import Secret, equal
 from facesdk.digest import sha256
-from facesdk.errors import InputError, KeyUnavailableError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, VaultIntegrityError
 from facesdk.vault import crypto
 from facesdk.vault.format import ADVICE, MAX_FILE_SIZE
-from facesdk.vault.keys import KEY_SIZE, NONCE_SIZE, SALT_SIZE, WRAPPED_SIZE, Kdf, KeyKind
+from facesdk.vault.keys.provider import KEY_SIZE, NONCE_SIZE, SALT_SIZE, WRAPPED_SIZE, Kdf, KeyKind
 from facesdk.vault.record import MAX_DIMENSION, MAX_SAMPLES, MAX_USER_LENGTH, check_user
 
 if TYPE_CHECKING:
@@ -52,15 +52,15 @@ class OldRecord:
 
 
 def kind_of(data: bytes) -> KeyKind:
-    """Which kind of key a version 1 file asks for. StoreIntegrityError."""
+    """Which kind of key a version 1 file asks for. VaultIntegrityError."""
     return _header(data)[1].kind
 
 
 def unseal(data: bytes, key: DerivingKey, *, user: str) -> OldRecord:
-    """The record of a version 1 file; StoreIntegrityError for any damage, KeyUnavailableError for another key."""
+    """The record of a version 1 file; VaultIntegrityError for any damage, KeyUnavailableError for another key."""
     found, kdf, check = _header(data)
     if found != user:
-        raise StoreIntegrityError(f"the file of {user!r} was sealed for {found!r}: it was renamed or copied")
+        raise VaultIntegrityError(f"the file of {user!r} was sealed for {found!r}: it was renamed or copied")
     if kdf.kind is not key.kind:
         raise KeyUnavailableError(
             f"the file of {user!r} is sealed with a {kdf.kind.label}: give that, not a {key.kind.label}"
@@ -74,7 +74,7 @@ def unseal(data: bytes, key: DerivingKey, *, user: str) -> OldRecord:
             with crypto.unseal(view[:KEY_SIZE], wrapped, nonce=wrap_nonce, aad=data[: _BINDING.size]) as data_key:
                 payload = crypto.unseal(data_key, data[_HEADER_SIZE:], nonce=payload_nonce, aad=data[:_HEADER_SIZE])
         except crypto.TagMismatchError as error:
-            raise StoreIntegrityError(f"the file of {user!r} is damaged or was altered: {ADVICE}") from error
+            raise VaultIntegrityError(f"the file of {user!r} is damaged or was altered: {ADVICE}") from error
     with payload:
         return _parse_payload(payload, user=user)
 
@@ -85,19 +85,19 @@ def _header(data: bytes) -> tuple[str, Kdf, bytes]:
         not _HEADER_SIZE < len(data) <= MAX_FILE_SIZE
         or sha256(data[:_CHECKED_SIZE]) != data[_CHECKED_SIZE:_HEADER_SIZE]
     ):
-        raise StoreIntegrityError(f"the header of the file is damaged or the file was cut off: {ADVICE}")
+        raise VaultIntegrityError(f"the header of the file is damaged or the file was cut off: {ADVICE}")
     _, version, kind, length, field, memory_kib, passes, lanes, salt, check = _BINDING.unpack_from(data)
     payload_size = _WRAP.unpack_from(data, _BINDING.size)[3]
     try:
         user = check_user(field[:length].decode("ascii"))
         kdf = Kdf(KeyKind(kind), salt, memory_kib=memory_kib, passes=passes, lanes=lanes)
     except (InputError, ValueError) as error:
-        raise StoreIntegrityError(f"the header is not one that version 1 wrote: {error}") from error
+        raise VaultIntegrityError(f"the header is not one that version 1 wrote: {error}") from error
     if (
         version != 1 or kdf.kind not in (KeyKind.PASSPHRASE, KeyKind.KEY_FILE)
         or field != user.encode("ascii").ljust(MAX_USER_LENGTH, b"\0") or _HEADER_SIZE + payload_size != len(data)
     ):  # fmt: skip
-        raise StoreIntegrityError(f"the header is not one that version 1 wrote: {ADVICE}")
+        raise VaultIntegrityError(f"the header is not one that version 1 wrote: {ADVICE}")
     return user, kdf, check
 
 
@@ -106,18 +106,18 @@ def _parse_payload(payload: Secret, *, user: str) -> OldRecord:
 
     view = memoryview(payload)
     if len(view) < _PREFIX.size:
-        raise StoreIntegrityError("the sealed content is too short to be a record")
+        raise VaultIntegrityError("the sealed content is too short to be a record")
     dimension, count, created, generation, embedder_size, models, consent_size = _PREFIX.unpack_from(view)
     ends = [_PREFIX.size]
     for size in (embedder_size, 32 * models, consent_size, 4 * dimension, 4 * dimension * count):
         ends.append(ends[-1] + size)
     if ends[-1] != len(view) or not 1 <= count <= MAX_SAMPLES or not 1 <= dimension <= MAX_DIMENSION:
-        raise StoreIntegrityError("the sealed content is not a record of version 1")
+        raise VaultIntegrityError("the sealed content is not a record of version 1")
     embedder, ids, consent, _, samples = (view[begin:end] for begin, end in itertools.pairwise(ends))
     try:
         texts = bytes(embedder).decode("ascii"), bytes(consent).decode()
     except UnicodeDecodeError as error:
-        raise StoreIntegrityError("the sealed content is not a record of version 1") from error
+        raise VaultIntegrityError("the sealed content is not a record of version 1") from error
     model_ids = tuple(bytes(ids[32 * i : 32 * i + 32]).hex() for i in range(models))
     matrix = np.frombuffer(samples, "<f4").reshape(count, dimension).astype(np.float32)
     return OldRecord(user, texts[0], model_ids, matrix, created, generation, texts[1])

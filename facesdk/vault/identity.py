@@ -12,7 +12,7 @@ import re
 import stat
 from pathlib import Path
 
-from facesdk.errors import StoreIntegrityError
+from facesdk.errors import VaultIntegrityError
 from facesdk.vault import files
 from facesdk.vault.folder import IDENTITY_NAME
 
@@ -22,13 +22,13 @@ _PANIC_SIZE = 16
 
 
 def read(folder: int | Path) -> str | None:
-    """The vault's identity, 32 hexadecimal digits; None where nobody ever wrote here. StoreIntegrityError."""
+    """The vault's identity, 32 hexadecimal digits; None where nobody ever wrote here. VaultIntegrityError."""
     content = _content(folder, IDENTITY_NAME)
     if content is None:
         return None
     found = _LINE.fullmatch(content)
     if not found:
-        raise StoreIntegrityError(
+        raise VaultIntegrityError(
             f"{IDENTITY_NAME}, the vault's identity, is damaged",
             hint="facesdk panic, so that no key stays open under it; then restore it, or remove that file",
         )
@@ -69,7 +69,7 @@ def _content(folder: int | Path, name: str) -> bytes | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not files.is_ours(status):
-            raise StoreIntegrityError(f"{name} is not a regular file of this user", hint="move it away")
+            raise VaultIntegrityError(f"{name} is not a regular file of this user", hint="move it away")
         return files.read_at_most(descriptor, 100)
     finally:
         os.close(descriptor)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facesdk._core import Secret
-from facesdk.errors import InputError, StoreIntegrityError
+from facesdk.errors import InputError, VaultIntegrityError
 from facesdk.vault import crypto
-from facesdk.vault.keys import KEY_SIZE, NONCE_SIZE
+from facesdk.vault.keys.provider import KEY_SIZE, NONCE_SIZE
 from facesdk.vault.record import (
     MAX_DIMENSION,
     MAX_EMBEDDER_LENGTH,
@@ -125,15 +125,15 @@ def seal_learned(
 
 
 def open_learned(kek: Buffer, data: bytes, *, user: str, salt: bytes) -> Learned:
-    """The sets sealed under this KEK for this user's template, whose rotation has this salt. StoreIntegrityError."""
+    """The sets sealed under this KEK for this user's template, whose rotation has this salt. VaultIntegrityError."""
     start = len(_MAGIC) + NONCE_SIZE
     if not data.startswith(_MAGIC) or len(data) <= start + crypto.TAG_SIZE:
-        raise StoreIntegrityError("the file of learned samples is not one")
+        raise VaultIntegrityError("the file of learned samples is not one")
     try:
         with _key(kek, salt) as key:
             memory = crypto.unseal(key, data[start:], nonce=data[len(_MAGIC) : start], aad=_aad(user))
     except crypto.TagMismatchError as error:
-        raise StoreIntegrityError("what was learned is of an earlier template, or was altered") from error
+        raise VaultIntegrityError("what was learned is of an earlier template, or was altered") from error
     try:
         return Learned(_parse(memory), memory)
     except BaseException:
@@ -166,7 +166,7 @@ def _parse(memory: Secret) -> list[SampleSet]:
         if texts != len(view) or len({(s.embedder, s.model_ids) for s in sets}) != count:
             raise InputError("its fields do not add up")
     except (ValueError, struct.error) as error:  # InputError and UnicodeDecodeError are ValueErrors
-        raise StoreIntegrityError(f"the file of learned samples is not one that is written ({error})") from error
+        raise VaultIntegrityError(f"the file of learned samples is not one that is written ({error})") from error
     return sets
 
 

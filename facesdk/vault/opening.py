@@ -9,22 +9,21 @@ from dataclasses import dataclass
 
 from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequiredError, Reason, RollbackError
 from facesdk.vault import identity
-from facesdk.vault.attempts import Event as Happens
-from facesdk.vault.attempts import Required, step
-from facesdk.vault.audit_entry import Event, Head
+from facesdk.vault.attempts import AttemptEvent, PassphraseRequired, step
+from facesdk.vault.audit.entry import AuditEvent, Head
 from facesdk.vault.format import unseal
+from facesdk.vault.open_keys import OpenKey, OpenKeys
 from facesdk.vault.record import Template
-from facesdk.vault.session import Held, Sessions
-from facesdk.vault.userfile import UserFile
+from facesdk.vault.userfiles import UserFiles
 
-_CLOSES = {Event.LOCKED: Reason.LOCKED, Event.PANIC: Reason.PANIC}
+_CLOSES = {AuditEvent.LOCKED: Reason.LOCKED, AuditEvent.PANIC: Reason.PANIC}
 
 
 @dataclass(frozen=True)
 class Opening:
     """An opening that has begun. What locks or panics from then on keeps its key from being opened.
 
-    mark: of the session; panic: the vault's panic mark; entries: how many the user's log had.
+    mark: of the open keys; panic: the vault's panic mark; entries: how many the user's log had.
     """
 
     mark: int
@@ -33,52 +32,52 @@ class Opening:
 
 
 class Openings:
-    """The openings of a vault's users, in sessions. now_ns: CLOCK_BOOTTIME. Call it under the vault's lock."""
+    """The openings of a vault's users, in open_keys. now_ns: CLOCK_BOOTTIME. Call it under the vault's lock."""
 
-    def __init__(self, sessions: Sessions, now_ns: Callable[[], int]) -> None:
-        self.sessions, self._now_ns = sessions, now_ns
+    def __init__(self, open_keys: OpenKeys, now_ns: Callable[[], int]) -> None:
+        self.open_keys, self._now_ns = open_keys, now_ns
         # The stamp of each user's log, and the head, at which nothing had closed the key.
         self._seen: dict[str, tuple[tuple[int, ...], Head]] = {}
         # The vault's panic mark at which each user's key was opened here.
         self._marks: dict[str, bytes] = {}
 
-    def begin(self, file: UserFile) -> Opening:
+    def begin(self, file: UserFiles) -> Opening:
         """An opening that begins now, under the exclusive lock."""
         folder = file.folder.descriptor
         identity.ensure(folder)
         newest = next(file.log.recent(), None)
-        return Opening(self.sessions.begin(file.user), identity.panic_mark(folder), newest.n + 1 if newest else 0)
+        return Opening(self.open_keys.begin(file.user), identity.panic_mark(folder), newest.n + 1 if newest else 0)
 
-    def save(self, file: UserFile, held: Held, opening: Opening | None) -> bool:
+    def save(self, file: UserFiles, held: OpenKey, opening: Opening | None) -> bool:
         """Whether the key is open now: not where anybody locked it since the opening began."""
         opening = opening or self.begin(file)  # the vault was made in between
         overtaken = Reason.PANIC if identity.panic_mark(file.folder.descriptor) != opening.panic else None
         for entry in itertools.takewhile(lambda entry: entry.n >= opening.entries, file.log.recent()):
             overtaken = overtaken or _CLOSES.get(entry.event)
         if overtaken is not None:
-            self.sessions.forget(file.user, overtaken)
+            self.open_keys.forget(file.user, overtaken)
             return False
         self._marks[file.user] = opening.panic
-        return self.sessions.save(file.user, held, mark=opening.mark)
+        return self.open_keys.save(file.user, held, mark=opening.mark)
 
-    def held(self, file: UserFile) -> Held:
+    def held(self, file: UserFiles) -> OpenKey:
         """The opened key, to be used as a context. PassphraseRequiredError where there is none that still holds."""
-        found = self.sessions.load(file.user)
-        if isinstance(found, Required):
+        found = self.open_keys.load(file.user)
+        if isinstance(found, PassphraseRequired):
             # Whoever was removed and is enrolled again was not removed since.
             raise PassphraseRequiredError(Reason.NOT_UNLOCKED if found.reason is Reason.REMOVED else found.reason)
         try:
-            state = step(found.state, Happens.TIME, now_ns=self._now_ns(), rules=found.rules)
-            reason = state.reason if isinstance(state, Required) else self._closed_since(file, found.head)
+            state = step(found.state, AttemptEvent.TIME, now_ns=self._now_ns(), rules=found.rules)
+            reason = state.reason if isinstance(state, PassphraseRequired) else self._closed_since(file, found.head)
             if reason is not None:
-                self.sessions.forget(file.user, reason)
+                self.open_keys.forget(file.user, reason)
                 raise PassphraseRequiredError(reason)
         except BaseException:
             found.close()
             raise
         return found
 
-    def _closed_since(self, file: UserFile, head: Head) -> Reason | None:
+    def _closed_since(self, file: UserFiles, head: Head) -> Reason | None:
         """The lock or panic of a process that has no way to this key, where the log has one behind the key's head, or
         where a panic has left its mark and could not wait for the log."""
         if self._marks.get(file.user, mark := identity.panic_mark(file.folder.descriptor)) != mark:
@@ -91,38 +90,38 @@ class Openings:
             self._seen[file.user] = stamp, head
         return reason
 
-    def template(self, file: UserFile, held: Held) -> Template:
+    def template(self, file: UserFiles, held: OpenKey) -> Template:
         """The template that the held key was opened for; anything else needs the passphrase."""
         data = file.read()
         try:
             template = Template(unseal(data, held.kek, user=file.user), held.kek, user=file.user)
         except KeyUnavailableError:
-            self.sessions.forget(file.user, Reason.CHANGED)
+            self.open_keys.forget(file.user, Reason.CHANGED)
             raise PassphraseRequiredError(Reason.CHANGED) from None
         if template.generation == held.generation:
             return template
         template.close()
-        self.sessions.forget(file.user, Reason.CHANGED)
+        self.open_keys.forget(file.user, Reason.CHANGED)
         if template.generation < held.generation:
             raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
         raise PassphraseRequiredError(Reason.CHANGED)
 
     def why_closed(self, user: str) -> Reason:
         """Why an opening that was loaded before is not there any more."""
-        found = self.sessions.load(user)
-        if isinstance(found, Required):
+        found = self.open_keys.load(user)
+        if isinstance(found, PassphraseRequired):
             return found.reason
         found.close()
         return Reason.OVERTAKEN
 
 
 @contextlib.contextmanager
-def loaded(sessions: Sessions, user: str) -> Iterator[Held | None]:
+def loaded(open_keys: OpenKeys, user: str) -> Iterator[OpenKey | None]:
     """The opened key, or None where there is none or it cannot be read: who locks forgets it all the same."""
-    found: Held | Required = Required(Reason.NOT_UNLOCKED)
+    found: OpenKey | PassphraseRequired = PassphraseRequired(Reason.NOT_UNLOCKED)
     with contextlib.suppress(FaceSdkError):
-        found = sessions.load(user)
-    if isinstance(found, Required):
+        found = open_keys.load(user)
+    if isinstance(found, PassphraseRequired):
         yield None
     else:
         with found:

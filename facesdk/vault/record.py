@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from facesdk import _core
 from facesdk._core import Secret
-from facesdk.errors import InputError, StoreIntegrityError
+from facesdk.errors import InputError, VaultIntegrityError
 from facesdk.vault import crypto
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ class Record:
         _check_shapes(self.reference, self.samples)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Record holds features and stays in its process: Keeper.export seals a template for elsewhere"
-        )
+        raise TypeError("a Record holds features and stays in its process: Vault.export seals a template for elsewhere")
 
     def __repr__(self) -> str:
         samples, dimension = self.samples.shape
@@ -113,7 +111,7 @@ class Template:
     """
 
     def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
-        """Takes over the payload of a sealed file; StoreIntegrityError when it is not exactly what `pack` writes."""
+        """Takes over the payload of a sealed file; VaultIntegrityError when it is not exactly what `pack` writes."""
         self._payload = payload
         self._seed: Secret | None = None
         self.learned: Learned | None = None
@@ -128,7 +126,7 @@ class Template:
     def _parse(self) -> None:
         view = memoryview(self._payload)
         if len(view) < _PREFIX.size:
-            raise StoreIntegrityError(
+            raise VaultIntegrityError(
                 f"the sealed content has {len(view)} bytes, at least {_PREFIX.size} were expected"
             )
         (self.dimension, self.count, self.created_unix_s, self.generation, embedder_size, models, consent_size,
@@ -138,7 +136,7 @@ class Template:
         for size in (floats, floats * self.count, embedder_size, 32 * models, consent_size, policy_size):
             ends.append(ends[-1] + size)
         if ends[-1] != len(view):
-            raise StoreIntegrityError(f"the sealed content has {len(view)} bytes, its fields add up to {ends[-1]}")
+            raise VaultIntegrityError(f"the sealed content has {len(view)} bytes, its fields add up to {ends[-1]}")
         texts = [bytes(view[begin:end]) for begin, end in itertools.pairwise(ends[2:])]
         self.model_ids = tuple(texts[1][32 * i : 32 * i + 32].hex() for i in range(models))
         try:
@@ -147,7 +145,7 @@ class Template:
             Record(self.user, self.embedder, self.model_ids, self.reference, self.samples, self.created_unix_s,
                    self.consent, self.policy)  # fmt: skip
         except ValueError as error:  # InputError and UnicodeDecodeError are both
-            raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
+            raise VaultIntegrityError(f"the sealed content is not a record: {error}") from error
 
     @property
     def reference(self) -> npt.NDArray[np.float32]:

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from facesdk._core import Secret, wipe
-from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, StoreIntegrityError
+from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, VaultIntegrityError
 from facesdk.policy import AttemptRules
 from facesdk.vault import format_v1
-from facesdk.vault.audit_entry import Event
+from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.format import Header
-from facesdk.vault.keys import KEY_SIZE, KeyProvider, random_secret
+from facesdk.vault.keys.provider import KEY_SIZE, KeyProvider, random_secret
 from facesdk.vault.learned import SampleSet
+from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Record, Template, pack
-from facesdk.vault.session import Held
-from facesdk.vault.userfile import UserFile
+from facesdk.vault.userfiles import UserFiles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     MayMove = Callable[[Template, SampleSet], bool]
 
 
-def from_version_1(file: UserFile, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf) -> None:
-    """Writes a file of version 1 anew. The errors of Keeper.unlock."""
+def from_version_1(file: UserFiles, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf) -> None:
+    """Writes a file of version 1 anew. The errors of Vault.unlock."""
     if not isinstance(provider, format_v1.DerivingKey):
         raise InputError(f"the file of {file.user!r} has format version 1: give its passphrase or key file")
     file.check_wait()
@@ -45,18 +45,18 @@ def from_version_1(file: UserFile, provider: KeyProvider, *, rules: AttemptRules
             reference=reference_of(list(old.samples)), created_unix_s=old.created_unix_s, consent=old.consent,
         )  # fmt: skip
     except InputError as error:
-        raise StoreIntegrityError(f"the sealed content is not a record: {error}") from error
+        raise VaultIntegrityError(f"the sealed content is not a record: {error}") from error
     with random_secret(KEY_SIZE) as kek:
         file.put(
-            kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
+            kek, provider, lambda g: pack(record, kek, generation=g), event=AuditEvent.UPDATED, rules=rules,
             after=old.generation,
         )  # fmt: skip
 
 
 def moved(
-    file: UserFile, provider: KeyProvider, opened: tuple[Header, Secret, Template], *, rules: AttemptRules,
+    file: UserFiles, provider: KeyProvider, opened: tuple[Header, Secret, Template], *, rules: AttemptRules,
     reference_of: ReferenceOf, may_move: MayMove,
-) -> Held | None:  # fmt: skip
+) -> OpenKey | None:  # fmt: skip
     """Writes the opened template anew with the samples of the embedder that it moves to, once they are complete.
 
     None where there are none that may take its place, or that make no template: a warning says so, and it goes on.
@@ -77,9 +77,9 @@ def moved(
 
 
 def _with_samples(
-    file: UserFile, provider: KeyProvider, opened: tuple[Header, Secret, Template], ready: SampleSet,
+    file: UserFiles, provider: KeyProvider, opened: tuple[Header, Secret, Template], ready: SampleSet,
     rules: AttemptRules, reference_of: ReferenceOf,
-) -> Held:  # fmt: skip
+) -> OpenKey:  # fmt: skip
     import numpy as np
 
     header, kek, template = opened
@@ -93,7 +93,7 @@ def _with_samples(
             created_unix_s=template.created_unix_s, consent=template.consent, policy=template.policy,
         )  # fmt: skip
         return file.put(
-            kek, provider, lambda g: pack(record, kek, generation=g), event=Event.UPDATED, rules=rules,
+            kek, provider, lambda g: pack(record, kek, generation=g), event=AuditEvent.UPDATED, rules=rules,
             keep=header.section, old=(header, kek), after=template.generation, label="moved",
         )  # fmt: skip
     finally:

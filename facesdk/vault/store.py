@@ -10,12 +10,12 @@ from pathlib import Path
 
 from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
 from facesdk.vault import files, format_v1
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.audit_entry import MAX_ATTEMPT_SIZE, MAX_HEAD_SIZE
+from facesdk.vault.audit.entry import MAX_ATTEMPT_SIZE, MAX_HEAD_SIZE
+from facesdk.vault.audit.log import AuditLog
 from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder, sync_folder
 from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
-from facesdk.vault.keys import KeyKind
+from facesdk.vault.keys.provider import KeyKind
 from facesdk.vault.learned import MAX_LEARNED_SIZE
 from facesdk.vault.record import check_user
 
@@ -23,7 +23,7 @@ _SUFFIX = ".face"
 _HEAD, _ATTEMPT, _LEARNED = ".head-", ".attempt-", ".learned-"
 
 
-class Folder:
+class LockedFolder:
     """A vault's folder, open and locked. Names are checked; what is read is a regular file of ours with mode 0600."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
@@ -35,7 +35,7 @@ class Folder:
         return _is_there(self.descriptor, _file_name(user))
 
     def read(self, user: str) -> bytes:
-        """The bytes of the user's file. NotEnrolledError, StoreIntegrityError, StoreError as in files.read_guarded."""
+        """The bytes of the user's file. NotEnrolledError, VaultIntegrityError, VaultError as in files.read_guarded."""
         try:
             return files.read_guarded(self.descriptor, _file_name(user), limit=MAX_FILE_SIZE)
         except FileNotFoundError:
@@ -114,10 +114,10 @@ class Folder:
         sync_folder(self.descriptor)
 
 
-class Vault:
+class VaultFolder:
     """The sealed templates of a folder. Making one does no I/O; the folder is created, mode 0700, by the first write.
 
-    Every method raises StoreError for a folder that another user owns or can write to, and for what the system refuses
+    Every method raises VaultError for a folder that another user owns or can write to, and for what the system refuses
     (`errno` says which); InputError for a name that is not 1 to 64 of A-Z a-z 0-9 . _ - or begins with a dot, and for a
     folder with other things in it that is no vault. Threads and processes may use one folder at once.
     """
@@ -126,7 +126,7 @@ class Vault:
         self.path = Path(path)
 
     @contextlib.contextmanager
-    def locked(self, doing: str, *, user: str, create: bool = False, shared: bool = False) -> Iterator[Folder]:
+    def locked(self, doing: str, *, user: str, create: bool = False, shared: bool = False) -> Iterator[LockedFolder]:
         """The folder, while this holds its lock. A missing folder is NotEnrolledError unless it is to be made."""
         check_user(user)
         with reporting(self.path, doing), contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ class Vault:
                     raise
                 raise not_enrolled(user, self.path) from None
             stack.enter_context(files.locked(descriptor, shared=shared))
-            yield Folder(descriptor, self.path)
+            yield LockedFolder(descriptor, self.path)
 
     def users(self) -> list[str]:
         """The names with a file in the vault, sorted; whether a file is intact is only known by opening it."""
@@ -173,7 +173,7 @@ class Vault:
 
 
 def kind_of(data: bytes) -> KeyKind:
-    """Which kind of key a sealed file of any version asks for. StoreIntegrityError, StoreVersionError."""
+    """Which kind of key a sealed file of any version asks for. VaultIntegrityError, VaultVersionError."""
     return format_v1.kind_of(data) if version_of(data) == 1 else parse_header(data).kind
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from facesdk import _core
-from facesdk.runtime import LITERT
+from facesdk.engine.runtime import LITERT
 
 HERE = Path(__file__).parent
 FOLDERS = [HERE.parent.parent / folder / "portraits" for folder in ("facesdk", "tests")]

@@ -22,37 +22,37 @@ from operations import enrolled, exported, mean
 from world import RULES, USER, World, record
 
 from facesdk.errors import FaceSdkError, NotEnrolledError, Reason
-from facesdk.vault import Keeper, KeyringSessions, ProcessSessions, Vault
-from facesdk.vault.attempts import Required
+from facesdk.vault import KeyringOpenKeys, ProcessOpenKeys, Vault, VaultFolder
+from facesdk.vault.attempts import PassphraseRequired
+from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.opening import Opening
-from facesdk.vault.session import Held
 
 STOP = 14  # of shim.c
 HEAD_START_S = 0.02  # for a closer, which forgets first and then waits for the vault's lock
 
-Call = Callable[[World, Keeper, Opening | None], object]
-OPENINGS: dict[str, tuple[Callable[[World, Keeper], object], Call]] = {
+Call = Callable[[World, Vault, Opening | None], object]
+OPENINGS: dict[str, tuple[Callable[[World, Vault], object], Call]] = {
     "enroll": (
-        lambda _world, keeper: None,
-        lambda world, keeper, opening: keeper.enroll(
+        lambda _world, vault: None,
+        lambda world, vault, opening: vault.enroll(
             record(), world.key("a"), replace=False, rules=RULES, opening=opening
         ),
     ),
     "enroll, replace": (
         enrolled(),
-        lambda world, keeper, opening: keeper.enroll(
+        lambda world, vault, opening: vault.enroll(
             record(), world.key("b"), replace=True, rules=RULES, opening=opening
         ),
     ),
     "unlock": (
         enrolled(),
-        lambda world, keeper, opening: keeper.unlock(
+        lambda world, vault, opening: vault.unlock(
             USER, world.key("a"), rules=RULES, reference_of=mean, opening=opening
         ),
     ),
     "import": (
         exported,
-        lambda world, keeper, opening: keeper.import_(
+        lambda world, vault, opening: vault.import_(
             (world.path / "exported").read_bytes(),
             world.key("recovery"),
             world.key("a"),
@@ -63,16 +63,16 @@ OPENINGS: dict[str, tuple[Callable[[World, Keeper], object], Call]] = {
     ),
     "rekey": (
         enrolled(),
-        lambda world, keeper, opening: keeper.rekey(USER, world.key("a"), world.key("b"), rules=RULES, opening=opening),
+        lambda world, vault, opening: vault.rekey(USER, world.key("a"), world.key("b"), rules=RULES, opening=opening),
     ),
     "renew": (
         enrolled(),
-        lambda world, keeper, opening: keeper.renew(USER, world.key("a"), rules=RULES, opening=opening),
+        lambda world, vault, opening: vault.renew(USER, world.key("a"), rules=RULES, opening=opening),
     ),
 }
-CLOSERS: dict[str, Callable[[Keeper], object]] = {
-    "panic": lambda keeper: keeper.panic(),
-    "lock": lambda keeper: keeper.lock(USER),
+CLOSERS: dict[str, Callable[[Vault], object]] = {
+    "panic": lambda vault: vault.panic(),
+    "lock": lambda vault: vault.lock(USER),
 }
 
 
@@ -97,20 +97,20 @@ class Bench:
         self.points: Counter[str] = Counter()
         self.findings: list[str] = []
 
-    def _sessions(self, where: str) -> KeyringSessions | ProcessSessions:
-        return self.world.keyring if where == "keyring" else ProcessSessions()
+    def _sessions(self, where: str) -> KeyringOpenKeys | ProcessOpenKeys:
+        return self.world.keyring if where == "keyring" else ProcessOpenKeys()
 
     def prepare(self, name: str, where: str) -> None:
         """The vault beforehand, with an identity, so that a panic has something to mark, and no key open."""
-        world, sessions = self.world, self._sessions(where)
+        world, open_keys = self.world, self._sessions(where)
         world.clear()
-        keeper = world.keeper(sessions)
+        vault = world.vault(open_keys)
         if name == "enroll":
-            keeper.enroll(record("bob"), world.key("b"), replace=False, rules=RULES)
-        OPENINGS[name][0](world, keeper)
+            vault.enroll(record("bob"), world.key("b"), replace=False, rules=RULES)
+        OPENINGS[name][0](world, vault)
         for user in (USER, "bob"):
-            sessions.forget(user, Reason.REMOVED)
-        world.keep(sessions)
+            open_keys.forget(user, Reason.REMOVED)
+        world.keep(open_keys)
 
     def calls(self, name: str, where: str) -> int:
         """How many system calls the operation makes where nobody stops it; it must leave its key open."""
@@ -158,9 +158,9 @@ class Bench:
             if self._is_done(child):
                 return False
             time.sleep(0.0005)
-        keeper = Keeper(Vault(self.other), KeyringSessions(self.other))
+        vault = Vault(VaultFolder(self.other), KeyringOpenKeys(self.other))
         answers: list[str] = []
-        thread = threading.Thread(target=_answer, args=(CLOSERS[point.closer], keeper, answers))
+        thread = threading.Thread(target=_answer, args=(CLOSERS[point.closer], vault, answers))
         thread.start()
         thread.join(HEAD_START_S)
         os.kill(child, signal.SIGCONT)
@@ -176,29 +176,29 @@ class Bench:
 
     def _child(self, point: Point, said: int, go: int) -> None:
         signal.alarm(HANGS_S)
-        keeper = self.world.keeper(self._sessions(point.where))
+        vault = self.world.vault(self._sessions(point.where))
         _, call = OPENINGS[point.name]
-        opening = keeper.begin(USER)
+        opening = vault.begin(USER)
         report: dict[str, object] = {}
         self.shim.arm(point.n, STOP, said)
         try:
-            call(self.world, keeper, opening)
+            call(self.world, vault, opening)
         except FaceSdkError as error:
             report["error"] = f"{type(error).__name__}: {error}"
         report["calls"] = self.shim.disarm()
         (self.world.root / f"done-{os.getpid()}").touch()
         os.write(said, json.dumps(report).encode() + b"\n")
         os.read(go, 1)
-        state, _ = keeper.state(USER)
-        raw = keeper.sessions.load(USER) if point.where == "keyring" else None
-        is_open = not isinstance(state, Required) or isinstance(raw, Held)
+        state, _ = vault.state(USER)
+        raw = vault.open_keys.load(USER) if point.where == "keyring" else None
+        is_open = not isinstance(state, PassphraseRequired) or isinstance(raw, OpenKey)
         os.write(said, json.dumps({"open": is_open, "state": repr(state)}).encode() + b"\n")
         os._exit(0)
 
 
-def _answer(closer: Callable[[Keeper], object], keeper: Keeper, answers: list[str]) -> None:
+def _answer(closer: Callable[[Vault], object], vault: Vault, answers: list[str]) -> None:
     try:
-        closer(keeper)
+        closer(vault)
         answers.append("closed")
     except NotEnrolledError:
         answers.append("nobody of this name is enrolled")

@@ -16,15 +16,15 @@ from facesdk.errors import (
     NotEnrolledError,
     PassphraseRequiredError,
     RollbackError,
-    StoreIntegrityError,
+    VaultIntegrityError,
 )  # fmt: skip
 from facesdk.types import Decision
-from facesdk.vault import ProcessSessions
-from facesdk.vault.audit_entry import Event
-from facesdk.vault.audit_verify import ProblemKind, Report
+from facesdk.vault import ProcessOpenKeys
+from facesdk.vault.audit.entry import AuditEvent
+from facesdk.vault.audit.verify import ProblemKind, Report
 from facesdk.vault.format import parse_header, unseal, version_of
+from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Template
-from facesdk.vault.session import Held
 
 
 class Finding(Exception):
@@ -142,8 +142,8 @@ def _log(world: World, operation: Operation, run: Run, end: tuple[str, int]) -> 
     if version_of(world.file().read_bytes()) == 1:
         return 0
     try:
-        report, entries, _ = world.keeper(ProcessSessions()).audit(world.user, world.key(end[0]))
-    except StoreIntegrityError as error:
+        report, entries, _ = world.vault(ProcessOpenKeys()).audit(world.user, world.key(end[0]))
+    except VaultIntegrityError as error:
         require(operation.needs_restart, "log", str(error))
         return 0
     if operation.needs_restart:
@@ -151,7 +151,7 @@ def _log(world: World, operation: Operation, run: Run, end: tuple[str, int]) -> 
     _whole(report, torn_allowed=run.killed or run.mode == "disk dead from here")
     if run.report.get("result") is True and operation.name.startswith(("attempt", "audit rotation, attempt")):
         require(report.unsealed == 0, "match is logged", f"{report.unsealed} entries are not sealed")
-        require(entries[-1].event is Event.VERIFIED, "match is logged", f"the last entry is {entries[-1].event}")
+        require(entries[-1].event is AuditEvent.VERIFIED, "match is logged", f"the last entry is {entries[-1].event}")
     return sum(e.outcome is Decision.MATCH for e in entries if e.n >= world.logged)
 
 
@@ -174,7 +174,7 @@ def _failures(world: World, run: Run) -> int | None:
         assert isinstance(held, dict)
         return held.get(USER)
     found = world.keyring.load(world.user)
-    return found.state.failures if isinstance(found, Held) else None
+    return found.state.failures if isinstance(found, OpenKey) else None
 
 
 def _counter(world: World, operation: Operation, run: Run, *, matches: int, place: str) -> None:
@@ -204,10 +204,10 @@ def _held_still_works(world: World, operation: Operation, end: tuple[str, int] |
     """With the session as it was left, an attempt is charged or the passphrase is asked for."""
     try:
         found = world.keyring.load(world.user)
-        if not isinstance(found, Held):
+        if not isinstance(found, OpenKey):
             return
         before = found.state.failures
-        world.keeper(world.keyring).attempt(
+        world.vault(world.keyring).attempt(
             world.user, lambda _: False, generation=found.generation, camera="files", label=""
         )
     except (PassphraseRequiredError, LockedOutError):
@@ -216,53 +216,55 @@ def _held_still_works(world: World, operation: Operation, end: tuple[str, int] |
         require(end is None, "session fits", "the attempt does not find the file")
         return
     except FaceSdkError as error:
-        excused = operation.needs_restart or (end is None and isinstance(error, StoreIntegrityError))
+        excused = operation.needs_restart or (end is None and isinstance(error, VaultIntegrityError))
         require(excused, "session fits", f"{type(error).__name__}: {error}")
         return
     found = world.keyring.load(world.user)
-    require(not isinstance(found, Held) or found.state.failures == before + 1, "counter", "an attempt was not charged")
+    require(
+        not isinstance(found, OpenKey) or found.state.failures == before + 1, "counter", "an attempt was not charged"
+    )
 
 
 def _gone(world: World, operation: Operation, run: Run) -> None:
     """What is removed is gone once the removal is done again, also after an error, which may have left a part of it;
     what was never there can be enrolled."""
     if operation.name.startswith("remove"):
-        keeper = world.keeper(world.keyring)
+        vault = world.vault(world.keyring)
         first = not run.killed and "error" not in run.report
         if not first:
             try:
-                keeper.remove(world.user)
+                vault.remove(world.user)
             except NotEnrolledError:
                 first = True
         left = sorted(p.name for p in world.path.iterdir() if p.name.startswith(f"{world.user}."))
         require(not left, "removal can be completed", f"left for good: {left}")
-        open_ = run.where == "keyring" and isinstance(world.keyring.load(world.user), Held)
+        open_ = run.where == "keyring" and isinstance(world.keyring.load(world.user), OpenKey)
         require(not open_, "removal can be completed", "the key is still in the keyring")
         return
-    keeper = world.keeper(ProcessSessions())
-    operation.call(world, -1)(keeper)
+    vault = world.vault(ProcessOpenKeys())
+    operation.call(world, -1)(vault)
     _clean(world)
 
 
 def _goes_on(world: World, operation: Operation, end: tuple[str, int]) -> None:
     """The key opens, the log is whole again, the next write leaves nothing behind, and a match is a match."""
-    sessions = ProcessSessions()
-    keeper, key = world.keeper(sessions), world.key(end[0])
+    open_keys = ProcessOpenKeys()
+    vault, key = world.vault(open_keys), world.key(end[0])
     try:
         if operation.needs_restart and not _log_is_whole(world, end):
-            keeper.restart_log(world.user, key)
-        keeper.unlock(world.user, key, rules=RULES, reference_of=mean)
+            vault.restart_log(world.user, key)
+        vault.unlock(world.user, key, rules=RULES, reference_of=mean)
         new = world.file().read_bytes()
         if end == operation.ends[-1] != operation.ends[0] and end[0] == "tpm":
             _rolled_back(world, new)
         if operation.slow:
             return
-        keeper.renew(world.user, world.key(end[0]), rules=RULES)
-        held = sessions.load(world.user)
-        assert isinstance(held, Held)
-        matched = keeper.attempt(world.user, lambda _: True, generation=held.generation, camera="files", label="")
+        vault.renew(world.user, world.key(end[0]), rules=RULES)
+        held = open_keys.load(world.user)
+        assert isinstance(held, OpenKey)
+        matched = vault.attempt(world.user, lambda _: True, generation=held.generation, camera="files", label="")
         require(matched, "goes on", "an attempt that matches is none")
-        _whole(keeper.audit(world.user)[0], torn_allowed=False)
+        _whole(vault.audit(world.user)[0], torn_allowed=False)
     except FaceSdkError as error:
         raise Finding("goes on", f"{type(error).__name__}: {error}") from error
     _clean(world)
@@ -270,8 +272,8 @@ def _goes_on(world: World, operation: Operation, end: tuple[str, int]) -> None:
 
 def _log_is_whole(world: World, end: tuple[str, int]) -> bool:
     try:
-        return world.keeper(ProcessSessions()).audit(world.user, world.key(end[0]))[0].problem is None
-    except StoreIntegrityError:
+        return world.vault(ProcessOpenKeys()).audit(world.user, world.key(end[0]))[0].problem is None
+    except VaultIntegrityError:
         return False
 
 
@@ -279,7 +281,7 @@ def _rolled_back(world: World, new: bytes) -> None:
     """With a counter, the old file put back is refused."""
     world.file().write_bytes(world.old_file())
     try:
-        world.keeper(ProcessSessions()).unlock(world.user, world.key("tpm"), rules=RULES, reference_of=mean)
+        world.vault(ProcessOpenKeys()).unlock(world.user, world.key("tpm"), rules=RULES, reference_of=mean)
     except RollbackError:
         world.file().write_bytes(new)
         return

@@ -20,8 +20,8 @@ import numpy as np
 
 from facesdk.errors import FaceSdkError, KeyUnavailableError, NotEnrolledError, PassphraseRequiredError
 from facesdk.policy import PRESETS
-from facesdk.vault import Keeper, KeyFileKey, KeyKind, PassphraseKey, ProcessSessions, Record, Vault
-from facesdk.vault.keys import KeyProvider
+from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
+from facesdk.vault.keys.provider import KeyProvider
 
 CHEAP: dict[str, Any] = {"memory_kib": 19 * 1024, "passes": 2}
 RULES = PRESETS["phone"]
@@ -51,25 +51,25 @@ class Trial:
         self.old = PassphraseKey("old" * 4, **CHEAP)
         self.recovery = PassphraseKey("r" * 12, kind=KeyKind.RECOVERY, **CHEAP)
         self.key = make()
-        self.keeper = Keeper(Vault(folder), ProcessSessions())
+        self.vault = Vault(VaultFolder(folder), ProcessOpenKeys())
         self.exported = b""
         if operation == "import":
-            elsewhere = Keeper(Vault(folder.with_name(folder.name + "-elsewhere")), ProcessSessions())
+            elsewhere = Vault(VaultFolder(folder.with_name(folder.name + "-elsewhere")), ProcessOpenKeys())
             elsewhere.enroll(record(), self.old, replace=False, rules=RULES)
             self.exported = elsewhere.export(USER, self.old, self.recovery)
         elif operation in ("replace", "rekey"):
-            self.keeper.enroll(record(), self.old, replace=False, rules=RULES)
+            self.vault.enroll(record(), self.old, replace=False, rules=RULES)
         elif operation == "renew":
-            self.keeper.enroll(record(), make(), replace=False, rules=RULES)
+            self.vault.enroll(record(), make(), replace=False, rules=RULES)
 
     def run(self) -> bool:
         """Whether the operation was done; False where it was refused for want of its key."""
         calls: dict[str, Callable[[], object]] = {
-            "enroll": lambda: self.keeper.enroll(record(1), self.key, replace=False, rules=RULES),
-            "replace": lambda: self.keeper.enroll(record(1), self.key, replace=True, rules=RULES),
-            "import": lambda: self.keeper.import_(self.exported, self.recovery, self.key, replace=False, rules=RULES),
-            "rekey": lambda: self.keeper.rekey(USER, self.old, self.key, rules=RULES),
-            "renew": lambda: self.keeper.renew(USER, self.key, rules=RULES),
+            "enroll": lambda: self.vault.enroll(record(1), self.key, replace=False, rules=RULES),
+            "replace": lambda: self.vault.enroll(record(1), self.key, replace=True, rules=RULES),
+            "import": lambda: self.vault.import_(self.exported, self.recovery, self.key, replace=False, rules=RULES),
+            "rekey": lambda: self.vault.rekey(USER, self.old, self.key, rules=RULES),
+            "renew": lambda: self.vault.renew(USER, self.key, rules=RULES),
         }
         try:
             calls[self.operation]()
@@ -79,7 +79,7 @@ class Trial:
 
     def _opens(self, key: KeyProvider) -> bool:
         try:
-            Keeper(Vault(self.folder), ProcessSessions()).unlock(
+            Vault(VaultFolder(self.folder), ProcessOpenKeys()).unlock(
                 USER, key, rules=RULES, reference_of=lambda samples: samples[0]
             )
         except (KeyUnavailableError, NotEnrolledError):
@@ -90,7 +90,7 @@ class Trial:
         """What is wrong with the files, empty if they are as they must be."""
         if any(self._opens(key) for key in self.wrong()):
             return "zeros open it"
-        if not self.keeper.vault.exists(USER):
+        if not self.vault.folder.exists(USER):
             return "no file, though it was done" if done else ""
         meant = self.make() if done or self.operation == "renew" else self.old
         return "" if self._opens(meant) else "the key that was meant does not open it"
@@ -98,7 +98,7 @@ class Trial:
     def clear(self) -> None:
         """Frees what a provider keeps elsewhere."""
         with suppress(FaceSdkError):
-            self.keeper.remove(USER, self.make())
+            self.vault.remove(USER, self.make())
 
 
 def passphrase(folder: Path) -> tuple[Callable[[], KeyProvider], Callable[[], list[KeyProvider]]]:

@@ -24,8 +24,9 @@ from operations import OPERATIONS, Operation
 from world import World, small_log, usual_log
 
 from facesdk.errors import FaceSdkError
-from facesdk.vault import ProcessSessions, session
-from facesdk.vault.session import Held
+from facesdk.vault import ProcessOpenKeys
+from facesdk.vault import open_keys as session
+from facesdk.vault.open_keys import OpenKey
 
 # The numbers of shim.c.
 MODES = (
@@ -110,15 +111,15 @@ class Bench:
         self._names: list[str] = []
 
     def operation(self, operation: Operation, where: str) -> None:
-        """Every point of one operation with its sessions in one place."""
-        world, sessions = self.world, self.world.keyring if where == "keyring" else ProcessSessions()
+        """Every point of one operation with its open_keys in one place."""
+        world, open_keys = self.world, self.world.keyring if where == "keyring" else ProcessOpenKeys()
         small_log(*operation.log) if operation.log else usual_log()
         world.clear()
         world.user = "alice"
-        operation.prepare(world, world.keeper(sessions))
-        world.keep(sessions)
+        operation.prepare(world, world.vault(open_keys))
+        world.keep(open_keys)
         kept = self.world.keyring if where == "keyring" else None
-        label = operation.name if len(operation.sessions) == 1 else f"{operation.name} ({where})"
+        label = operation.name if len(operation.open_keys) == 1 else f"{operation.name} ({where})"
         warm = operation.call(world, os.open(os.devnull, os.O_WRONLY))
         world.reset(kept)
         if not operation.needs_restart:  # so that the forked processes import nothing
@@ -142,11 +143,11 @@ class Bench:
             self._judge(operation, label, run, f"call {n} of {len(names)} ({names[n - 1]}): {mode}")
 
     def _warm(self, operation: Operation, call: object, where: str) -> None:
-        sessions = self.world.keyring if where == "keyring" else ProcessSessions()
+        open_keys = self.world.keyring if where == "keyring" else ProcessOpenKeys()
         if where == "process":
-            self.world.open(sessions)
+            self.world.open(open_keys)
         with contextlib.suppress(Exception):  # the run without a fault reports it
-            call(self.world.keeper(sessions))  # type: ignore[operator]
+            call(self.world.vault(open_keys))  # type: ignore[operator]
 
     def _run(self, operation: Operation, where: str, n: int, mode: int) -> Run:
         reader, writer = os.pipe()
@@ -170,14 +171,14 @@ class Bench:
         n, mode, writer = point
         signal.alarm(HANGS_S)
         gc.disable()
-        sessions = self.world.keyring if where == "keyring" else ProcessSessions()
+        open_keys = self.world.keyring if where == "keyring" else ProcessOpenKeys()
         if where == "process":
-            self.world.open(sessions)
-        keeper, call = self.world.keeper(sessions), operation.call(self.world, writer)
+            self.world.open(open_keys)
+        vault, call = self.world.vault(open_keys), operation.call(self.world, writer)
         report: dict[str, object] = {}
         self.shim.arm(n, mode, writer)
         try:
-            report["result"] = call(keeper)
+            report["result"] = call(vault)
         except FaceSdkError as error:
             report["error"] = type(error).__name__
             report["message"] = str(error)
@@ -188,8 +189,8 @@ class Bench:
             report["names"] = self.shim.names(calls)
         elif n <= calls:
             report["name"] = self.shim.name(n)
-        found = {user: sessions.load(user) for user in ("alice", "bob")}
-        report["failures"] = {u: f.state.failures for u, f in found.items() if isinstance(f, Held)}
+        found = {user: open_keys.load(user) for user in ("alice", "bob")}
+        report["failures"] = {u: f.state.failures for u, f in found.items() if isinstance(f, OpenKey)}
         os.write(writer, json.dumps(report).encode())
         os._exit(0)
 
@@ -212,7 +213,7 @@ def main(root: str, worker: str, workers: str, *names: str) -> None:
     seconds = {}
     try:
         for operation in OPERATIONS:
-            for where in operation.sessions:
+            for where in operation.open_keys:
                 if where in names or operation.name in names:
                     start = time.monotonic()
                     bench.operation(operation, where)

@@ -9,54 +9,54 @@ from dataclasses import dataclass, replace
 import numpy as np
 from world import FAILURES, GOLDEN, MIGRATED, OTHER, RULES, USER, World, record
 
-from facesdk.vault import Keeper
-from facesdk.vault.session import Held
+from facesdk.vault import Vault
+from facesdk.vault.open_keys import OpenKey
 
-Prepare = Callable[[World, Keeper], object]
-Call = Callable[[Keeper], object]
+Prepare = Callable[[World, Vault], object]
+Call = Callable[[Vault], object]
 
 
-def charge_failures(keeper: Keeper, user: str, failures: int) -> None:
-    held = keeper.sessions.load(user)
-    assert isinstance(held, Held)
-    keeper.sessions.save(user, replace(held, state=replace(held.state, failures=failures)))
+def charge_failures(vault: Vault, user: str, failures: int) -> None:
+    held = vault.open_keys.load(user)
+    assert isinstance(held, OpenKey)
+    vault.open_keys.save(user, replace(held, state=replace(held.state, failures=failures)))
 
 
 def enrolled(key: str = "a", *, failures: int = FAILURES, entries: int = 0) -> Prepare:
     """A vault with one user, whose key is open with this many failures; `entries` attempts lie in its log."""
 
-    def prepare(world: World, keeper: Keeper) -> None:
-        keeper.enroll(record(), world.key(key), replace=False, rules=RULES)
+    def prepare(world: World, vault: Vault) -> None:
+        vault.enroll(record(), world.key(key), replace=False, rules=RULES)
         for _ in range(entries):  # matches of one presence would be one entry
-            keeper.attempt(USER, lambda _: False, generation=1, camera="files", label="")
-        charge_failures(keeper, USER, failures)
+            vault.attempt(USER, lambda _: False, generation=1, camera="files", label="")
+        charge_failures(vault, USER, failures)
 
     return prepare
 
 
-def two_users(world: World, keeper: Keeper) -> None:
-    enrolled()(world, keeper)
-    keeper.enroll(record(OTHER), world.key("b"), replace=False, rules=RULES)
+def two_users(world: World, vault: Vault) -> None:
+    enrolled()(world, vault)
+    vault.enroll(record(OTHER), world.key("b"), replace=False, rules=RULES)
 
 
-def damaged_log(world: World, keeper: Keeper) -> None:
-    enrolled(entries=2)(world, keeper)
+def damaged_log(world: World, vault: Vault) -> None:
+    enrolled(entries=2)(world, vault)
     path = world.path / f"{USER}.audit"
     path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":7'))
 
 
-def exported(world: World, keeper: Keeper) -> None:
-    enrolled("b")(world, keeper)
-    (world.path / "exported").write_bytes(keeper.export(USER, world.key("b"), world.key("recovery")))
-    keeper.remove(USER)
+def exported(world: World, vault: Vault) -> None:
+    enrolled("b")(world, vault)
+    (world.path / "exported").write_bytes(vault.export(USER, world.key("b"), world.key("recovery")))
+    vault.remove(USER)
 
 
-def exported_and_enrolled(world: World, keeper: Keeper) -> None:
-    exported(world, keeper)
-    enrolled()(world, keeper)
+def exported_and_enrolled(world: World, vault: Vault) -> None:
+    exported(world, vault)
+    enrolled()(world, vault)
 
 
-def version_1(world: World, _keeper: Keeper) -> None:
+def version_1(world: World, _keeper: Vault) -> None:
     world.path.mkdir(mode=0o700)
     world.user = MIGRATED
     world.file().write_bytes((GOLDEN / f"{MIGRATED}.face").read_bytes())
@@ -92,20 +92,20 @@ class Operation:
     key_given: bool = False  # the failures may be none after it, as the key was given
     log: tuple[int, int] | None = None
     needs_restart: bool = False  # of a log that is damaged
-    sessions: tuple[str, ...] = ("keyring",)
+    open_keys: tuple[str, ...] = ("keyring",)
     slow: bool = False  # Argon2id in it
 
 
 def _attempt(matched: bool) -> Callable[[World, int], Call]:
     return lambda _world, noted: (
-        lambda keeper: keeper.attempt(USER, note_compare(matched, noted), generation=1, camera="files", label="phone")
+        lambda vault: vault.attempt(USER, note_compare(matched, noted), generation=1, camera="files", label="phone")
     )
 
 
 def _enroll(key: str, *, again: bool) -> Callable[[World, int], Call]:
     def call(world: World, _noted: int) -> Call:
         provider, made = world.key(key), record()
-        return lambda keeper: keeper.enroll(made, provider, replace=again, rules=RULES)
+        return lambda vault: vault.enroll(made, provider, replace=again, rules=RULES)
 
     return call
 
@@ -113,7 +113,7 @@ def _enroll(key: str, *, again: bool) -> Callable[[World, int], Call]:
 def _rekey(old: str, new: str) -> Callable[[World, int], Call]:
     def call(world: World, _noted: int) -> Call:
         keys = world.key(old), world.key(new)
-        return lambda keeper: keeper.rekey(USER, *keys, rules=RULES)
+        return lambda vault: vault.rekey(USER, *keys, rules=RULES)
 
     return call
 
@@ -121,42 +121,40 @@ def _rekey(old: str, new: str) -> Callable[[World, int], Call]:
 def _renew(key: str) -> Callable[[World, int], Call]:
     def call(world: World, _noted: int) -> Call:
         provider = world.key(key)
-        return lambda keeper: keeper.renew(USER, provider, rules=RULES)
+        return lambda vault: vault.renew(USER, provider, rules=RULES)
 
     return call
 
 
 def _unlock(key: str) -> Callable[[World, int], Call]:
     """Reading the key file is part of it."""
-    return lambda world, _noted: (
-        lambda keeper: keeper.unlock(world.user, world.key(key), rules=RULES, reference_of=mean)
-    )
+    return lambda world, _noted: lambda vault: vault.unlock(world.user, world.key(key), rules=RULES, reference_of=mean)
 
 
 def _import(*, again: bool) -> Callable[[World, int], Call]:
     def call(world: World, _noted: int) -> Call:
         data = (world.path / "exported").read_bytes()
         keys = world.key("recovery"), world.key("a")
-        return lambda keeper: keeper.import_(data, *keys, replace=again, rules=RULES)
+        return lambda vault: vault.import_(data, *keys, replace=again, rules=RULES)
 
     return call
 
 
 def _export(world: World, _noted: int) -> Call:
     keys = world.key("a"), world.key("recovery")
-    return lambda keeper: len(keeper.export(USER, *keys)) > 0
+    return lambda vault: len(vault.export(USER, *keys)) > 0
 
 
 def _remove(key: str) -> Callable[[World, int], Call]:
     def call(world: World, _noted: int) -> Call:
         provider = world.key(key)
-        return lambda keeper: keeper.remove(USER, provider)
+        return lambda vault: vault.remove(USER, provider)
 
     return call
 
 
-def _opened(keeper: Keeper) -> bool:
-    with keeper.opened(USER) as template:
+def _opened(vault: Vault) -> bool:
+    with vault.opened(USER) as template:
         return template.generation == 1
 
 
@@ -188,13 +186,13 @@ OPERATIONS = (
     Operation("unlock", enrolled(), _unlock("a"), key_given=True),
     Operation("unlock, wrong key", enrolled(), _unlock("b"), result="KeyUnavailableError"),
     Operation("unlock of version 1", version_1, _unlock("golden"), (("golden", 1), ("golden", 6)), key_given=True),
-    Operation("attempt, match", enrolled(), _attempt(True), result=True, sessions=BOTH),
-    Operation("attempt, no match", enrolled(), _attempt(False), result=False, sessions=BOTH),
-    Operation("attempt, the last", enrolled(failures=9), _attempt(False), result=False, sessions=BOTH),
+    Operation("attempt, match", enrolled(), _attempt(True), result=True, open_keys=BOTH),
+    Operation("attempt, no match", enrolled(), _attempt(False), result=False, open_keys=BOTH),
+    Operation("attempt, the last", enrolled(failures=9), _attempt(False), result=False, open_keys=BOTH),
     Operation("attempt, the last, match", enrolled(failures=9), _attempt(True), result=True),
-    Operation("lock", enrolled(), lambda *_: lambda keeper: keeper.lock(USER), result=True, sessions=BOTH),
-    Operation("panic", two_users, lambda *_: lambda keeper: keeper.panic(), result=2, sessions=BOTH),
-    Operation("remove", enrolled(entries=2), _remove("a"), may_be_gone=True, sessions=BOTH),
+    Operation("lock", enrolled(), lambda *_: lambda vault: vault.lock(USER), result=True, open_keys=BOTH),
+    Operation("panic", two_users, lambda *_: lambda vault: vault.panic(), result=2, open_keys=BOTH),
+    Operation("remove", enrolled(entries=2), _remove("a"), may_be_gone=True, open_keys=BOTH),
     Operation("remove, counter", enrolled("tpm"), _remove("tpm"), (("tpm", 1),), may_be_gone=True),
     Operation("export", enrolled(), _export, result=True, key_given=True),
     Operation("import, new", exported, _import(again=False), may_be_gone=True, key_given=True, result=USER),
@@ -211,12 +209,12 @@ OPERATIONS = (
         log=SMALL,
     ),
     Operation(
-        "audit restart", damaged_log, lambda world, _noted: (lambda key: lambda keeper: keeper.restart_log(USER, key))(
+        "audit restart", damaged_log, lambda world, _noted: (lambda key: lambda vault: vault.restart_log(USER, key))(
             world.key("a")
         ),
         key_given=True, needs_restart=True,
     ),
-    Operation("state", enrolled(), lambda *_: lambda keeper: keeper.state(USER)[1] is not None, result=True),
+    Operation("state", enrolled(), lambda *_: lambda vault: vault.state(USER)[1] is not None, result=True),
     Operation("opened", enrolled(), lambda *_: _opened, result=True),
-    Operation("audit", enrolled(), lambda *_: lambda keeper: keeper.audit(USER)[0].problem is None, result=True),
+    Operation("audit", enrolled(), lambda *_: lambda vault: vault.audit(USER)[0].problem is None, result=True),
 )  # fmt: skip

@@ -17,8 +17,8 @@ import pytest
 
 from facesdk.errors import FaceSdkError
 from facesdk.policy import AttemptRules
-from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, ProcessSessions, Record, Vault
-from facesdk.vault.session import Held
+from facesdk.vault import KeyFileKey, KeyringOpenKeys, ProcessOpenKeys, Record, Vault, VaultFolder
+from facesdk.vault.open_keys import OpenKey
 
 USER = "alice"
 RULES = AttemptRules.preset("phone")
@@ -40,10 +40,10 @@ class Place:
     def __init__(self, root: Path, *, keyring: bool = False) -> None:
         self.root, self.path = root, root / "vault"
         self.now_ns = 1000 * HOUR_NS
-        self.sessions: Any = KeyringSessions(self.path) if keyring else ProcessSessions()
-        self.keeper = Keeper(Vault(self.path), self.sessions, now_ns=lambda: self.now_ns)
+        self.open_keys: Any = KeyringOpenKeys(self.path) if keyring else ProcessOpenKeys()
+        self.vault = Vault(VaultFolder(self.path), self.open_keys, now_ns=lambda: self.now_ns)
         self.a, self.b = (KeyFileKey.create(root / name) for name in "ab")
-        self.keeper.enroll(make_record(), self.a, replace=False, rules=RULES)
+        self.vault.enroll(make_record(), self.a, replace=False, rules=RULES)
         self.fail(2)
 
     def fail(self, times: int) -> None:
@@ -52,13 +52,13 @@ class Place:
 
     def attempt(self, *, matches: bool = True) -> bool:
         held = self.held()
-        return self.keeper.attempt(
+        return self.vault.attempt(
             USER, lambda _: matches, generation=held.generation if held else 1, camera="files", label=""
         )
 
-    def held(self) -> Held | None:
-        found = self.sessions.load(USER)
-        return found if isinstance(found, Held) else None
+    def held(self) -> OpenKey | None:
+        found = self.open_keys.load(USER)
+        return found if isinstance(found, OpenKey) else None
 
     def failures(self) -> int:
         held = self.held()
@@ -66,12 +66,12 @@ class Place:
         return held.state.failures
 
     def unlock(self, key: KeyFileKey | None = None) -> None:
-        self.keeper.unlock(USER, key or self.a, rules=RULES, reference_of=lambda samples: samples[0])
+        self.vault.unlock(USER, key or self.a, rules=RULES, reference_of=lambda samples: samples[0])
 
     def is_well(self, key: KeyFileKey | None = None) -> bool:
         """The key opens, an attempt matches, the log is whole."""
         self.unlock(key)
-        return self.attempt() and self.keeper.audit(USER)[0].problem is None
+        return self.attempt() and self.vault.audit(USER)[0].problem is None
 
     def files(self) -> dict[str, Path]:
         """The user's files by what they are."""
@@ -84,15 +84,15 @@ FOREIGN = b"somebody's own words"
 OPERATIONS: dict[str, Callable[[Place], object]] = {
     "attempt": lambda p: p.attempt(),
     "unlock": lambda p: p.unlock(),
-    "renew": lambda p: p.keeper.renew(USER, p.a, rules=RULES),
-    "rekey": lambda p: p.keeper.rekey(USER, p.a, p.b, rules=RULES),
-    "enroll": lambda p: p.keeper.enroll(make_record(), p.b, replace=True, rules=RULES),
-    "audit": lambda p: p.keeper.audit(USER, p.a),
-    "state": lambda p: p.keeper.state(USER),
-    "lock": lambda p: p.keeper.lock(USER),
-    "panic": lambda p: p.keeper.panic(),
-    "restart_log": lambda p: p.keeper.restart_log(USER, p.a),
-    "remove": lambda p: p.keeper.remove(USER, p.a),
+    "renew": lambda p: p.vault.renew(USER, p.a, rules=RULES),
+    "rekey": lambda p: p.vault.rekey(USER, p.a, p.b, rules=RULES),
+    "enroll": lambda p: p.vault.enroll(make_record(), p.b, replace=True, rules=RULES),
+    "audit": lambda p: p.vault.audit(USER, p.a),
+    "state": lambda p: p.vault.state(USER),
+    "lock": lambda p: p.vault.lock(USER),
+    "panic": lambda p: p.vault.panic(),
+    "restart_log": lambda p: p.vault.restart_log(USER, p.a),
+    "remove": lambda p: p.vault.remove(USER, p.a),
 }
 
 

@@ -13,7 +13,8 @@ from world import record
 
 from facesdk.errors import KeyUnavailableError, LockedOutError, NotEnrolledError, PassphraseRequiredError
 from facesdk.policy import AttemptRules
-from facesdk.vault import Keeper, KeyFileKey, KeyringSessions, Vault, userfile
+from facesdk.vault import KeyFileKey, KeyringOpenKeys, Vault, VaultFolder
+from facesdk.vault import userfiles as userfile
 
 USER = "alice"
 RULES = AttemptRules(passphrase_every_s=3600, idle_s=None, free_attempts=20, first_delay_s=1, passphrase_after=20)
@@ -23,7 +24,7 @@ class Racer:
     """Does one operation after the other, each as soon as it can."""
 
     def __init__(self, root: Path, seed: int) -> None:
-        self._keeper = Keeper(Vault(root / "vault"), KeyringSessions(root / "vault"))
+        self._keeper = Vault(VaultFolder(root / "vault"), KeyringOpenKeys(root / "vault"))
         self._keys = [KeyFileKey(root / "a"), KeyFileKey(root / "b")]
         self._random = random.Random(seed)
 

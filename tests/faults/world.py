@@ -13,11 +13,11 @@ import numpy as np
 from facesdk._core import Secret
 from facesdk.errors import Reason
 from facesdk.policy import AttemptRules
-from facesdk.vault import Keeper, KeyFileKey, KeyKind, KeyringSessions, PassphraseKey, Record, Vault
-from facesdk.vault.audit import AuditLog
-from facesdk.vault.keys import Counter, Kdf
-from facesdk.vault.session import Held, Sessions
-from facesdk.vault.store import Folder
+from facesdk.vault import KeyFileKey, KeyKind, KeyringOpenKeys, PassphraseKey, Record, Vault, VaultFolder
+from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.keys.provider import Counter, Kdf
+from facesdk.vault.open_keys import OpenKey, OpenKeys
+from facesdk.vault.store import LockedFolder
 
 USER, OTHER = "alice", "bob"
 RULES = AttemptRules.preset("phone")
@@ -88,9 +88,9 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root, self.path, self.counters = root, root / "vault", root / "counters"
         self.user = USER
-        self.keyring = KeyringSessions(self.path)
+        self.keyring = KeyringOpenKeys(self.path)
         self._files: dict[Path, bytes] = {}
-        self._held: dict[str, tuple[Held, bytes]] = {}
+        self._held: dict[str, tuple[OpenKey, bytes]] = {}
         self.logged = 0  # entries in the log beforehand
         self.goes_on = False  # whether it is known that all goes on where nothing was changed
         self.folders: list[Path] = []
@@ -106,8 +106,8 @@ class World:
             return StandIn(self.root / name, kind=kind, counters=self.counters)
         return KeyFileKey(self.root / name) if len(name) == 1 or name == "golden" else PassphraseKey(name, **CHEAP)
 
-    def keeper(self, sessions: Sessions) -> Keeper:
-        return Keeper(Vault(self.path), sessions)
+    def vault(self, open_keys: OpenKeys) -> Vault:
+        return Vault(VaultFolder(self.path), open_keys)
 
     def clear(self) -> None:
         """No vault, no counters, no keys in the keyring."""
@@ -117,7 +117,7 @@ class World:
             shutil.rmtree(folder, ignore_errors=True)
         self.counters.mkdir()
 
-    def keep(self, sessions: Sessions) -> None:
+    def keep(self, open_keys: OpenKeys) -> None:
         """Remembers what is there now."""
         self.goes_on = False
         self._files = {p: p.read_bytes() for f in (self.path, self.counters) if f.exists() for p in f.iterdir()}
@@ -127,25 +127,25 @@ class World:
         self.logged = json.loads(last[0])["n"] + 1 if last else 0
         self._held = {}
         for user in (USER, OTHER, MIGRATED):
-            found = sessions.load(user)
-            if isinstance(found, Held):
+            found = open_keys.load(user)
+            if isinstance(found, OpenKey):
                 self._held[user] = replace(found, ticket=0), bytes(found.kek)
 
-    def reset(self, sessions: KeyringSessions | None) -> None:
-        """What was remembered is there again; in the keyring too if that is where the sessions are."""
+    def reset(self, open_keys: KeyringOpenKeys | None) -> None:
+        """What was remembered is there again; in the keyring too if that is where the open_keys are."""
         self.clear()
         for folder in self.folders:
             folder.mkdir(mode=0o700)
         for path, content in self._files.items():
             path.write_bytes(content)
             path.chmod(0o600)
-        if sessions is not None:
-            self.open(sessions)
+        if open_keys is not None:
+            self.open(open_keys)
 
-    def open(self, sessions: Sessions) -> None:
-        """Puts the remembered sessions there: in a forked process, whose parent's secrets it does not have."""
+    def open(self, open_keys: OpenKeys) -> None:
+        """Puts the remembered open_keys there: in a forked process, whose parent's secrets it does not have."""
         for user, (held, kek) in self._held.items():
-            sessions.save(user, replace(held, kek=Secret.of(kek)), mark=sessions.begin(user))
+            open_keys.save(user, replace(held, kek=Secret.of(kek)), mark=open_keys.begin(user))
 
     def file(self, user: str = "") -> Path:
         return self.path / f"{user or self.user}.face"
@@ -159,9 +159,9 @@ class World:
         return self._files[self.file()]
 
 
-def forget(sessions: Sessions, user: str) -> None:
+def forget(open_keys: OpenKeys, user: str) -> None:
     """Nothing of the user is left there, not even why."""
-    sessions.forget(user, Reason.REMOVED)
+    open_keys.forget(user, Reason.REMOVED)
 
 
 def record(user: str = USER) -> Record:
@@ -172,15 +172,15 @@ def record(user: str = USER) -> Record:
     )  # fmt: skip
 
 
-_LOG = Folder.log
+_LOG = LockedFolder.log
 
 
 def small_log(max_segment: int, keep: int) -> None:
     """From now on segments have this size, and this many are kept: rotation is what the log does most."""
-    Folder.log = lambda self, user, *, boot_ns: AuditLog(  # type: ignore[method-assign]
+    LockedFolder.log = lambda self, user, *, boot_ns: AuditLog(  # type: ignore[method-assign]
         self.descriptor, user, boot_ns=boot_ns, max_segment=max_segment, keep=keep
     )
 
 
 def usual_log() -> None:
-    Folder.log = _LOG  # type: ignore[method-assign]
+    LockedFolder.log = _LOG  # type: ignore[method-assign]

@@ -7,12 +7,13 @@ import os
 import numpy as np
 import pytest
 
-from facesdk import Engine, FaceVerifier, runtime
-from facesdk.demo import LATER, OTHERS, OWNER
+from facesdk import Engine, FaceVerifier
+from facesdk.engine import runtime
+from facesdk.engine.runtime import choose_runtime
 from facesdk.errors import AcceleratorError
 from facesdk.evaluation import vector
+from facesdk.evaluation.demo import LATER, OTHERS, OWNER
 from facesdk.images import load_rgb
-from facesdk.runtime import choose_runtime
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FACESDK_OWN_ENVIRONMENT") != "tflite-runtime",

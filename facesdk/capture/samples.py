@@ -1,0 +1,178 @@
+"""From pictures to samples that are good enough, and for an enrollment to features that are of one person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from facesdk import _core, matching
+from facesdk.capture.quality import Refusal, assess
+from facesdk.engine.engine import Engine
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.tracking import Tracker
+from facesdk.errors import EnrollmentError, InputError
+from facesdk.images import PICTURE, as_frame, check_picture, is_one
+from facesdk.images.frames import in_margin
+from facesdk.policy import Policy
+from facesdk.types import Decision, Features, Guidance, Sample
+
+if TYPE_CHECKING:
+    from facesdk.types import Face, Float32Array, Frame, Picture, Pictures
+
+
+def pictures(images: Pictures, *, at_most: int, colors: str = "rgb") -> list[Picture]:
+    """The pictures as a list, none read yet; one alone is a list of one.
+
+    Of an iterator at most one more than at_most is taken. InputError for none or too many, for what is no picture
+    (images.as_frame says what is), and for a batch in one array.
+    """
+    if is_one(images):
+        images = [images]  # type: ignore[list-item]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        more = ": give list(x.values())" if isinstance(images, Mapping) else ""
+        raise InputError(f"expected {PICTURE}, or several, not {type(images).__name__}{more}")
+    found = list(islice(images, at_most + 1))
+    if not 1 <= len(found) <= at_most:
+        count = len(images) if isinstance(images, Sequence) else "more" if found else "none"
+        raise InputError(f"1 to {at_most} pictures were expected, not {count}")
+    for number, picture in enumerate(found, start=1):
+        try:
+            check_picture(picture, colors=colors)
+        except InputError as error:
+            if len(found) == 1:
+                raise
+            raise InputError(f"picture {number}: {error}") from error
+    return found  # type: ignore[return-value]
+
+
+def probe_samples(
+    frames: Sequence[Picture], engine: Engine, policy: Policy, *, consecutive: bool = False, colors: str = "rgb"
+) -> tuple[list[Sample], Refusal]:
+    """The samples that a comparison is to use, and the last refusal (of meaning where there are none).
+
+    consecutive: of one camera's stream; the face is followed, and only the sharper half is returned. colors: of arrays,
+    "rgb" or "bgr".
+    """
+    samples: list[Sample] = []
+    refusal = Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
+    observe = Tracker(engine).observe if consecutive else engine.observe
+    for image in frames:
+        sample, faces = observe(as_frame(image, colors=colors))
+        refused = assess(sample, len(faces), policy, enrolling=False)
+        if refused is not None:
+            refusal = refused
+        elif sample is not None:
+            samples.append(sample)
+    return (sharper_half(samples) if consecutive else samples), refusal
+
+
+def sharper_half(samples: Sequence[Sample]) -> list[Sample]:
+    """The sharper half of consecutive samples, the odd one included, in their order.
+
+    Neighbouring frames tell little more than one of them, and features are by far the longest part of a frame's way.
+    """
+    ranked = sorted(range(len(samples)), key=lambda i: -samples[i].quality.sharpness)
+    return [samples[i] for i in sorted(ranked[: (len(samples) + 1) // 2])]
+
+
+def embedded(samples: Sequence[Sample], engine: Engine, *, mirror: bool = False) -> list[Features]:
+    """Features of each sample; those already made are wiped if one cannot be.
+
+    mirror: of each crop and its mirror image, their mean direction.
+    """
+    made: list[Features] = []
+    try:
+        for sample in samples:
+            made.append(engine.embed(sample))
+            if mirror:
+                _add_mirror_image(made, sample, engine)
+    except BaseException:
+        wipe(made)
+        raise
+    return made
+
+
+def _add_mirror_image(made: list[Features], sample: Sample, engine: Engine) -> None:
+    """Makes of the last features the mean direction of them and of the mirrored crop's. InputError: there is none."""
+    import numpy as np
+
+    mean = made[-1]._vector.astype(np.float64)
+    try:
+        image = engine.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1])))
+        made.append(image)  # wiped with the rest if anything fails from here on
+        mean += image._vector
+        length = float(np.linalg.norm(mean))
+        if not length > 0:
+            raise InputError("the features of a crop and of its mirror image cancel each other out: this is no face")
+        mean /= length
+        made[-2]._vector.flags.writeable = True
+        made[-2]._vector[:] = mean
+        made[-2]._vector.flags.writeable = False
+        wipe([made.pop()])
+    finally:
+        _core.wipe(mean)
+
+
+def observed(engine: Engine, frame: Frame) -> tuple[Sample | None, list[Face]]:
+    """What Engine.observe gives of a still picture: one whose face fills it is looked at in a margin too.
+
+    A camera's frames are not, as most of those without a face have none.
+    """
+    sample, faces = engine.observe(frame)
+    if not faces:
+        wide, margin = in_margin(frame)
+        return engine.observe(wide) if margin else (sample, faces)
+    return sample, faces
+
+
+def wipe(features: Sequence[Features]) -> None:
+    """Overwrites their vectors."""
+    for one in features:
+        _core.wipe(one._vector)
+
+
+def enrollment_features(
+    frames: Sequence[Picture], engine: Engine, policy: Policy, *, colors: str = "rgb", mirror: bool = False
+) -> list[Features]:
+    """Features of every picture. EnrollmentError, with each reason, if one is poor or not of the same person.
+
+    mirror: of each crop and its mirror image, their mean direction.
+    """
+    samples: list[Sample] = []
+    reasons: list[str] = []
+    for number, image in enumerate(frames, start=1):
+        sample, faces = observed(engine, as_frame(image, colors=colors))
+        refused = assess(sample, len(faces), policy, enrolling=True)
+        if refused is not None:
+            reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")
+        elif sample is not None:
+            samples.append(sample)
+    features = [] if reasons else embedded(samples, engine, mirror=mirror)
+    try:
+        if features:
+            reasons = _strangers_and_copies(matching.vectors_of(features), engine.embedder, policy)
+    except BaseException:
+        wipe(features)
+        raise
+    if reasons:
+        wipe(features)
+        raise EnrollmentError("nothing was enrolled:\n" + "\n".join(reasons), tuple(reasons))
+    return features
+
+
+def _strangers_and_copies(vectors: Sequence[Float32Array], embedder: str, policy: Policy) -> list[str]:
+    """Reasons against samples that are near copies of each other or not of one person."""
+    apart = load_manifest().embedder(embedder).same_person
+    scores = [[matching.score(a, b) for b in vectors] for a in vectors]
+    strangers = [sum(value < apart for value in row) for row in scores]
+    # Of two people in one enrollment the fewer samples are the wrong ones; in a balanced mix, nobody knows which.
+    worst = max(strangers)
+    reasons = []
+    for i, row in enumerate(scores):
+        if any(value > policy.max_sample_similarity for value in row[:i]):
+            reasons.append(f"picture {i + 1}: nearly the same as an earlier one. {Guidance.CHANGE_SOMETHING.value}")
+        if worst and strangers[i] == worst:
+            reasons.append(f"picture {i + 1}: not the same person as in the others. Use pictures of one person only.")
+    return reasons

@@ -1,0 +1,1 @@
+"""What this machine is and has, and what an Edge TPU would do with a network."""

@@ -1,0 +1,320 @@
+"""Engine: frame -> faces -> sample (mesh, aligned crop, quality) -> features, in native code with the GIL released."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from facesdk import _core
+from facesdk.digest import sha256
+from facesdk.engine.edgetpu import accelerate, device_of
+from facesdk.engine.networks import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
+from facesdk.engine.runtime import Runtime, checked_threads, open_runtime
+from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
+from facesdk.images.file import MIN_SIDE
+from facesdk.images.frames import array_frame, in_margin
+from facesdk.types import Face, Features, Pose, Quality, Sample
+
+if TYPE_CHECKING:
+    from facesdk.engine.mediapipe import MediaPipeDetector
+    from facesdk.types import Frame
+
+# Alone it misses fewer owners than joined with MobileFaceNet where the worst group is held, in two thirds of the time.
+DEFAULT_EMBEDDER = "sface"
+DETECTORS = ("blazeface", "mediapipe")
+# Faces upside down are found with scores of at most 0.854 in LFW (959 people) and 0.882 in portraits on plain grounds.
+# Below this the face is looked for in turned pictures too, and counts as upright unless a score there is higher by the
+# margin. benchmarks/turned.py measures this, and what is refused on both sides.
+CERTAINLY_UPRIGHT = 0.9
+MARGIN_180, MARGIN_90 = 0.03, 0.1
+TURNED_PART = 3.0  # sides of the face's box; of a large one every nth pixel, so that its copies stay small
+TURNED_PIXELS = 512
+# Of the detector's eyes, nose and mouth from the mesh's, in eye distances: up to 0.43 in LFW, more in faces on a side.
+MAX_APART = 0.5
+INSIDE = 0.8  # of a box's area
+# A face that fills so much of the frame's shorter side has no surroundings. Detector and mesh, and what tells turned
+# faces apart, need some: such a frame is looked at in a margin instead (benchmarks/turned.py, the tight crops).
+TIGHT = 0.75
+
+
+def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Session:
+    """A session of one model whose tensors are those of the manifest."""
+    model = load_model(entry.name, manifest)
+    try:
+        session = runtime.make_session(model)
+        if isinstance(session, _core.LiteRtSession):
+            session.release(entry.packed)
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
+    found = [session.input_info, *session.output_infos]
+    for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
+        for key in ("name", "dtype", "shape"):
+            if expected[key] != came[key]:
+                raise ModelIntegrityError(
+                    f"model {entry.name}: {key} is {came[key]!r} where the manifest says {expected[key]!r}"
+                )
+    if len(found) != 1 + len(entry.outputs):
+        raise ModelIntegrityError(
+            f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}"
+        )
+    return session
+
+
+class Engine:
+    """Finds faces and makes features of them.
+
+    embedder: "sface" (default), "joint" or "mobilefacenet". threads: of each network, 1 to 16. runtime: "auto", one of
+    facesdk.engine.runtime.RUNTIMES, or "edgetpu" (or "edgetpu:usb:0" ..., see docs/edge-tpu.md). detector: "blazeface", or
+    "mediapipe" for the installed package's own (an extra).
+    Calls from several threads wait for each other; one engine a thread runs them side by side. Raises InputError,
+    AcceleratorError, ModelIntegrityError.
+
+    Frames are uint8 arrays, (H, W, 3) in RGB or (H, W) in gray, sides from 64 to 8192 px; those that are not
+    C-contiguous (views) are copied first. Anything else is an InputError with the call that makes a frame of it. An
+    engine cannot be pickled or copied.
+    """
+
+    def __init__(
+        self, embedder: str = DEFAULT_EMBEDDER, *, threads: int = 1, runtime: str = "auto", detector: str = "blazeface"
+    ) -> None:
+        _check_names(embedder=embedder, runtime=runtime, detector=detector)
+        threads = checked_threads(threads)
+        manifest = load_manifest()
+        entry = manifest.embedder(embedder)
+        self.embedder = embedder
+        self.model_ids = manifest.model_ids(embedder)
+        names = (*COMMON_MODELS, *entry.models)
+        self.threads = threads
+        base, sessions = open_runtime(
+            "auto" if device_of(runtime) is not None else runtime,
+            lambda chosen: {n: _checked_session(chosen, manifest.models[n], manifest) for n in names},
+            threads=threads,
+        )
+        self._sessions, self._placement = accelerate(
+            sessions, manifest, embedder, request=runtime, base=base, threads=threads
+        )
+        embedders = [
+            (self._sessions[n], manifest.models[n].mean, manifest.models[n].scale, weight)
+            for n, weight in zip(entry.models, entry.weights, strict=True)
+        ]
+        try:
+            self._pipeline = _core.Pipeline(self._sessions[names[0]], self._sessions[names[1]], embedders)
+        except _core.RuntimeFailure as error:
+            raise ModelIntegrityError(f"the models do not fit together: {error}") from error
+        self._mediapipe: MediaPipeDetector | None = None
+        self._mediapipe_lock = threading.Lock()
+        if detector == "mediapipe":
+            from facesdk.engine.mediapipe import MediaPipeDetector
+
+            self._mediapipe = MediaPipeDetector()
+            # A template made with another detector's boxes is not quite comparable: its id takes BlazeFace's place.
+            detector_id = sha256(f"mediapipe {self._mediapipe.version}".encode()).hex()
+            self.model_ids = (detector_id, *self.model_ids[1:])
+
+    def __repr__(self) -> str:
+        return f"Engine(embedder={self.embedder!r}, runtime={self.runtime.name!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an engine cannot be pickled or copied, its networks live in this process: make one where it is needed, "
+            f"Engine({self.embedder!r}, threads={self.threads})"
+        )
+
+    def networks(self) -> dict[str, Callable[[], None]]:
+        """For each network, in the order of the pipeline, a function that runs it alone on what it ran on last."""
+        return {name: partial(_run, self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the networks now, and why; after an Edge TPU was lost, what took over."""
+        return self._placement.runtime
+
+    @property
+    def dimension(self) -> int:
+        """Number of features."""
+        return int(self._pipeline.dimension)
+
+    def detect(self, frame: Frame, *, landmarks: bool = False) -> list[Face]:
+        """Faces in the frame, the largest first; empty where there is none. landmarks: run the face mesh on each."""
+        frame = array_frame(frame)
+        faces = self._detect(frame)
+        return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
+
+    def features(self, frame: Frame, face: Face | None = None) -> Features | None:
+        """Features of the given face, or of the largest; None where there is no face, or none that could be aligned."""
+        sample = self.sample(frame, face)
+        return None if sample is None or sample.turned else self.embed(sample)
+
+    def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
+        """The largest face's sample and all faces found. No sample: no face, or none that its mesh could align."""
+        frame = array_frame(frame)
+        return self._with_surroundings(frame, *self._observe(frame))
+
+    def _with_surroundings(
+        self, frame: Frame, sample: Sample | None, faces: list[Face]
+    ) -> tuple[Sample | None, list[Face]]:
+        """The same, but for a face that fills the frame: what a margin around the frame shows of it."""
+        if not faces or not _fills(frame, faces[0]):
+            return sample, faces
+        wide, margin = in_margin(frame)
+        if not margin:
+            return sample, faces
+        again, more = self._observe(wide)
+        if sample is not None and not sample.turned and again is not None and not again.turned:
+            return sample, faces  # without a margin its crop is the better one, where both are right
+        moved = None if again is None else replace(again, face=_moved(again.face, -margin))
+        return moved, [_moved(face, -margin) for face in more]
+
+    def _observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
+        if self._mediapipe is not None:
+            faces = self._detect(frame)
+            sample = self._look(frame, faces) if faces else None
+        else:
+            found, look = _run(self._pipeline.detect_and_look, frame)
+            faces = [_face(f) for f in found]
+            sample = _sample(faces, look) if faces else None
+        if sample is not None and self._is_turned(frame, faces[0]):
+            sample = replace(sample, turned=True)
+        return sample, faces
+
+    def sample(self, frame: Frame, face: Face | None = None) -> Sample | None:
+        """The sample of the given face, or of the largest; None as in observe."""
+        if face is None:
+            return self.observe(frame)[0]
+        if not isinstance(face, Face):
+            raise InputError(f"expected a Face as Engine.detect gives them, not {type(face).__name__}")
+        frame = array_frame(frame)
+        sample = self._look(frame, [face])
+        if sample is not None and self._is_turned(frame, face):
+            sample = replace(sample, turned=True)
+        return self._with_surroundings(frame, sample, [face])[0]
+
+    def follow(self, frame: Frame, face: Face) -> Sample | None:
+        """The sample of a face that was found upright in the frame before, moved to where it is in this one."""
+        return self._look(array_frame(frame), [face])
+
+    def embed(self, sample: Sample) -> Features:
+        """Features of a sample; the embedding networks, by far the longest part, run here and nowhere else."""
+        if not isinstance(sample, Sample):
+            raise InputError(f"expected a Sample as Engine.sample gives them, not {type(sample).__name__}: of a frame, "
+                             "Engine.features makes features")  # fmt: skip
+        if sample.turned:
+            raise InputError("the sample's face is turned or misaligned: its crop is no face, and makes no features")
+        vector = _run(self._pipeline.embed, sample.crop)
+        vector.flags.writeable = False
+        return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
+
+    def _detect(self, frame: Frame) -> list[Face]:
+        if self._mediapipe is None:
+            return [_face(found) for found in _run(self._pipeline.detect, frame)]
+        _run(_core.check_frame, frame)
+        with self._mediapipe_lock:
+            found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
+        poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in found]
+        return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(found, poses, strict=True)]
+
+    def _is_turned(self, frame: Frame, face: Face) -> bool:
+        """Whether the detector is surer of the face in a picture turned by 90, 180 or 270 degrees.
+
+        The mesh cannot tell: of a face upside down it makes an upright one, with a roll near 0.
+        """
+        if face.score >= CERTAINLY_UPRIGHT:
+            return False
+        height, width = frame.shape[:2]
+        x0, y0, x1, y1 = (float(v) for v in face.box_px)
+        side = max(TURNED_PART * (x1 - x0), TURNED_PART * (y1 - y0), MIN_SIDE)
+        left, top = (int(max(0.0, min(c - side / 2, size - side)))
+                     for c, size in (((x0 + x1) / 2, width), ((y0 + y1) / 2, height)))  # fmt: skip
+        part = frame[top : top + math.ceil(side), left : left + math.ceil(side)]
+        step = max(1, min(part.shape[:2]) // TURNED_PIXELS)
+        part = part[::step, ::step]
+        across = part.swapaxes(0, 1)
+        upright, half, left_turn, right_turn = (
+            max((found.score for found in self._detect(array_frame(view))), default=0.0)
+            for view in (part, part[::-1, ::-1], across[::-1], across[:, ::-1])
+        )
+        return max(half - MARGIN_180, left_turn - MARGIN_90, right_turn - MARGIN_90) > upright
+
+    def _with_mesh(self, frame: Frame, face: Face) -> Face:
+        points, _, pose = _run(self._pipeline.mesh, frame, face.box_px, face.keypoints_px)
+        return replace(face, landmarks_px=points, pose=Pose(*pose))
+
+    def _look(self, frame: Frame, faces: Sequence[Face]) -> Sample | None:
+        return _sample(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
+
+
+def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
+    """InputError unless all three are names and the detector is one of ours; the others are looked up later."""
+    for argument, value in (("embedder", embedder), ("runtime", runtime), ("detector", detector)):
+        if not isinstance(value, str):
+            raise InputError(f"{argument} must be a name in a str (leave it out for the default), not {value!r}")
+    if detector not in DETECTORS:
+        raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
+
+
+def _sample(faces: Sequence[Face], look: Any) -> Sample | None:
+    """The first face's sample as the native look has it."""
+    (points, presence, pose), (brightness, contrast, overexposed, sharpness, light), eye_distance, crop, apart = look
+    if crop is None:
+        return None
+    crop.flags.writeable = False
+    face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
+    quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence, light)
+    return Sample(face, quality, _runner_up(faces), crop, turned=not apart <= MAX_APART)
+
+
+def _fills(frame: Frame, face: Face) -> bool:
+    x0, y0, x1, y1 = (float(v) for v in face.box_px)
+    return bool(max(x1 - x0, y1 - y0) >= TIGHT * min(frame.shape[:2]))
+
+
+def _moved(face: Face, by: int) -> Face:
+    """The face, moved by so many pixels right and down."""
+    import numpy as np
+
+    moved = np.float32(by)
+    points = face.landmarks_px
+    if points is not None:
+        points = points + np.array([by, by, 0], np.float32)
+    return replace(face, box_px=face.box_px + moved, keypoints_px=face.keypoints_px + moved, landmarks_px=points)
+
+
+def _area(face: Face) -> float:
+    x0, y0, x1, y1 = (float(v) for v in face.box_px)
+    return max(0.0, x1 - x0) * max(0.0, y1 - y0)
+
+
+def _runner_up(faces: Sequence[Face]) -> float:
+    """Area of the second face over that of the first, 0 where there is no second.
+
+    What lies inside the first face is no second person: the detector sees faces in parts of a face.
+    """
+    return next((_area(other) / _area(faces[0]) for other in faces[1:] if not _inside(other, faces[0])), 0.0)
+
+
+def _inside(part: Face, whole: Face) -> bool:
+    x0, y0, x1, y1 = (float(v) for v in part.box_px)
+    left, top, right, bottom = (float(v) for v in whole.box_px)
+    common = max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, bottom) - max(y0, top))
+    return common >= INSIDE * _area(part)
+
+
+def _face(found: Any) -> Face:
+    box, keypoints, score, pose = found
+    return Face(box, keypoints, score, Pose(*pose))
+
+
+def _run(call: Any, *arguments: Any) -> Any:
+    """The native call's result, its errors as ours."""
+    try:
+        return call(*arguments)
+    except _core.MadeBeforeFork as error:
+        raise ForkedError(str(error)) from None
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"running a model failed: {error}") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -1,0 +1,173 @@
+"""Which runtime runs the models, and why: LiteRT natively, LiteRT's Python interpreter, or tflite-runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import mmap
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from facesdk import _core
+from facesdk.errors import AcceleratorError, InputError
+
+RUNTIMES = ("litert-native", "litert", "tflite-runtime")
+# The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
+LITERT = Path(__file__).parents[1] / "_litert"
+
+T = TypeVar("T")
+SessionMaker = Callable[[mmap.mmap], _core.Session]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that was chosen: name, version, the reason, and a function from a mapped model to a session."""
+
+    name: str
+    version: str
+    reason: str
+    make_session: SessionMaker
+
+
+def _version(package: str) -> str | None:
+    """Version of an installed package by its metadata folder's name; importing importlib.metadata would cost 35 ms."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    found = sorted(Path(next(iter(spec.submodule_search_locations))).parent.glob(f"{package}-*.dist-info"))
+    return found[-1].name.removesuffix(".dist-info").split("-")[1] if found else None
+
+
+def _litert_native(threads: int) -> Runtime:
+    try:
+        version = (LITERT / "VERSION").read_text(encoding="ascii").strip()
+        loaded = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AcceleratorError(
+            f"this build of facesdk has no LiteRT library in {LITERT} ({error}): on x86-64 and aarch64 build it again "
+            "with pip install, elsewhere pip install 'facesdk-unlock[tflite-runtime]'"
+        ) from error
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"LiteRT {version} cannot be used natively: {error}") from error
+    return Runtime(
+        "litert-native", version, "the C library of ai-edge-litert that is part of facesdk",
+        lambda model: _core.LiteRtSession(loaded, model, threads),
+    )  # fmt: skip
+
+
+def _describe(details: dict[str, Any]) -> dict[str, Any]:
+    scale, zero_point = details["quantization"]
+    shape = [int(n) for n in details["shape"]]
+    dtype = details["dtype"].__name__
+    return {
+        "name": details["name"],
+        "dtype": dtype,
+        "shape": shape,
+        "scale": float(scale),
+        "zero_point": int(zero_point),
+    }
+
+
+def _interpreter_session(interpreter_class: Any, model: mmap.mmap, threads: int) -> _core.Session:
+    said = _core.KeptStderr()
+    try:
+        interpreter = interpreter_class(model_content=model[:], num_threads=threads)
+        interpreter.allocate_tensors()
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    except (RuntimeError, SystemError, ValueError) as error:
+        raise _core.RuntimeFailure(f"the interpreter does not take the model: {error}") from error
+    finally:
+        del said  # shows what more than informs
+    if len(inputs) != 1:
+        raise _core.RuntimeFailure(f"a model with one input was expected, this has {len(inputs)}")
+    source, targets = inputs[0]["index"], [output["index"] for output in outputs]
+
+    def run(array: Any, results: list[Any]) -> None:
+        try:
+            interpreter.set_tensor(source, array)
+            interpreter.invoke()
+            for result, target in zip(results, targets, strict=True):
+                result[...] = interpreter.get_tensor(target)
+        except (RuntimeError, SystemError, ValueError) as error:
+            raise _core.RuntimeFailure(f"the interpreter failed: {error}") from error
+
+    return _core.PythonSession(_describe(inputs[0]), [_describe(output) for output in outputs], run)
+
+
+def _litert(threads: int) -> Runtime:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise AcceleratorError(
+            f"ai-edge-litert cannot be imported ({error}): pip install 'facesdk-unlock[litert]'"
+        ) from error
+    version = _version("ai_edge_litert") or "unknown"
+    return Runtime(
+        "litert", version, "the Python interpreter of ai-edge-litert",
+        lambda model: _interpreter_session(Interpreter, model, threads),
+    )  # fmt: skip
+
+
+def _tflite_runtime(threads: int) -> Runtime:
+    version = _version("tflite_runtime")
+    if version is None:
+        raise AcceleratorError("tflite-runtime is not installed: pip install 'facesdk-unlock[tflite-runtime]'")
+    if int((_version("numpy") or "0").split(".")[0]) >= 2:
+        raise AcceleratorError(f"tflite-runtime {version} fails with numpy 2: pip install 'numpy<2'")
+    try:
+        from tflite_runtime.interpreter import Interpreter
+    except ImportError as error:
+        raise AcceleratorError(f"tflite-runtime {version} cannot be imported: {error}") from error
+    return Runtime(
+        "tflite-runtime", version, "the Python interpreter of tflite-runtime",
+        lambda model: _interpreter_session(Interpreter, model, threads),
+    )  # fmt: skip
+
+
+_MAKERS: dict[str, Callable[[int], Runtime]] = {
+    "litert-native": _litert_native, "litert": _litert, "tflite-runtime": _tflite_runtime,
+}  # fmt: skip
+
+
+def checked_threads(threads: Any) -> int:
+    """The number as int, numpy's integers too; InputError for anything else, and outside 1..16."""
+    try:
+        number = 0 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= 16:
+        raise InputError(f"threads must be a whole number from 1 to 16, not {threads!r}")
+    return number
+
+
+def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) -> tuple[Runtime, T]:
+    """The runtime of this name and what `use` makes with it; for "auto" the first of RUNTIMES that loads and is usable.
+
+    The reason names what was passed over. InputError for an unknown name or threads outside 1..16, AcceleratorError if
+    none can be used.
+    """
+    threads = checked_threads(threads)
+    if not isinstance(name, str):
+        raise InputError(f"runtime must be a name, auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
+    if name != "auto":
+        if name not in _MAKERS:
+            raise InputError(f"runtime must be auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
+        runtime = _MAKERS[name](threads)
+        return runtime, use(runtime)
+    passed_over: list[str] = []
+    for candidate in RUNTIMES:
+        try:
+            runtime = _MAKERS[candidate](threads)
+            made = use(runtime)
+        except AcceleratorError as error:
+            passed_over.append(f"{candidate}: {error}")
+            continue
+        return replace(runtime, reason="; ".join([runtime.reason, *passed_over])), made
+    raise AcceleratorError(f"no runtime can be used ({'; '.join(passed_over)})")
+
+
+def choose_runtime(name: str = "auto", *, threads: int = 1) -> Runtime:
+    """The runtime of this name, or for "auto" the first that loads; errors as open_runtime."""
+    return open_runtime(name, lambda _runtime: None, threads=threads)[0]

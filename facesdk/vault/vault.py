@@ -1,0 +1,450 @@
+"""Vault: what may be done with a user's sealed template, and when. Files, keys, attempts and audit meet here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from facesdk.errors import (
+    AlreadyEnrolledError,
+    InputError,
+    KeyUnavailableError,
+    NotEnrolledError,
+    PassphraseRequiredError,
+    Reason,
+    VaultError,
+    VaultIntegrityError,
+)  # fmt: skip
+from facesdk.policy import AttemptRules
+from facesdk.vault import rewriting
+from facesdk.vault.attempt import PaidAttempt
+from facesdk.vault.attempts import PassphraseRequired, State, charge
+from facesdk.vault.audit.entry import AuditEvent, Head, check_labels
+from facesdk.vault.audit.log import mismatch_of, unplaced
+from facesdk.vault.audit.verify import Report
+from facesdk.vault.closing import Closing
+from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
+from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider, random_secret
+from facesdk.vault.learned import SampleSet
+from facesdk.vault.open_keys import OpenKey, OpenKeys
+from facesdk.vault.opening import Opening, Openings, loaded
+from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.store import VaultFolder, not_enrolled
+from facesdk.vault.userfiles import UserFiles, check_kind
+
+if TYPE_CHECKING:
+    from facesdk.vault.audit.entry import Entry
+    from facesdk.vault.rewriting import MayMove, ReferenceOf
+
+
+def boot_ns() -> int:
+    """Nanoseconds since the machine started, suspend included; the wall clock has no part in it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Vault:
+    """Opens, closes and changes the templates of a vault, one user at a time. now_ns: CLOCK_BOOTTIME, for tests.
+
+    What takes a provider also opens the user's key in the session, under the rules given, unless it was locked since
+    `opening` began (the start of the call, where none is given). After any failure the old file opens, except that a
+    failing fsync of the folder at the very end is reported with the new file in place.
+    """
+
+    def __init__(self, folder: VaultFolder, open_keys: OpenKeys, *, now_ns: Callable[[], int] = boot_ns) -> None:
+        self.folder = folder
+        self.open_keys = open_keys
+        self._now_ns = now_ns
+        self._openings = Openings(open_keys, lambda: self._now_ns())
+        self._closing = Closing(folder, open_keys, self._locked)
+
+    def begin(self, user: str, *, enrolling: bool = False) -> Opening | None:
+        """The mark of an opening that begins here, for work that takes long before the key is opened.
+
+        enrolling: a vault that is not there is made, so that a panic of any process can reach what is under way. None
+        where there is no vault, and so nobody to be opened.
+        """
+        with contextlib.suppress(NotEnrolledError), self._locked("open the vault", user, create=enrolling) as file:
+            return self._openings.begin(file)
+        return None
+
+    # --- with the provider's secret
+
+    def enroll(
+        self, record: Record, provider: KeyProvider, *, replace: bool, rules: AttemptRules, label: str = "",
+        opening: Opening | None = None,
+    ) -> None:  # fmt: skip
+        """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
+        opening = opening or self.begin(record.user, enrolling=True)
+        with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
+            opening = opening or self._openings.begin(file)
+            there = _check_free(file, replace=replace)
+            with _replacing(file, provider):
+                held = file.put(
+                    kek, provider, lambda g: pack(record, kek, generation=g), rules=rules,
+                    label=f"{rules.name} {label}".rstrip(), event=AuditEvent.REPLACED if there else AuditEvent.ENROLLED,
+                )  # fmt: skip
+            self._openings.save(file, held, opening)
+
+    def unlock(
+        self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = "",
+        opening: Opening | None = None, may_move: MayMove = lambda *_: False,
+    ) -> None:  # fmt: skip
+        """Enable the face with the key: from now on it can match, as the rules allow.
+
+        A file of format version 1 is written anew, its reference made by reference_of; and so is a template of which
+        enough was learned with another embedder, where may_move says that this set can take its place. Raises
+        KeyUnavailableError for a wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where
+        a lock or panic came in between, RollbackError, VaultIntegrityError (for the audit log too), NotEnrolledError.
+        """
+        opening = opening or self.begin(user)
+        with self._locked("open the vault", user) as file:
+            if version_of(file.read()) == 1:
+                rewriting.from_version_1(file, provider, rules=rules, reference_of=reference_of)
+            file.folder.sweep()
+            with file.opened(provider) as (header, kek, template):
+                head = file.read_head(header, kek)
+                self._check_log(file, head)
+                file.folder.drop_heads(user, but=header.key_id)
+                held = file.held(kek, template.generation, file.log.at_end(head), rules)
+                moved = rewriting.moved(
+                    file, provider, (header, kek, template), rules=rules, reference_of=reference_of, may_move=may_move
+                )
+                if moved is not None:
+                    held, head = moved, moved.head
+                if not self._openings.save(file, held, opening):
+                    raise PassphraseRequiredError(self._openings.why_closed(user))
+                try:
+                    file.record(AuditEvent.UNLOCKED, kek, head, label=f"{rules.name} {label}".rstrip())
+                except BaseException:  # what is not in the log does not hold
+                    self.open_keys.forget(user, Reason.NOT_UNLOCKED)
+                    raise
+
+    def rekey(
+        self, user: str, old: KeyProvider, new: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None
+    ) -> None:
+        """Wraps the same key by another provider or passphrase; nothing is enrolled again. Errors of unlock."""
+        opening = opening or self.begin(user)
+        with self._locked("write the vault", user) as file, file.opened(old) as (header, kek, template):
+            self._check_log(file, file.read_head(header, kek))
+            same = new.kind is old.kind
+            held = file.put(
+                kek, new, template.with_generation, event=AuditEvent.REKEYED, rules=rules,
+                keep=header.section if same else None, old=(header, kek), after=template.generation,
+            )  # fmt: skip
+            if not same:
+                old.destroy(header.section)
+            self._openings.save(file, held, opening)
+
+    def unlearn(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
+        """Forget for good what was learned: turned anew, the template is of no use to it. Errors of unlock.
+
+        What a move to another embedder has put in the enrollment's place stays.
+        """
+        opening = opening or self.begin(user)
+        with self._locked("write the vault", user) as file, file.opened(provider) as (header, kek, template):
+            self._check_log(file, file.read_head(header, kek))
+            held = file.put(
+                kek, provider, lambda g: template.repacked(kek, generation=g), event=AuditEvent.UNLEARNED, rules=rules,
+                keep=header.section, old=(header, kek), after=template.generation,
+            )  # fmt: skip
+            self._openings.save(file, held, opening)
+            with contextlib.suppress(OSError):  # of no use any more, there or not
+                file.folder.drop_learned(user)
+
+    def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
+        """Turns the features anew under a new key: what leaked of the old template is of no use any more."""
+        opening = opening or self.begin(user)
+        with (
+            self._locked("write the vault", user) as file,
+            file.opened(provider) as (header, kek, template),
+            random_secret(KEY_SIZE) as fresh,
+        ):
+            self._check_log(file, file.read_head(header, kek))
+            held = file.put(
+                fresh, provider, lambda g: template.repacked(fresh, generation=g), event=AuditEvent.RENEWED, rules=rules,
+                keep=header.section, old=(header, kek), after=template.generation,
+            )  # fmt: skip
+            self._openings.save(file, held, opening)
+
+    def export(self, user: str, provider: KeyProvider, recovery: KeyProvider) -> bytes:
+        """The sealed template for another device, under a key of its own from the recovery passphrase; never plain."""
+        _check_recovery(recovery)
+        with (
+            self._locked("read the vault", user) as file,
+            file.opened(provider) as (header, kek, template),
+            random_secret(KEY_SIZE) as fresh,
+        ):
+            file.record(AuditEvent.EXPORTED, kek, file.read_head(header, kek))
+            section = recovery.wrap(fresh, binding=binding(user, recovery.kind))
+            with template.repacked(fresh, generation=0) as payload:
+                return seal(payload, fresh, user=user, kind=recovery.kind, section=section)
+
+    def import_(
+        self, data: bytes, recovery: KeyProvider, provider: KeyProvider, *, replace: bool, rules: AttemptRules,
+        opening: Opening | None = None,
+    ) -> str:  # fmt: skip
+        """The user of an exported file, enrolled here under a new key. Errors of unlock and enroll."""
+        _check_recovery(recovery)
+        header = parse_header(data)
+        check_kind(header, recovery)
+        opening = opening or self.begin(header.user, enrolling=True)
+        with (
+            self._locked("write the vault", header.user, create=True) as file,
+            recovery.unwrap(header.section, binding=header.binding) as exported,
+            Template(unseal(data, exported, user=header.user), exported, user=header.user) as template,
+            random_secret(KEY_SIZE) as kek,
+        ):
+            opening = opening or self._openings.begin(file)
+            _check_free(file, replace=replace)
+            with _replacing(file, provider):
+                held = file.put(
+                    kek,
+                    provider,
+                    lambda g: template.repacked(kek, generation=g),
+                    event=AuditEvent.IMPORTED,
+                    rules=rules,
+                )
+            self._openings.save(file, held, opening)
+        return header.user
+
+    def restart_log(self, user: str, provider: KeyProvider) -> None:
+        """Sets a damaged audit log aside and begins a new one that says so; the passphrase is needed after it."""
+        with self._locked("write the vault", user) as file, file.unwrapped(provider) as (header, kek):
+            file.restart_log(header, kek)
+            self.open_keys.forget(user, Reason.LOCKED)
+
+    # --- with the key in memory
+
+    def state(self, user: str) -> tuple[State, OpenKey | None]:
+        """The state that holds now, and what is open, without its key, if anything is. An expired key is forgotten."""
+        with self._locked("look into the vault", user, shared=True) as file:
+            if not file.exists():
+                return PassphraseRequired(Reason.NOT_UNLOCKED), None
+            try:
+                with self._openings.held(file) as held:
+                    return held.state, held  # closed when it arrives
+            except PassphraseRequiredError as error:
+                return PassphraseRequired(Reason(error.reason)), None
+
+    @contextlib.contextmanager
+    def opened(self, user: str, *, learned: bool = False) -> Iterator[Template]:
+        """The template, with the key in memory. PassphraseRequiredError where it is not, LockedOutError in a delay.
+
+        learned: with what was learned since the enrollment.
+        """
+        with self._locked("read the vault", user, shared=True) as file:
+            if not file.exists():
+                raise not_enrolled(user, self.folder.path)
+            with self._openings.held(file) as held:
+                charge(held.state, now_ns=self._now_ns(), rules=held.rules)  # raises where no attempt may be made
+                template = self._template(file, held, learned=learned)
+        with template:
+            yield template
+
+    def attempt(
+        self, user: str, compare: Callable[[Template], bool], *, generation: int, camera: str, label: str,
+        learned: bool = False,
+    ) -> bool:  # fmt: skip
+        """Whether the comparison is a match, the attempt paid for and logged before it is made, given back by a match.
+
+        A match counts only once it is in the audit log: what stops that raises, and does not unlock. generation: of the
+        template that the probe was made for. learned: as in opened. Raises PassphraseRequiredError, LockedOutError,
+        VaultIntegrityError, and InputError for a camera or label that no entry can have, before anything is paid.
+        """
+        with (
+            self._at_generation(
+                "verify against the vault", user, generation, camera=camera, label=label, learned=learned
+            ) as (file, held, template, label),
+            file.heads(held.kek) as heads,
+        ):
+            paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
+            return paid.matched() if compare(template) is True else paid.mismatched()
+
+    def learn(
+        self, user: str, change: Callable[[Template], Sequence[SampleSet] | None], *, generation: int, camera: str,
+        label: str,
+    ) -> bool:  # fmt: skip
+        """Put what `change` makes of the learned samples in their place, logged; None from it leaves all as it is.
+
+        Call it after a match alone; the vault cannot tell. generation: of the template that the samples were made for.
+        Returns whether anything was written. Raises PassphraseRequiredError where the key was locked or the template
+        changed meanwhile, VaultIntegrityError for a damaged log, VaultError.
+        """
+        with self._at_generation("write the vault", user, generation, camera=camera, label=label, learned=True) as (
+            file,
+            held,
+            template,
+            label,
+        ):
+            sets = change(template)
+            if sets is None:
+                return False
+            if template.learned is not None and template.learned.problem:
+                file.folder.drop_learned(user)  # what cannot be removed cannot be replaced: said before it is logged
+            head = file.newest_head(held.kek, held.head)
+            head = file.record(AuditEvent.LEARNED, held.kek, head, camera=camera, label=label)
+            if not self.open_keys.save(user, replace(held, head=head)):
+                raise PassphraseRequiredError(self._openings.why_closed(user))
+            file.write_learned(held.kek, sets, template)
+            return True
+
+    def lock(self, user: str) -> bool:
+        """Forget the user's key, before anything that could wait or fail; then log it. Whether a key was open here.
+
+        What other processes opened for themselves is closed too, by the entry in the log: at their next use.
+        NotLoggedError where the key is forgotten and the log could not be written.
+        """
+        return self._closing.lock(user)
+
+    def panic(self) -> int:
+        """Forget every open key of this vault at once, before anything that could wait or fail; then log it.
+
+        Returns how many were open here. An enrollment or unlock that is under way, in any process, opens nothing. What
+        fails for one user is raised after all others were done; NotLoggedError as in lock.
+        """
+        return self._closing.panic()
+
+    def remove(self, user: str, provider: KeyProvider | None = None) -> None:
+        """Destroys key, template, heads and audit log of the user; what the provider keeps outside them too, if given.
+
+        What fails once the template is gone is reported after everything else is gone too.
+        """
+        self.open_keys.forget(user, Reason.REMOVED)
+        with self._locked("remove from the vault", user) as file, contextlib.ExitStack() as rest:
+            section = None if provider is None else file.section(provider.kind)
+            try:
+                file.folder.destroy(user)
+            finally:
+                if not file.exists():
+                    if provider is not None and section is not None:
+                        rest.callback(_free, provider, section, user)
+                    rest.callback(file.folder.drop_log, user)
+                    rest.callback(file.folder.drop_heads, user)
+                    rest.callback(self.open_keys.forget, user, Reason.REMOVED)
+
+    def audit(self, user: str, provider: KeyProvider | None = None) -> tuple[Report, list[Entry], bool]:
+        """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
+
+        With the key, given or in the session, everything up to the head is checked; without it the chain alone. Needs
+        no disk that can be written to, on which a wrong key cannot be logged.
+        """
+        if provider is not None:
+            try:
+                # A wrong key is an entry, which only the exclusive lock allows.
+                with self._locked("read the vault", user) as file:
+                    return self._audited(file, provider)
+            except VaultError as error:
+                if error.errno != errno.EROFS:
+                    raise
+        with self._locked("read the vault", user, shared=True) as file:
+            return self._audited(file, provider)
+
+    def _audited(self, file: UserFiles, provider: KeyProvider | None) -> tuple[Report, list[Entry], bool]:
+        if not file.exists():
+            raise not_enrolled(file.user, self.folder.path)
+        head = self._head_for_audit(file, provider)
+        report = file.log.verify(head)
+        if report.problem is not None and report.problem.sealed:
+            self.open_keys.forget(file.user, Reason.LOCKED)
+        if report.problem:
+            return report, [], head is not None
+        entries = file.log.read(head)
+        if head is None:
+            _add_waiting(entries, file.open_entries(), since=0)
+        else:
+            _add_waiting(entries, head.open, since=head.count)
+        return report, entries, head is not None
+
+    def _head_for_audit(self, file: UserFiles, provider: KeyProvider | None) -> Head | None:
+        if provider is not None:
+            with file.unwrapped(provider) as (header, kek):
+                return file.read_head(header, kek)
+        with loaded(self.open_keys, file.user) as held:
+            return None if held is None else file.newest_head(held.kek, held.head)
+
+    # --- inside the lock
+
+    def _template(self, file: UserFiles, held: OpenKey, *, learned: bool) -> Template:
+        template = self._openings.template(file, held)
+        if learned:
+            template.learned = file.learned(held.kek, template)
+        return template
+
+    @contextlib.contextmanager
+    def _at_generation(
+        self, doing: str, user: str, generation: int, *, camera: str, label: str, learned: bool
+    ) -> Iterator[tuple[UserFiles, OpenKey, Template, str]]:
+        """The user's file, what is held of it, the template and the entry's label with the rules in front of it."""
+        with (
+            self._locked(doing, user) as file,
+            self._openings.held(file) as held,
+            self._template(file, held, learned=learned) as template,
+        ):
+            label = f"{held.rules.name} {label}".rstrip()
+            check_labels(camera, label)
+            if template.generation != generation:
+                raise PassphraseRequiredError(Reason.CHANGED)
+            yield file, held, template, label
+
+    def _check_log(self, file: UserFiles, head: Head) -> None:
+        """Nothing; where the log is not whole, VaultIntegrityError, and the key is forgotten."""
+        try:
+            file.check_log(head)
+        except VaultIntegrityError:
+            self.open_keys.forget(file.user, Reason.LOCKED)
+            raise
+
+    @contextlib.contextmanager
+    def _locked(self, doing: str, user: str, *, create: bool = False, shared: bool = False) -> Iterator[UserFiles]:
+        with self.folder.locked(doing, user=user, create=create, shared=shared) as folder:
+            yield UserFiles(folder, user, self._now_ns)
+
+
+def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) -> None:
+    """Puts what waits to be written behind the rest, unless an entry made without the key has put it there already."""
+    there = {unplaced(entry) for entry in entries if entry.n >= since}
+    for entry in waiting:
+        if not {entry, mismatch_of(entry)} & there:
+            entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
+
+
+@contextlib.contextmanager
+def _replacing(file: UserFiles, provider: KeyProvider) -> Iterator[None]:
+    """Nothing; what the section of a replaced file holds elsewhere is freed once the new file is there.
+
+    Its counter does not go on: who has not opened the file does not know whether a kill left it one behind.
+    """
+    old = file.section(provider.kind)
+    yield
+    if old is not None:
+        with contextlib.suppress(KeyUnavailableError):  # cleared, or another machine's: there is nothing to free
+            provider.destroy(old)
+
+
+def _free(provider: KeyProvider, section: bytes, user: str) -> None:
+    """Frees what the section of a removed file holds elsewhere; KeyUnavailableError says that the file is gone."""
+    try:
+        provider.destroy(section)
+    except KeyUnavailableError as error:
+        raise KeyUnavailableError(f"{user!r} is removed, but {error.message}", hint=error.hint) from error
+
+
+def _check_free(file: UserFiles, *, replace: bool) -> bool:
+    """Whether the user has a file, which may be replaced; AlreadyEnrolledError where it may not."""
+    there = file.exists()
+    if there and not replace:
+        raise already_enrolled(file.user)
+    return there
+
+
+def already_enrolled(user: str) -> AlreadyEnrolledError:
+    return AlreadyEnrolledError(f"{user!r} is enrolled already", hint="give replace=True to enroll again")
+
+
+def _check_recovery(recovery: KeyProvider) -> None:
+    if recovery.kind is not KeyKind.RECOVERY:
+        raise InputError("an exported file is sealed with a recovery passphrase: PassphraseKey(..., kind=RECOVERY)")
