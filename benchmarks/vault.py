@@ -148,7 +148,7 @@ def unlock_rows(folder: Path, *, samples: int) -> list[str]:
         try:
             with make() as key:
                 vault.enroll(record(samples), key, replace=False, rules=RULES)
-                unlock = lambda: vault.unlock("alice", key, rules=RULES, reference_of=make_reference)  # noqa: B023, E731
+                unlock = lambda: vault.unlock("alice", key, rules=RULES)  # noqa: B023, E731
                 lines.append(row(f"unlock by {name}", seconds(unlock, UNLOCKS)))
                 with suppress(FaceSdkError):
                     vault.remove("alice", key)

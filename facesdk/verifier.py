@@ -324,7 +324,7 @@ class FaceVerifier:
                 raise PassphraseRequiredError(state.reason)
             key = self._needed_key()
         self._vault.unlock(
-            user, key, rules=self.policy.attempts, reference_of=matching.make_reference,
+            user, key, rules=self.policy.attempts,
             label=self._label(self.policy), opening=self._vault.begin(user), may_move=may_move,
         )  # fmt: skip
         self._key = key

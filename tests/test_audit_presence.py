@@ -275,7 +275,7 @@ def test_a_panic_leaves_its_mark_whatever_is_swept(bench: Bench) -> None:
         folder.sweep()
     assert opening is not None
     with pytest.raises(PassphraseRequiredError):
-        bench.vault.unlock("alice", bench.key, rules=RULES, reference_of=lambda s: s[0], opening=opening)
+        bench.vault.unlock("alice", bench.key, rules=RULES, opening=opening)
 
 
 def test_a_match_whose_state_cannot_be_saved_is_not_logged_as_one(bench: Bench, monkeypatch: Any) -> None:

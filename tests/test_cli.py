@@ -17,7 +17,6 @@ from places_tools import needs_keyring
 from facesdk.cli import main
 from facesdk.cli.keys import contract_of
 from facesdk.errors import Reason
-from facesdk.matching import make_reference
 from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, ProcessOpenKeys, Vault, VaultFolder
 
@@ -227,7 +226,7 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
 
     def contract() -> dict:
         with_key = Vault(VaultFolder(Path(enrolled[1])), ProcessOpenKeys())
-        with_key.unlock("owner", KeyFileKey(enrolled[3]), rules=PRESETS["phone"], reference_of=make_reference)
+        with_key.unlock("owner", KeyFileKey(enrolled[3]), rules=PRESETS["phone"])
         return contract_of(with_key, "owner")
 
     assert main(["verify", *enrolled, "--learn", portrait_file("obama_2009")]) == 0

@@ -275,8 +275,7 @@ def test_an_exported_file_is_sealed_with_a_recovery_passphrase_alone(bench: Benc
 
 def test_the_log_names_the_rules_and_the_label(bench: Bench) -> None:
     bench.vault.enroll(make_record(), bench.key, replace=False, rules=RULES, label="1e-05")
-    reference_of = matching.make_reference
-    bench.vault.unlock("alice", bench.key, rules=PRESETS["strict"], reference_of=reference_of, label="2e-05")
+    bench.vault.unlock("alice", bench.key, rules=PRESETS["strict"], label="2e-05")
     bench.unlock()
     assert bench.attempt()
     with bench.vault.opened("alice") as template:

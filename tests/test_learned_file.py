@@ -15,7 +15,6 @@ import pytest
 from learning_tools import NOW, SALT
 from vault_tools import RULES, Bench, CountingKey, fresh, killed_at, make_record, unit_vectors
 
-from facesdk import matching
 from facesdk.errors import (
     InputError,
     PassphraseRequiredError,
@@ -364,7 +363,7 @@ def test_killed_at_any_point_all_opens_as_before_or_after(tmp_path: Path, change
 
 def moved(bench: Bench) -> None:
     """Unlocks, letting a complete set take the template's place."""
-    bench.vault.unlock("alice", bench.key, rules=RULES, reference_of=matching.make_reference, may_move=lambda *_: True)
+    bench.vault.unlock("alice", bench.key, rules=RULES, may_move=lambda *_: True)
 
 
 def moving_set(template: Any, *, complete: bool) -> list[SampleSet]:

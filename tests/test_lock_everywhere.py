@@ -102,7 +102,7 @@ def test_a_renamed_folder(enrolled: Vault, where: str, what: str, tmp_path: Path
     close_elsewhere(moved, "keyring", what)
     moved.rename(tmp_path / "vault")
     assert isinstance(enrolled.state("alice")[0], PassphraseRequired)
-    enrolled.unlock("alice", key, rules=RULES, reference_of=lambda samples: samples[0])
+    enrolled.unlock("alice", key, rules=RULES)
     assert attempt(enrolled)
 
 

@@ -151,7 +151,7 @@ def test_no_open_secret_is_left_after_lock(tmp_path: Path) -> None:
     vault.enroll(make_record(), key, replace=False, rules=RULES)
     errors = []
     for call in (
-        lambda: vault.unlock("alice", PassphraseKey("wrong", **CHEAP), rules=RULES, reference_of=lambda s: s[0]),
+        lambda: vault.unlock("alice", PassphraseKey("wrong", **CHEAP), rules=RULES),
         lambda: vault.attempt("alice", lambda _: 1 // 0, generation=1, camera="c", label=""),  # type: ignore[arg-type,return-value]
         lambda: vault.attempt("alice", lambda _: True, generation=9, camera="c", label=""),
         lambda: vault.rekey("alice", key, PassphraseKey("x", kind=KeyKind.RECOVERY, **CHEAP), rules=RULES),

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from vault_tools import CHEAP, RULES, Bench, assert_holds, make_record
 
-from facesdk import matching
 from facesdk.errors import PassphraseRequiredError, Reason, RollbackError, VaultError, VaultIntegrityError
 from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template, VaultFolder, files
@@ -103,7 +102,7 @@ def opens(bench: Bench, what: str, recovery: PassphraseKey, data: bytes, opening
         vault.enroll(make_record(), key, replace=True, rules=RULES, opening=opening)
     elif what == "unlock":
         with contextlib.suppress(PassphraseRequiredError):
-            vault.unlock("alice", key, rules=RULES, reference_of=matching.make_reference, opening=opening)
+            vault.unlock("alice", key, rules=RULES, opening=opening)
     elif what == "rekey":
         vault.rekey("alice", key, key, rules=RULES, opening=opening)
     elif what == "renew":

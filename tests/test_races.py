@@ -117,7 +117,7 @@ def test_everything_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
         check_log(said, entries, failures=held.state.failures if held else None)
         assert not [name for name in os.listdir(root / "vault") if name.startswith(".facesdk-tmp-")]
         assert len([name for name in os.listdir(root / "vault") if ".head-" in name]) == 1
-        vault.unlock(USER, key, rules=FREE, reference_of=lambda samples: samples[0])
+        vault.unlock(USER, key, rules=FREE)
         held = vault.state(USER)[1]
         assert held is not None
         assert vault.attempt(USER, lambda _: True, generation=held.generation, camera="files", label="")

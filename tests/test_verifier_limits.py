@@ -250,9 +250,7 @@ def test_what_was_open_once_is_not_opened_again(tmp_path, sface: Engine, opened_
     elif opened_by == "verify":
         assert verifier.verify("owner", portrait("obama_2009"))
     elif opened_by == "found open":
-        verifier.vault.unlock(
-            "owner", PassphraseKey("right"), rules=Policy().attempts, reference_of=matching.make_reference
-        )
+        verifier.vault.unlock("owner", PassphraseKey("right"), rules=Policy().attempts)
         assert verifier.verify("owner", portrait("obama_2009"))
     verifier.vault.open_keys.forget("owner", Reason.NOT_UNLOCKED)
     with pytest.raises(PassphraseRequiredError):

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facesdk import matching
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, VaultIntegrityError
 from facesdk.policy import PRESETS
@@ -112,7 +111,7 @@ class Bench:
         self.vault.enroll(record or make_record(), key or self.key, replace=replace, rules=rules)
 
     def unlock(self, user: str = "alice", *, key: Any = None, rules: Any = RULES) -> None:
-        self.vault.unlock(user, key or self.key, rules=rules, reference_of=matching.make_reference)
+        self.vault.unlock(user, key or self.key, rules=rules)
 
     def generation(self, user: str = "alice") -> int:
         with self.vault.opened(user) as template:

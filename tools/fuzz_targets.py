@@ -15,7 +15,7 @@ from facesdk.digest import sha256
 from facesdk.errors import VaultIntegrityError
 from facesdk.policy import PRESETS
 from facesdk.types import Decision
-from facesdk.vault import crypto, format, format_v1
+from facesdk.vault import crypto, format
 from facesdk.vault import open_keys as session
 from facesdk.vault.attempts import Ready
 from facesdk.vault.audit import entry as audit_entry
@@ -33,7 +33,6 @@ Layout = tuple[tuple[str, "int | None"], ...]
 HEADER: Layout = (("magic", 8), ("version", 2), ("kind", 1), ("user_length", 1), ("user", 64))
 WRAP: Layout = (("wrap_nonce", 12), ("wrapped", 48), ("payload_nonce", 12), ("payload_size", 4), ("checksum", 32))
 COST: Layout = (("memory", 4), ("passes", 4), ("lanes", 4), ("salt", 16))
-V1: Layout = (*HEADER, *COST, ("check", 32), *WRAP, ("payload", None))
 SECTION: Layout = (*COST, ("check", 32), ("nonce", 12), ("wrapped", 48))
 HEAD: Layout = (("magic", 8), ("version", 2), ("nonce", 12), ("sealed", 80), ("tag", 16), ("open", None))
 HEAD_CONTENT: Layout = (("first", 8), ("count", 8), ("digest", 32), ("kept", 32))
@@ -97,8 +96,6 @@ def _record(dimension: int, count: int, embedder: str = "joint") -> Record:
 
 
 def _open_v2(data: bytes) -> None:
-    if format.version_of(data) == 1:
-        return _open_v1(data)
     with Template(format.unseal(data, KEK, user=USER), KEK, user=USER) as template:
         _check_template(template)
 
@@ -111,26 +108,11 @@ def _check_template(template: Template) -> None:
         raise ValueError("a template came out that is not a record")
 
 
-class RawKey:
-    """A passphrase of version 1 whose derived key is given."""
-
-    kind = KeyKind.PASSPHRASE
-
-    def derive(self, kdf: keys.Kdf) -> Secret:
-        """The bytes that every salt and cost gives here; Kdf was checked when made."""
-        return Secret.of(bytes(range(64)))
-
-
-def _open_v1(data: bytes) -> None:
-    format_v1.kind_of(data)
-    format_v1.unseal(data, RawKey(), user=USER)
-
-
 class RawPassphrase(PassphraseKey):
     """Derives at no cost."""
 
     def derive(self, kdf: keys.Kdf) -> Secret:
-        """As RawKey."""
+        """The bytes that every salt and cost gives here."""
         return Secret.of(bytes(range(64)))
 
 
@@ -143,17 +125,6 @@ def _open_session(data: bytes) -> None:
 
 def _sealed_v2(payload: bytes, entropy: Callable[[int], bytes], section: bytes = bytes(120)) -> bytes:
     return format.seal(payload, KEK, user=USER, kind=KeyKind.PASSPHRASE, section=section, entropy=entropy)
-
-
-def _sealed_v1(payload: bytes, cost: tuple[int, int, int] = COSTS[0]) -> bytes:
-    with RawKey().derive(keys.Kdf(KeyKind.KEY_FILE, bytes(16))) as derived:
-        raw = bytes(memoryview(derived))
-    name = USER.encode()
-    binding = struct.pack("<8sHBB64sIII16s32s", format.MAGIC, 1, 1, len(name), name, *cost, bytes(16), raw[32:])
-    wrapped = crypto.seal(raw[:32], KEK, nonce=bytes(12), aad=binding)
-    checked = binding + bytes(12) + wrapped + bytes(12) + struct.pack("<I", len(payload) + crypto.TAG_SIZE)
-    header = checked + sha256(checked)
-    return header + crypto.seal(KEK, payload, nonce=bytes(12), aad=header)
 
 
 def _resealed_header(mutated: bytes, payload: bytes) -> bytes:
@@ -183,16 +154,9 @@ def targets() -> tuple[Target, ...]:
     )  # fmt: skip
     headers = tuple(Sample.of(f.data[: 78 + len(s)], (*HEADER, ("section_size", 2), ("section", None)))
                     for f, s in zip(files, sections, strict=True))  # fmt: skip
-    olds = [
-        struct.pack("<IIQQBBH", 4, 2, 1, g, 5, 1, 6) + b"joint" + bytes(32) + b"agreed" + payloads[g][64:112]
-        for g in (0, 1)
-    ]
-    old_layout: Layout = (*SIZES, ("embedder", 5), ("models", 32), ("consent", 6), ("reference", 16), ("samples", None))
-    old_parts = tuple(Sample.of(old, old_layout) for old in olds)
-    v1 = tuple(Sample.of(_sealed_v1(old, cost), V1) for old, cost in zip(olds, COSTS, strict=True))
     contents = [struct.pack("<QQ32s32s", first, 9, bytes(32), kept) for first, kept in ((0, bytes(32)), (3, b"k" * 32))]
     waiting = audit_entry.Entry(
-        n=0, time_unix_s=1, boot_ns=2, event=audit_entry.Event.VERIFIED, outcome=Decision.MATCH, camera="c", policy="p",
+        n=0, time_unix_s=1, boot_ns=2, event=audit_entry.AuditEvent.VERIFIED, outcome=Decision.MATCH, camera="c", policy="p",
         prev="0" * 64, count=3, until_boot_ns=9,
     )  # fmt: skip
     sealed_heads = [audit_entry.Head(0, 9, bytes(32)), audit_entry.Head(3, 9, bytes(32), b"k" * 32, (waiting,) * 2)]
@@ -209,12 +173,10 @@ def targets() -> tuple[Target, ...]:
 
     return (
         Target("file", files, _open_v2, _checksum_v2),
-        Target("file v1", v1, _open_v1, lambda _: 212),
         Target("section", _section_samples(entropy), _open_section),
         Target("audit head", heads, open_head),
         Target("key: payload", parts, _open_v2, sealed=lambda p: _sealed_v2(p, entropy), by_key=True),
         Target("key: header", headers, _open_v2, sealed=lambda h: _resealed_header(h, payloads[0]), by_key=True),
-        Target("key: payload v1", old_parts, _open_v1, sealed=_sealed_v1, by_key=True),
         Target("key: audit head", tuple(Sample.of(c, HEAD_CONTENT) for c in contents), open_head, sealed=head_of,
                by_key=True),
         Target("key: session", _session_samples(), _open_session, by_key=True),

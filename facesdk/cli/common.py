@@ -208,7 +208,6 @@ def sealing_key(
 
 def enrolling_key(arguments: argparse.Namespace, user: str) -> KeyProvider:
     """The key of a new template; of one that is replaced, its own: who cannot open it may only remove it."""
-    from facesdk.matching import make_reference
     from facesdk.vault import KeyKind, ProcessOpenKeys, Vault, VaultFolder
 
     check_vault_usable(arguments)
@@ -220,5 +219,5 @@ def enrolling_key(arguments: argparse.Namespace, user: str) -> KeyProvider:
         raise AlreadyEnrolledError(f"{user!r} is enrolled already")
     key = opening_key(arguments, user, weigh=True)
     rules = AttemptRules.preset("phone")
-    Vault(vault, ProcessOpenKeys()).unlock(user, key, rules=rules, reference_of=make_reference)
+    Vault(vault, ProcessOpenKeys()).unlock(user, key, rules=rules)
     return key

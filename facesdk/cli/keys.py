@@ -38,13 +38,11 @@ def keeper_of(arguments: argparse.Namespace, *, once: bool = False) -> Vault:
 
 def unlock(arguments: argparse.Namespace) -> int:
     """Opens the key, into the kernel's keyring."""
-    from facesdk import learning, matching
+    from facesdk import learning
 
     rules = AttemptRules.preset(arguments.rules)
     key = opening_key(arguments)
-    keeper_of(arguments).unlock(
-        arguments.user, key, rules=rules, reference_of=matching.make_reference, may_move=learning.may_move
-    )
+    keeper_of(arguments).unlock(arguments.user, key, rules=rules, may_move=learning.may_move)
     hours = rules.passphrase_every_s // 3600
     show(
         arguments, {"unlocked": arguments.user, "for_s": rules.passphrase_every_s},
@@ -78,8 +76,8 @@ def panic(arguments: argparse.Namespace) -> int:
 def _user_status(vault: Vault, user: str, kind: Any, tcti: str | None) -> tuple[dict[str, Any], list[str]]:
     from facesdk.vault import KeyKind
     from facesdk.vault.attempts import NS, PassphraseRequired
-    from facesdk.vault.keys.kinds import protection
     from facesdk.vault.folder import boot_ns
+    from facesdk.vault.keys.kinds import protection
 
     if not isinstance(kind, KeyKind):
         return {"unusable": kind}, [f"user      {user}: unusable: {kind}"]

@@ -91,10 +91,7 @@ def parse_header(data: bytes) -> Header:
 
     VaultIntegrityError: damaged or foreign. VaultVersionError: written by a newer release.
     """
-    if version_of(data) != VERSION:
-        raise VaultVersionError(
-            "the file has format version 1: open it with its key once, and it is brought up to date"
-        )
+    _check_version(data)
     _, _, kind, user_length, user_field = _BINDING.unpack_from(data)
     section_size = _checked_frame(data)
     wrap_at = SECTION_AT + section_size
@@ -139,8 +136,8 @@ def check_user_of(header: Header, user: str) -> Header:
     return header
 
 
-def version_of(data: bytes) -> int:
-    """1 or 2. VaultVersionError for a newer one, VaultIntegrityError for a file that is not one of ours."""
+def _check_version(data: bytes) -> None:
+    """VaultVersionError for another version than this one, VaultIntegrityError for a file that is not one of ours."""
     if len(data) > MAX_FILE_SIZE:
         raise VaultIntegrityError(f"the sealed file has {len(data)} bytes, at most {MAX_FILE_SIZE} were expected")
     if not data.startswith(MAGIC):
@@ -153,9 +150,10 @@ def version_of(data: bytes) -> int:
         raise VaultVersionError(
             f"the file has format version {version}, this release reads {VERSION}: install a newer release"
         )
-    if version < 1:
-        raise VaultIntegrityError("the file has format version 0, which never existed")
-    return int(version)
+    if version < VERSION:
+        raise VaultVersionError(
+            f"the file has format version {version}, which no release wrote; this one reads {VERSION}: enroll again"
+        )
 
 
 def _checked_frame(data: bytes) -> int:

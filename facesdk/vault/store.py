@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from facesdk.errors import FaceSdkError, InputError, NotEnrolledError
-from facesdk.vault import files, format_v1
+from facesdk.vault import files
 from facesdk.vault.audit.entry import MAX_ATTEMPT_SIZE, MAX_HEAD_SIZE
 from facesdk.vault.audit.log import AuditLog
 from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder, sync_folder
-from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header, version_of
+from facesdk.vault.format import DESTROY_REGION, MAGIC, MAX_FILE_SIZE, parse_header
 from facesdk.vault.keys.provider import KeyKind
 from facesdk.vault.learned import MAX_LEARNED_SIZE
 from facesdk.vault.record import check_user
@@ -173,8 +173,8 @@ class VaultFolder:
 
 
 def kind_of(data: bytes) -> KeyKind:
-    """Which kind of key a sealed file of any version asks for. VaultIntegrityError, VaultVersionError."""
-    return format_v1.kind_of(data) if version_of(data) == 1 else parse_header(data).kind
+    """Which kind of key a sealed file asks for. VaultIntegrityError, VaultVersionError."""
+    return parse_header(data).kind
 
 
 def not_enrolled(user: str, path: Path) -> NotEnrolledError:

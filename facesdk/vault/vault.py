@@ -20,14 +20,14 @@ from facesdk.errors import (
     VaultIntegrityError,
 )  # fmt: skip
 from facesdk.policy import AttemptRules
-from facesdk.vault import rewriting
+from facesdk.vault import moving
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import PassphraseRequired, State, charge
 from facesdk.vault.audit.entry import AuditEvent, Head, check_labels
 from facesdk.vault.audit.log import mismatch_of, unplaced
 from facesdk.vault.audit.verify import Report
 from facesdk.vault.closing import Closing
-from facesdk.vault.format import binding, parse_header, seal, unseal, version_of
+from facesdk.vault.format import binding, parse_header, seal, unseal
 from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey, OpenKeys
@@ -38,7 +38,7 @@ from facesdk.vault.userfiles import UserFiles, check_kind
 
 if TYPE_CHECKING:
     from facesdk.vault.audit.entry import Entry
-    from facesdk.vault.rewriting import MayMove, ReferenceOf
+    from facesdk.vault.moving import MayMove
 
 
 def boot_ns() -> int:
@@ -90,29 +90,25 @@ class Vault:
             self._openings.save(file, held, opening)
 
     def unlock(
-        self, user: str, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf, label: str = "",
+        self, user: str, provider: KeyProvider, *, rules: AttemptRules, label: str = "",
         opening: Opening | None = None, may_move: MayMove = lambda *_: False,
     ) -> None:  # fmt: skip
         """Enable the face with the key: from now on it can match, as the rules allow.
 
-        A file of format version 1 is written anew, its reference made by reference_of; and so is a template of which
-        enough was learned with another embedder, where may_move says that this set can take its place. Raises
-        KeyUnavailableError for a wrong key, LockedOutError soon after several wrong ones, PassphraseRequiredError where
-        a lock or panic came in between, RollbackError, VaultIntegrityError (for the audit log too), NotEnrolledError.
+        A template of which enough was learned with another embedder is written anew with that, where may_move says that
+        this set can take its place. Raises KeyUnavailableError for a wrong key, LockedOutError soon after several wrong
+        ones, PassphraseRequiredError where a lock or panic came in between, RollbackError, VaultIntegrityError (for the
+        audit log too), NotEnrolledError.
         """
         opening = opening or self.begin(user)
         with self._locked("open the vault", user) as file:
-            if version_of(file.read()) == 1:
-                rewriting.from_version_1(file, provider, rules=rules, reference_of=reference_of)
             file.folder.sweep()
             with file.opened(provider) as (header, kek, template):
                 head = file.read_head(header, kek)
                 self._check_log(file, head)
                 file.folder.drop_heads(user, but=header.key_id)
                 held = file.held(kek, template.generation, file.log.at_end(head), rules)
-                moved = rewriting.moved(
-                    file, provider, (header, kek, template), rules=rules, reference_of=reference_of, may_move=may_move
-                )
+                moved = moving.moved(file, provider, (header, kek, template), rules=rules, may_move=may_move)
                 if moved is not None:
                     held, head = moved, moved.head
                 if not self._openings.save(file, held, opening):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import HANGS_S, Shim
-from operations import enrolled, exported, mean
+from operations import enrolled, exported
 from world import RULES, USER, World, record
 
 from facesdk.errors import FaceSdkError, NotEnrolledError, Reason
@@ -46,9 +46,7 @@ OPENINGS: dict[str, tuple[Callable[[World, Vault], object], Call]] = {
     ),
     "unlock": (
         enrolled(),
-        lambda world, vault, opening: vault.unlock(
-            USER, world.key("a"), rules=RULES, reference_of=mean, opening=opening
-        ),
+        lambda world, vault, opening: vault.unlock(USER, world.key("a"), rules=RULES, opening=opening),
     ),
     "import": (
         exported,

@@ -6,7 +6,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from operations import Operation, mean
+from operations import Operation
 from world import FAILURES, OTHER, RULES, USER, World
 
 from facesdk.errors import (
@@ -22,7 +22,7 @@ from facesdk.types import Decision
 from facesdk.vault import ProcessOpenKeys
 from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.audit.verify import ProblemKind, Report
-from facesdk.vault.format import parse_header, unseal, version_of
+from facesdk.vault.format import parse_header, unseal
 from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Template
 
@@ -106,9 +106,6 @@ def _file(world: World, operation: Operation) -> tuple[str, int] | None:
         require(operation.may_be_gone, "old or new", "there is no file any more")
         return None
     data = world.file().read_bytes()
-    if version_of(data) == 1:
-        require(data == world.old_file(), "old or new", "the file of version 1 was changed in place")
-        return operation.ends[0]
     if operation.name.startswith("remove") and data != world.old_file():
         return None
     try:
@@ -139,8 +136,6 @@ def _generation(world: World, name: str, data: bytes) -> int:
 
 def _log(world: World, operation: Operation, run: Run, end: tuple[str, int]) -> int:
     """How many matches the log holds that it did not before; it fits its sealed head before anything repairs it."""
-    if version_of(world.file().read_bytes()) == 1:
-        return 0
     try:
         report, entries, _ = world.vault(ProcessOpenKeys()).audit(world.user, world.key(end[0]))
     except VaultIntegrityError as error:
@@ -253,7 +248,7 @@ def _goes_on(world: World, operation: Operation, end: tuple[str, int]) -> None:
     try:
         if operation.needs_restart and not _log_is_whole(world, end):
             vault.restart_log(world.user, key)
-        vault.unlock(world.user, key, rules=RULES, reference_of=mean)
+        vault.unlock(world.user, key, rules=RULES)
         new = world.file().read_bytes()
         if end == operation.ends[-1] != operation.ends[0] and end[0] == "tpm":
             _rolled_back(world, new)
@@ -281,7 +276,7 @@ def _rolled_back(world: World, new: bytes) -> None:
     """With a counter, the old file put back is refused."""
     world.file().write_bytes(world.old_file())
     try:
-        world.vault(ProcessOpenKeys()).unlock(world.user, world.key("tpm"), rules=RULES, reference_of=mean)
+        world.vault(ProcessOpenKeys()).unlock(world.user, world.key("tpm"), rules=RULES)
     except RollbackError:
         world.file().write_bytes(new)
         return

@@ -79,9 +79,7 @@ class Trial:
 
     def _opens(self, key: KeyProvider) -> bool:
         try:
-            Vault(VaultFolder(self.folder), ProcessOpenKeys()).unlock(
-                USER, key, rules=RULES, reference_of=lambda samples: samples[0]
-            )
+            Vault(VaultFolder(self.folder), ProcessOpenKeys()).unlock(USER, key, rules=RULES)
         except (KeyUnavailableError, NotEnrolledError):
             return False
         return True

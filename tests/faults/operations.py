@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from world import FAILURES, GOLDEN, MIGRATED, OTHER, RULES, USER, World, record
+from world import FAILURES, OTHER, RULES, USER, World, record
 
 from facesdk.vault import Vault
 from facesdk.vault.open_keys import OpenKey
@@ -54,18 +53,6 @@ def exported(world: World, vault: Vault) -> None:
 def exported_and_enrolled(world: World, vault: Vault) -> None:
     exported(world, vault)
     enrolled()(world, vault)
-
-
-def version_1(world: World, _keeper: Vault) -> None:
-    world.path.mkdir(mode=0o700)
-    world.user = MIGRATED
-    world.file().write_bytes((GOLDEN / f"{MIGRATED}.face").read_bytes())
-    world.file().chmod(0o600)
-
-
-def mean(samples: list[np.ndarray]) -> np.ndarray:
-    total = np.mean(samples, axis=0, dtype=np.float64)
-    return (total / np.linalg.norm(total)).astype(np.float32)
 
 
 def note_compare(matched: bool, noted: int) -> Callable[[object], bool]:
@@ -128,7 +115,7 @@ def _renew(key: str) -> Callable[[World, int], Call]:
 
 def _unlock(key: str) -> Callable[[World, int], Call]:
     """Reading the key file is part of it."""
-    return lambda world, _noted: lambda vault: vault.unlock(world.user, world.key(key), rules=RULES, reference_of=mean)
+    return lambda world, _noted: lambda vault: vault.unlock(world.user, world.key(key), rules=RULES)
 
 
 def _import(*, again: bool) -> Callable[[World, int], Call]:
@@ -185,7 +172,6 @@ OPERATIONS = (
     ),
     Operation("unlock", enrolled(), _unlock("a"), key_given=True),
     Operation("unlock, wrong key", enrolled(), _unlock("b"), result="KeyUnavailableError"),
-    Operation("unlock of version 1", version_1, _unlock("golden"), (("golden", 1), ("golden", 6)), key_given=True),
     Operation("attempt, match", enrolled(), _attempt(True), result=True, open_keys=BOTH),
     Operation("attempt, no match", enrolled(), _attempt(False), result=False, open_keys=BOTH),
     Operation("attempt, the last", enrolled(failures=9), _attempt(False), result=False, open_keys=BOTH),

@@ -66,7 +66,7 @@ class Place:
         return held.state.failures
 
     def unlock(self, key: KeyFileKey | None = None) -> None:
-        self.vault.unlock(USER, key or self.a, rules=RULES, reference_of=lambda samples: samples[0])
+        self.vault.unlock(USER, key or self.a, rules=RULES)
 
     def is_well(self, key: KeyFileKey | None = None) -> bool:
         """The key opens, an attempt matches, the log is whole."""

@@ -44,7 +44,7 @@ class Racer:
         for key, other in self._random.sample([self._keys, self._keys[::-1]], 2):
             try:
                 if what == "unlock":
-                    self._keeper.unlock(USER, key, rules=RULES, reference_of=lambda samples: samples[0])
+                    self._keeper.unlock(USER, key, rules=RULES)
                 elif what == "rekey":
                     self._keeper.rekey(USER, key, other, rules=RULES)
                 else:

@@ -23,7 +23,6 @@ USER, OTHER = "alice", "bob"
 RULES = AttemptRules.preset("phone")
 FAILURES = 2  # charged before every operation
 CHEAP = {"memory_kib": 19 * 1024, "passes": 2}
-GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "vault_v1"
 MIGRATED = "bert_k-2"
 
 
@@ -96,15 +95,13 @@ class World:
         self.folders: list[Path] = []
         for name in ("a", "b", "recovery", "tpm"):
             KeyFileKey.create(root / name)
-        shutil.copy(GOLDEN / "golden.key", root / "golden")
-        (root / "golden").chmod(0o600)
 
     def key(self, name: str) -> KeyFileKey | PassphraseKey:
-        """The key of this name: a, b and golden are key files, recovery and tpm stand-ins, the rest passphrases."""
+        """The key of this name: a and b are key files, recovery and tpm stand-ins, the rest passphrases."""
         if name in ("recovery", "tpm"):
             kind = KeyKind.RECOVERY if name == "recovery" else KeyKind.TPM
             return StandIn(self.root / name, kind=kind, counters=self.counters)
-        return KeyFileKey(self.root / name) if len(name) == 1 or name == "golden" else PassphraseKey(name, **CHEAP)
+        return KeyFileKey(self.root / name) if len(name) == 1 else PassphraseKey(name, **CHEAP)
 
     def vault(self, open_keys: OpenKeys) -> Vault:
         return Vault(VaultFolder(self.path), open_keys)

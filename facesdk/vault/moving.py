@@ -1,4 +1,4 @@
-"""A template that is written anew from another form: from a file of version 1, or from samples of another embedder."""
+"""A template moves to another embedder: it is written anew with the samples of it that were learned."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from facesdk._core import Secret, wipe
-from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, VaultIntegrityError
+from facesdk.errors import InputError
+from facesdk.matching import make_reference
 from facesdk.policy import AttemptRules
-from facesdk.vault import format_v1
 from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.format import Header
-from facesdk.vault.keys.provider import KEY_SIZE, KeyProvider, random_secret
+from facesdk.vault.keys.provider import KeyProvider
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Record, Template, pack
@@ -23,39 +23,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    ReferenceOf = Callable[[list[npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
     MayMove = Callable[[Template, SampleSet], bool]
-
-
-def from_version_1(file: UserFiles, provider: KeyProvider, *, rules: AttemptRules, reference_of: ReferenceOf) -> None:
-    """Writes a file of version 1 anew. The errors of Vault.unlock."""
-    if not isinstance(provider, format_v1.DerivingKey):
-        raise InputError(f"the file of {file.user!r} has format version 1: give its passphrase or key file")
-    file.check_wait()
-    try:
-        old = format_v1.unseal(file.read(), provider, user=file.user)
-    except PassphraseRequiredError:
-        raise
-    except KeyUnavailableError:
-        file.refused()
-        raise
-    try:
-        record = Record(
-            user=file.user, embedder=old.embedder, model_ids=old.model_ids, samples=old.samples,
-            reference=reference_of(list(old.samples)), created_unix_s=old.created_unix_s, consent=old.consent,
-        )  # fmt: skip
-    except InputError as error:
-        raise VaultIntegrityError(f"the sealed content is not a record: {error}") from error
-    with random_secret(KEY_SIZE) as kek:
-        file.put(
-            kek, provider, lambda g: pack(record, kek, generation=g), event=AuditEvent.UPDATED, rules=rules,
-            after=old.generation,
-        )  # fmt: skip
 
 
 def moved(
     file: UserFiles, provider: KeyProvider, opened: tuple[Header, Secret, Template], *, rules: AttemptRules,
-    reference_of: ReferenceOf, may_move: MayMove,
+    may_move: MayMove,
 ) -> OpenKey | None:  # fmt: skip
     """Writes the opened template anew with the samples of the embedder that it moves to, once they are complete.
 
@@ -67,7 +40,7 @@ def moved(
         if ready is None:
             return None
         try:
-            held = _with_samples(file, provider, opened, ready, rules, reference_of)
+            held = _with_samples(file, provider, opened, ready, rules)
         except InputError as error:
             warnings.warn(f"{file.user!r} stays with {template.embedder}: {error}", RuntimeWarning, stacklevel=4)
             return None
@@ -78,7 +51,7 @@ def moved(
 
 def _with_samples(
     file: UserFiles, provider: KeyProvider, opened: tuple[Header, Secret, Template], ready: SampleSet,
-    rules: AttemptRules, reference_of: ReferenceOf,
+    rules: AttemptRules,
 ) -> OpenKey:  # fmt: skip
     import numpy as np
 
@@ -87,7 +60,7 @@ def _with_samples(
     plain: list[npt.NDArray[np.float32]] = []
     try:
         plain += [np.stack(samples)]
-        plain += [reference_of(samples)]
+        plain += [make_reference(samples)]
         record = Record(
             user=file.user, embedder=ready.embedder, model_ids=ready.model_ids, samples=plain[0], reference=plain[1],
             created_unix_s=template.created_unix_s, consent=template.consent, policy=template.policy,
