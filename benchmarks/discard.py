@@ -22,13 +22,13 @@ from calibration import cleaned_lfw
 from photo_sets import MEASURES, ROOT, PhotoSet, of_embedder
 from readme import write_between_markers
 
-from facesdk import Policy
 from facesdk.capture import quality
+from facesdk.capture.quality import QualityLimits
 from facesdk.evaluation import threshold
 
 EMBEDDER, TARGET, COUNTED = "sface", 2e-5, 1e-3
 SHARES = (0.01, 0.05, 0.2)
-LIMITS = Policy()
+LIMITS = QualityLimits()
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,12 @@ import numpy as np
 
 from facesdk import Engine
 from facesdk.capture import crop_measures
-from facesdk.capture.quality import assess
+from facesdk.capture.quality import QualityLimits, assess
 from facesdk.capture.samples import observed
 from facesdk.engine.networks import load_manifest
 from facesdk.engine.runtime import choose_runtime
 from facesdk.evaluation import vector
 from facesdk.images import decode_rgb
-from facesdk.policy import QualityLimits
 
 if TYPE_CHECKING:
     from facesdk.types import Sample

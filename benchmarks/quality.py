@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from facesdk import Engine, Guidance, Policy
 from facesdk.capture import crop_measures
-from facesdk.capture.quality import assess
+from facesdk.capture.quality import QualityLimits, assess
 from facesdk.capture.samples import observed
 from facesdk.evaluation import vector
 
@@ -85,19 +85,19 @@ def disturbed(frame: np.ndarray, points: np.ndarray, angle: float) -> Iterator[t
 
 def _part(job: tuple[Path, str, int, int]) -> list[tuple[str, str, Guidance | None]]:
     data, name, first, step = job
-    engine, policy, rows = Engine("sface"), Policy(), []
+    engine, limits, rows = Engine("sface"), QualityLimits(), []
     for path, frame in photo_sets.frames(data, name, first=first, step=step):
         sample = photo_sets.labelled_face(engine, frame, name)
         if sample is None or sample.turned:
             continue
         group = path.split("/")[-2] if name == "groups" else "lfw"
-        refusal = assess(sample, 1, policy, enrolling=True)
+        refusal = assess(sample, 1, limits, enrolling=True)
         rows.append((group, "undisturbed", None if refusal is None else refusal.guidance))
         assert sample.face.landmarks_px is not None
         angle = np.random.default_rng(zlib.crc32(path.encode())).uniform(0, np.pi)
         for kind, changed in disturbed(frame, sample.face.landmarks_px[:, :2], angle):
             seen, faces = observed(engine, changed)
-            refusal = assess(seen, len(faces), policy, enrolling=not kind.startswith("light"))
+            refusal = assess(seen, len(faces), limits, enrolling=not kind.startswith("light"))
             rows.append((group, kind, None if refusal is None else refusal.guidance))
     return rows
 

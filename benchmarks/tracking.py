@@ -28,8 +28,8 @@ from PIL import Image, ImageOps
 from readme import write_between_markers
 
 from facesdk import Engine, Policy, matching
-from facesdk.capture.quality import MIN_PRESENCE
-from facesdk.capture.samples import embedded, probe_samples
+from facesdk.capture.quality import MIN_PRESENCE, QualityLimits
+from facesdk.capture.samples import Probe, usable_samples
 from facesdk.engine.tracking import Tracker
 from facesdk.images import load_rgb
 from facesdk.types import Face, Features, Float32Array, Frame, Sample
@@ -128,9 +128,9 @@ def measure_features(engine: Engine, frames: Sequence[Frame], tally: Tally) -> T
 def measure_verify(engine: Engine, frames: Sequence[Frame], size: int, tally: Tally) -> Tally:
     """Bursts as FaceVerifier.verify takes them."""
 
-    def probes(burst: Sequence[Frame], *, consecutive: bool) -> list[Features]:
-        samples, _ = probe_samples(burst, engine, Policy(), consecutive=consecutive)
-        return embedded(samples, engine)
+    def probes(burst: Sequence[Frame], *, consecutive: bool) -> list[Float32Array]:
+        samples, _ = usable_samples(burst, engine, QualityLimits(), consecutive=consecutive)
+        return Probe(samples, engine).vectors
 
     for number, start in enumerate(range(0, len(frames) - size + 1, size)):
         one = partial(probes, frames[start : start + size])
@@ -141,9 +141,9 @@ def measure_verify(engine: Engine, frames: Sequence[Frame], size: int, tally: Ta
 def references(engine: Engine, clips: Mapping[str, Sequence[Frame]]) -> list[Float32Array]:
     """Of every clip its first usable frame, and the bundled portraits."""
     pictures = [load_rgb(path) for path in sorted(PORTRAITS.glob("*.*g"))]
-    firsts = [probe_samples(frames, engine, Policy())[0][:1] for frames in clips.values()]
+    firsts = [usable_samples(frames, engine, QualityLimits())[0][:1] for frames in clips.values()]
     samples = [s for s in map(engine.sample, pictures) if s is not None] + [s for first in firsts for s in first]
-    return matching.vectors_of(embedded(samples, engine))
+    return Probe(samples, engine).vectors
 
 
 def row(cells: Sequence[Sequence[Tally]]) -> str:

@@ -20,11 +20,10 @@ import numpy as np
 import photo_sets
 
 from facesdk import Engine
-from facesdk.capture.quality import assess
+from facesdk.capture.quality import QualityLimits, assess
 from facesdk.engine.engine import CERTAINLY_UPRIGHT
 from facesdk.evaluation import threshold, vector
 from facesdk.images.file import MIN_SIDE
-from facesdk.policy import QualityLimits
 
 
 def pictures(data: Path, name: str, *, suffix: str, step: int) -> list[np.ndarray]:

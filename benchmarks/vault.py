@@ -25,7 +25,6 @@ from readme import write_between_markers
 
 from facesdk.errors import FaceSdkError
 from facesdk.matching import fused_score, make_reference
-from facesdk.policy import PRESETS
 from facesdk.vault import (
     KeyFileKey,
     KeyProvider,
@@ -36,6 +35,7 @@ from facesdk.vault import (
     Vault,
     VaultFolder,
 )
+from facesdk.vault.rules import PRESETS
 
 RULES = PRESETS["phone"]
 DIMENSION = 320  # of the default embedder

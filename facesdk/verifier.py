@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from facesdk import _core, matching
 from facesdk._core import process_token
-from facesdk.capture.quality import assess
-from facesdk.capture.samples import embedded, enrollment_features, pictures, probe_samples, wipe
+from facesdk.capture.quality import Refusal
+from facesdk.capture.samples import Probe, enrollment_probe, pictures, probe
 from facesdk.engine.engine import DEFAULT_EMBEDDER, Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import (
     EngineMismatchError,
     EnrollmentError,
-    FaceSdkError,
     InputError,
     PassphraseRequiredError,
     Reason,
 )  # fmt: skip
-from facesdk.learning import LEAST_TO_MOVE, Due, Moving, Rule, due, learned_of, may_move, sets_with
+from facesdk.learning import Comparison, Learner, may_move
 from facesdk.policy import Policy
 from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
@@ -43,7 +41,8 @@ from facesdk.vault.audit.entry import check_labels
 from facesdk.vault.vault import already_enrolled
 
 if TYPE_CHECKING:
-    from facesdk.types import Features, Float32Array, Picture, Pictures, Sample
+    from facesdk.types import Float32Array, Picture, Pictures
+    from facesdk.vault.opening import Opening
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32
 ENOUGH_SAMPLES = 3  # one photo's threshold, which holds for everybody, would refuse the owner too often
@@ -105,7 +104,7 @@ class FaceVerifier:
         self._chosen = policy
         self._given = engine
         self._make_engine = make_engine
-        self._learn, self._migrate_to = learn, migrate_to
+        self._learner = Learner(learn, migrate_to, self._engine_for)
         self._made: dict[str, Engine] = {}
         self._opened: set[str] = set()
         self._process = process_token()
@@ -165,29 +164,29 @@ class FaceVerifier:
             raise already_enrolled(user)
         opening = self._vault.begin(user, enrolling=True)
         # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
-        features = enrollment_features(frames, self.engine, self.policy, colors=colors, mirror=True)
-        vectors = matching.vectors_of(features)
+        with enrollment_probe(frames, self.engine, self.policy.quality, colors=colors, mirror=True) as enrolled:
+            self._seal(user, enrolled, key, replace=replace, consent=consent, opening=opening)
+        self._opened.add(user)
+
+    def _seal(
+        self, user: str, enrolled: Probe, key: KeyProvider, *, replace: bool, consent: str, opening: Opening | None
+    ) -> None:
         import numpy as np
 
-        arrays = list(vectors)
+        plain: list[Float32Array] = []
         try:
-            arrays += [matching.make_reference(vectors)]
-            arrays += [np.stack(vectors)]
+            plain += [matching.make_reference(enrolled.vectors)]
+            plain += [np.stack(enrolled.vectors)]
             record = Record(
-                user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids, reference=arrays[-2],
-                samples=arrays[-1], created_unix_s=int(time.time()), consent=consent, policy=self.policy.sealed(),
+                user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids, reference=plain[0],
+                samples=plain[1], created_unix_s=int(time.time()), consent=consent, policy=self.policy.sealed(),
             )  # fmt: skip
             self._vault.enroll(
-                record,
-                key,
-                replace=replace,
-                rules=self.policy.attempts,
-                label=self._label(self.policy),
+                record, key, replace=replace, rules=self.policy.attempts, label=self._label(self.policy),
                 opening=opening,
-            )
-            self._opened.add(user)
+            )  # fmt: skip
         finally:
-            for array in arrays:
+            for array in plain:
                 _core.wipe(array)
 
     def verify(
@@ -213,94 +212,24 @@ class FaceVerifier:
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         self._open_first(user)
-        learns = self._learn or self._migrate_to is not None
-        with self._vault.opened(user, learned=learns) as template:
-            generation = template.generation
-            policy = self._binding_policy(template)
-            engine = self._matching_engine(template)
-            # What cannot be decided is said before a picture is read.
-            rule = Rule.of(policy, engine.embedder, *self._known(template), frames=len(frames))
+        with self._vault.opened(user, learned=self._learner.active) as template:
+            generation, policy = template.generation, self._binding_policy(template)
+            engine, label = self._matching_engine(template), self._label(policy)
+            comparison = Comparison(template, policy, engine, self._learner, frames=len(frames))
         start = time.perf_counter()
-        samples, refusal = probe_samples(frames, engine, policy, consecutive=consecutive, colors=colors)
-        if not samples:
-            elapsed_ms = (time.perf_counter() - start) * 1e3
-            return Outcome(refusal.decision, refusal.reason, refusal.guidance, elapsed_ms)
-        probes = matching.vectors_of(embedded(samples, engine))
-
-        sure: list[Sample] = []
-        wanted = Due(own=False, moving=False)
-
-        def compare(template: Template) -> bool:
-            nonlocal rule, wanted
-            turned = template.turned(probes)
-            enrolled, learned = self._known(template)
-            if learns:  # another program may have learned something since
-                rule = Rule.of(policy, engine.embedder, enrolled, learned, frames=len(frames))
-            match = rule.decide(enrolled, learned, turned)
-            if match and learns:
-                numbers = rule.to_learn(enrolled, learned, turned)
-                sure.extend(samples[i] for i in numbers)
-                if sure:
-                    wanted = due(
-                        template, turned[numbers[0]], learning=self._learn, migrate_to=self._migrate_to,
-                        now_unix_s=int(time.time()),
-                    )  # fmt: skip
-            return match
-
-        try:
+        found = probe(frames, engine, policy.quality, consecutive=consecutive, colors=colors)
+        if isinstance(found, Refusal):
+            return Outcome(found.decision, found.reason, found.guidance, _ms_since(start))
+        with found:
             match = self._vault.attempt(
-                user, compare, generation=generation, camera=camera, label=self._label(policy), learned=learns
-            )
-        finally:
-            for probe in probes:
-                _core.wipe(probe)
-        elapsed_ms = (time.perf_counter() - start) * 1e3
-        if match:
-            if wanted.own or wanted.moving:
-                self._learn_from(user, sure, wanted, policy, engine, generation=generation, camera=camera)
-            return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, elapsed_ms)
-        return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
-
-    def _learn_from(
-        self, user: str, samples: list[Sample], wanted: Due, policy: Policy, engine: Engine, *, generation: int,
-        camera: str,
-    ) -> None:  # fmt: skip
-        """Learns what is wanted of the first of these samples that an enrollment takes; the match stands anyway."""
-        sample = next((one for one in samples if assess(one, 1, policy, enrolling=True) is None), None)
-        if sample is None:
-            return
-        made: list[Features] = []
-        own = moving = None
-        try:
-            try:
-                if wanted.own:
-                    made += embedded([sample], engine, mirror=True)
-                    own = made[-1]._vector
-                if wanted.moving and self._migrate_to is not None:
-                    moving = self._moving(self._migrate_to, sample, policy, made)
-            except Exception as error:  # another embedder's engine can fail in many ways
-                _not_learned(error)
-            if own is not None or moving is not None:
-                self._vault.learn(
-                    user, lambda template: sets_with(template, own, moving, now_unix_s=int(time.time())),
-                    generation=generation, camera=camera, label=self._label(policy),
-                )  # fmt: skip
-        except PassphraseRequiredError:
-            return  # locked meanwhile: then there is nothing to learn for
-        except FaceSdkError as error:
-            _not_learned(error)
-        finally:
-            wipe(made)
-
-    def _moving(self, embedder: str, sample: Sample, policy: Policy, made: list[Features]) -> Moving:
-        """What this embedder makes of the sample, also put into `made`. InputError where the policy cannot use it."""
-        policy.operating_point(embedder, samples=LEAST_TO_MOVE, frames=1)  # what it needs once it has taken over
-        engine = self._engine_for(embedder)
-        if engine.embedder != embedder:
-            raise InputError(f"make_engine gave an engine of {engine.embedder!r} for {embedder!r}")
-        made += embedded([sample], engine, mirror=True)
-        same_person = load_manifest().embedder(embedder).same_person
-        return Moving(embedder, engine.model_ids, made[-1]._vector, same_person)
+                user, lambda template: comparison.matches(template, found), generation=generation, camera=camera,
+                label=label, learned=self._learner.active,
+            )  # fmt: skip
+        elapsed_ms = _ms_since(start)
+        if not match:
+            return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
+        comparison.learn(self._vault, user, generation=generation, camera=camera, label=label)
+        return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, elapsed_ms)
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Opens the user's key with what is given here, and sets the failures back.
@@ -371,11 +300,6 @@ class FaceVerifier:
             elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
 
-    def _known(self, template: Template) -> tuple[list[Float32Array], list[Float32Array]]:
-        """What a verification compares with: the enrolled samples, and what was learned where that counts."""
-        learned = learned_of(template, now_unix_s=int(time.time())) if self._learn else []
-        return list(template.samples), [one.vector for one in learned]
-
     def _binding_policy(self, template: Template) -> Policy:
         """The policy to verify with: at least what the owner's enrollment sealed. PolicyFloorError."""
         if self._chosen is None:
@@ -398,9 +322,8 @@ class FaceVerifier:
         return engine
 
 
-def _not_learned(error: Exception) -> None:
-    """Says so: the match stands, it is in the log already."""
-    warnings.warn(f"the match stands, but not all of it was learned: {error}", RuntimeWarning, stacklevel=5)
+def _ms_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1e3
 
 
 def few_samples(count: int, *, allow: str = "allow_few_samples=True") -> EnrollmentError:

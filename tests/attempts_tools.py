@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from facesdk.errors import Reason
-from facesdk.policy import AttemptRules
 from facesdk.vault.attempts import PassphraseRequired, Phase, Ready
+from facesdk.vault.rules import AttemptRules
 
 S = 1_000_000_000
 H = 3600 * S

@@ -11,12 +11,12 @@ import pytest
 from facesdk import _core
 from facesdk._core import Secret
 from facesdk.errors import Reason
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyringOpenKeys, ProcessOpenKeys, folder, identity
 from facesdk.vault import open_keys as session
 from facesdk.vault.attempts import PassphraseRequired, Ready
 from facesdk.vault.audit.entry import Head
 from facesdk.vault.open_keys import OpenKey
+from facesdk.vault.rules import PRESETS
 
 KEK = bytes(range(1, 33))
 

@@ -11,9 +11,9 @@ import pytest
 from attempts_tools import NOW, PHONE, STATES, STRICT, H, S
 
 from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason, exit_code
-from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import attempts
 from facesdk.vault.attempts import TABLE, AttemptEvent, PassphraseRequired, Phase, Ready, charge, kind, step
+from facesdk.vault.rules import PRESETS, AttemptRules
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "attempts.md"
 

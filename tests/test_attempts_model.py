@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason
-from facesdk.policy import MAX_DELAY_S, AttemptRules
 from facesdk.vault import attempts
 from facesdk.vault.attempts import AttemptEvent, Charged, PassphraseRequired, Ready, charge, step
+from facesdk.vault.rules import MAX_DELAY_S, AttemptRules
 
 # --- properties ---
 

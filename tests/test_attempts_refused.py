@@ -8,9 +8,10 @@ import pytest
 from attempts_tools import NOW, PHONE, STATES, STRICT
 
 from facesdk.errors import InputError, Reason
-from facesdk.policy import ATTEMPT_BOUNDS, PRESETS, AttemptRules, Policy
+from facesdk.policy import Policy
 from facesdk.vault import attempts
 from facesdk.vault.attempts import AttemptEvent, PassphraseRequired, Phase, Ready, step
+from facesdk.vault.rules import ATTEMPT_BOUNDS, PRESETS, AttemptRules
 
 WRONG_NUMBERS = [True, False, 1.0, float("nan"), float("inf"), "5", None, -1, 0, 10**9, -(10**30)]
 
@@ -50,7 +51,7 @@ def test_presets() -> None:
 
 def test_policy_carries_the_rules() -> None:
     assert Policy().attempts == PHONE
-    assert Policy(attempts=STRICT, max_yaw_deg=30).attempts == STRICT
+    assert Policy(attempts=STRICT, target_fmr=1e-4).attempts == STRICT
     for value in ("strict", None, {"idle_s": 3}):
         with pytest.raises(InputError, match="attempts must be AttemptRules"):
             Policy(attempts=value)  # type: ignore[arg-type]

@@ -9,9 +9,10 @@ import pytest
 from conftest import portrait
 from PIL import Image, ImageFilter, ImageOps
 
-from facesdk import Decision, Engine, FaceVerifier, Policy, matching
+from facesdk import Decision, Engine, FaceVerifier, matching
 from facesdk.capture import samples as capture
-from facesdk.capture.samples import embedded, enrollment_features, pictures, probe_samples, sharper_half
+from facesdk.capture.quality import QualityLimits
+from facesdk.capture.samples import Probe, enrollment_probe, pictures, sharper_half, usable_samples
 from facesdk.errors import AcceleratorError, EnrollmentError, InputError
 from facesdk.types import Features, Guidance, Sample
 
@@ -57,8 +58,8 @@ def test_the_sharper_half_keeps_its_order(sface: Engine) -> None:
 
 def test_pictures_are_all_used_and_a_stream_by_its_sharper_half(sface: Engine) -> None:
     frames = [frame("obama_2012", blur=blur, shift=shift) for blur, shift in ((0.0, 0), (1.0, 6), (0.5, 12))]
-    every, _ = probe_samples(frames, sface, Policy())
-    half, _ = probe_samples(frames, sface, Policy(), consecutive=True)
+    every, _ = usable_samples(frames, sface, QualityLimits())
+    half, _ = usable_samples(frames, sface, QualityLimits(), consecutive=True)
     assert len(every) == 3
     assert len(half) == 2
     sharpness = [s.quality.sharpness for s in every]
@@ -75,7 +76,7 @@ def test_no_features_are_made_of_what_is_refused(sface: Engine, tmp_path, calls:
     assert outcome.decision is Decision.NO_FACE
     assert calls == {"detect": 4, "embed": 4}
     with pytest.raises(EnrollmentError, match="picture 2: the face is blurred"):
-        enrollment_features([portrait("obama_2012"), frame("obama_2012", blur=BLURRED)], sface, Policy())
+        enrollment_probe([portrait("obama_2012"), frame("obama_2012", blur=BLURRED)], sface, QualityLimits())
     assert calls == {"detect": 6, "embed": 4}
 
 
@@ -99,7 +100,7 @@ def test_a_stream_of_nobody_or_of_poor_frames_says_so(sface: Engine) -> None:
     for frames, decision in (
         ([NOBODY] * 3, Decision.NO_FACE), ([frame("obama_2012", blur=BLURRED)] * 3, Decision.POOR_QUALITY),
     ):  # fmt: skip
-        samples, refusal = probe_samples(frames, sface, Policy(), consecutive=True)
+        samples, refusal = usable_samples(frames, sface, QualityLimits(), consecutive=True)
         assert samples == []
         assert refusal.decision is decision
 
@@ -130,7 +131,7 @@ def test_a_refused_enrollment_leaves_no_features(sface: Engine, monkeypatch: pyt
         fails = error is AcceleratorError
         seen.clear()
         with pytest.raises(error):
-            enrollment_features([portrait("obama_2012"), portrait("sunak")], sface, Policy())
+            enrollment_probe([portrait("obama_2012"), portrait("sunak")], sface, QualityLimits())
         assert len(seen) == count
         assert not any(vector.any() for vector in seen)
 
@@ -172,21 +173,21 @@ def test_a_face_that_is_compared_may_be_smaller_than_one_that_is_enrolled(sface:
     assert seen is not None
     side = 28.0 / seen.quality.eye_distance_px
     small = np.asarray(image.resize((round(640 * side), round(480 * side)), Image.Resampling.LANCZOS))
-    assert len(probe_samples([small], sface, Policy())[0]) == 1
+    assert len(usable_samples([small], sface, QualityLimits())[0]) == 1
     with pytest.raises(EnrollmentError, match="picture 1: the face is too small"):
-        enrollment_features([small], sface, Policy())
+        enrollment_probe([small], sface, QualityLimits())
 
 
 def test_arrays_of_opencv_are_seen_as_they_are_meant(sface: Engine) -> None:
     picture = frame("obama_2012")
-    (meant,), _ = probe_samples([picture], sface, Policy())
-    (swapped,), _ = probe_samples([picture[:, :, ::-1].copy()], sface, Policy(), colors="bgr")
+    (meant,), _ = usable_samples([picture], sface, QualityLimits())
+    (swapped,), _ = usable_samples([picture[:, :, ::-1].copy()], sface, QualityLimits(), colors="bgr")
     np.testing.assert_array_equal(meant.crop, swapped.crop)
     one, other = (
-        enrollment_features([given], sface, Policy(), colors=colors)[0]
+        enrollment_probe([given], sface, QualityLimits(), colors=colors)
         for given, colors in ((picture, "rgb"), (picture[:, :, ::-1].copy(), "bgr"))
     )
-    np.testing.assert_array_equal(one._vector, other._vector)
+    np.testing.assert_array_equal(one.vectors[0], other.vectors[0])
 
 
 def test_the_last_refusal_is_the_one_that_is_told(sface: Engine) -> None:
@@ -194,41 +195,41 @@ def test_the_last_refusal_is_the_one_that_is_told(sface: Engine) -> None:
     for frames, told in (
         ([], Guidance.SHOW_FACE), ([blurred, NOBODY], Guidance.SHOW_FACE), ([NOBODY, blurred], Guidance.HOLD_STILL),
     ):  # fmt: skip
-        assert probe_samples(frames, sface, Policy())[1].guidance is told
+        assert usable_samples(frames, sface, QualityLimits())[1].guidance is told
 
 
 # --- features
 
 
 def test_features_with_the_mirror_image_are_the_mean_direction_of_both(sface: Engine) -> None:
-    (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
-    (alone,) = embedded([sample], sface)
-    np.testing.assert_array_equal(alone._vector, sface.embed(sample)._vector)
+    (sample,), _ = usable_samples([frame("obama_2012")], sface, QualityLimits())
+    (alone,) = Probe([sample], sface).vectors
+    np.testing.assert_array_equal(alone, sface.embed(sample)._vector)
     mirrored = sface.embed(replace(sample, crop=np.ascontiguousarray(sample.crop[:, ::-1])))
-    mean = alone._vector.astype(np.float64) + mirrored._vector
-    for both in (embedded([sample], sface, mirror=True), enrollment_features([frame("obama_2012")], sface, Policy(),
+    mean = alone.astype(np.float64) + mirrored._vector
+    for both in (Probe([sample], sface, mirror=True), enrollment_probe([frame("obama_2012")], sface, QualityLimits(),
                                                                              mirror=True)):  # fmt: skip
-        assert len(both) == 1
-        np.testing.assert_allclose(both[0]._vector, mean / np.linalg.norm(mean), atol=1e-6)
-        assert not both[0]._vector.flags.writeable
+        (vector,) = both.vectors
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+        assert not vector.flags.writeable
 
 
 def test_of_a_mirror_image_nothing_is_left(sface: Engine, made: list[np.ndarray]) -> None:
-    (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
-    (features,) = embedded([sample], sface, mirror=True)
+    (sample,), _ = usable_samples([frame("obama_2012")], sface, QualityLimits())
+    (vector,) = Probe([sample], sface, mirror=True).vectors
     kept, image = made
-    assert kept is features._vector
+    assert kept is vector
     assert not image.any()
 
 
 def test_a_crop_that_its_mirror_image_cancels_out_is_no_face(sface: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    (sample,), _ = probe_samples([frame("obama_2012")], sface, Policy())
+    (sample,), _ = usable_samples([frame("obama_2012")], sface, QualityLimits())
     one = sface.embed(sample)
     made = [replace(one, vector=one._vector.copy()), replace(one, vector=-one._vector)]
     waiting = iter(made)
     monkeypatch.setattr(Engine, "embed", lambda *_: next(waiting))
     with pytest.raises(InputError, match="cancel each other out: this is no face"):
-        embedded([sample], sface, mirror=True)
+        Probe([sample], sface, mirror=True)
     assert not any(features._vector.any() for features in made)
 
 
@@ -240,7 +241,7 @@ def test_whatever_ends_an_enrollment_leaves_no_features(
 
     monkeypatch.setattr(matching, "vectors_of", ending)
     with pytest.raises(KeyboardInterrupt):
-        enrollment_features([frame("obama_2012")], sface, Policy())
+        enrollment_probe([frame("obama_2012")], sface, QualityLimits())
     assert len(made) == 1
     assert not made[0].any()
 
@@ -254,8 +255,8 @@ def directions(*cosines: float) -> list[np.ndarray]:
     return [np.array([np.cos(angle), np.sin(angle)], np.float32) for angle in angles]
 
 
-def reasons(vectors: list[np.ndarray], policy: Policy | None = None) -> list[str]:
-    found = capture._strangers_and_copies(vectors, "sface", policy or Policy())
+def reasons(vectors: list[np.ndarray], limits: QualityLimits | None = None) -> list[str]:
+    found = capture._strangers_and_copies(vectors, "sface", limits or QualityLimits())
     return [reason.partition(". ")[0] for reason in found]
 
 
@@ -273,9 +274,11 @@ def test_an_enrollment_at_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """As alike as the policy allows is no copy, and as alike as one person is at least is no stranger."""
     copies = directions(0.9)
     alike = matching.score(*copies)
-    assert reasons(copies, Policy(max_sample_similarity=alike)) == []
+    assert reasons(copies, QualityLimits(max_sample_similarity=alike)) == []
     limit = float(np.nextafter(alike, 0.0))
-    assert reasons(copies, Policy(max_sample_similarity=limit)) == ["picture 2: nearly the same as an earlier one"]
+    assert reasons(copies, QualityLimits(max_sample_similarity=limit)) == [
+        "picture 2: nearly the same as an earlier one"
+    ]
 
     class Manifest:
         same_person = matching.score(*directions(0.3))

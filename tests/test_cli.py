@@ -17,8 +17,8 @@ from places_tools import needs_keyring
 from facesdk.cli import main
 from facesdk.cli.keys import contract_of
 from facesdk.errors import Reason
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, ProcessOpenKeys, Vault, VaultFolder
+from facesdk.vault.rules import PRESETS
 
 
 def portrait_file(name: str) -> str:

@@ -7,9 +7,9 @@ import pytest
 from conftest import PORTRAITS, portrait
 from PIL import Image, ImageDraw, ImageFilter
 
-from facesdk import Engine, Guidance, Policy, _core
+from facesdk import Engine, Guidance, _core
 from facesdk.capture import crop_measures
-from facesdk.capture.quality import assess
+from facesdk.capture.quality import QualityLimits, assess
 
 EVERYBODY = sorted(path.stem for path in PORTRAITS.glob("*.*g"))
 MASK = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 280, 195, 50)
@@ -17,7 +17,7 @@ MASK = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365,
 
 def hint(engine: Engine, frame: np.ndarray, *, enrolling: bool) -> Guidance | None:
     sample, faces = engine.observe(frame)
-    refusal = assess(sample, len(faces), Policy(), enrolling=enrolling)
+    refusal = assess(sample, len(faces), QualityLimits(), enrolling=enrolling)
     return None if refusal is None else refusal.guidance
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesdk import Engine, FaceVerifier, Policy, matching
+from facesdk.capture.quality import QualityLimits
 from facesdk.errors import InputError
 from facesdk.evaluation import fused_scores, threshold, vector
 
@@ -83,7 +84,12 @@ def test_a_burst_counts_as_one_frame_and_copies_as_one_sample(
     burst = [np.clip(face.astype(int) + step, 0, 255).astype(np.uint8) for step in (0, 9, 18)]
     vectors = [vector(sface.features(frame)) for frame in burst]
     assert min(float(a @ b) for a in vectors for b in vectors) > matching.NEAR_COPY
-    strict = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=sface, policy=Policy(max_sample_similarity=1.0))
+    strict = FaceVerifier(
+        tmp_path / "vault",
+        key_file=key_file,
+        engine=sface,
+        policy=Policy(quality=QualityLimits(max_sample_similarity=1.0)),
+    )
     strict.enroll("owner", burst)
     for score, expected in ((threshold("sface", 2e-5, 1, 1), True), (threshold("sface", 2e-5, 3, 3), False)):
         monkeypatch.setattr(matching, "fused_score", lambda *_vectors, score=score, **_known: score)

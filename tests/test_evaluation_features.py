@@ -11,14 +11,13 @@ import pytest
 from evaluation_tools import photo_folder
 
 from facesdk import Engine
-from facesdk.capture.quality import assess
+from facesdk.capture.quality import QualityLimits, assess
 from facesdk.evaluation import features as features_module
 from facesdk.evaluation import vector
 from facesdk.evaluation.features import QUALITY, made_by, records_of, refusals
 from facesdk.evaluation.photos import Photos, read_photos
 from facesdk.evaluation.workers import LocalWorkers, WorkersLostError
 from facesdk.images import load_rgb
-from facesdk.policy import QualityLimits
 
 
 @pytest.fixture(scope="module")

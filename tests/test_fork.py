@@ -20,9 +20,9 @@ from fork_tools import in_child
 
 from facesdk import Engine, FaceVerifier
 from facesdk.errors import ForkedError, PassphraseRequiredError, Reason
-from facesdk.policy import PRESETS
 from facesdk.vault import PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
 from facesdk.vault.keys.provider import KeyProvider
+from facesdk.vault.rules import PRESETS
 
 CHEAP: dict[str, Any] = {"memory_kib": 19 * 1024, "passes": 2}
 running, tpm = tpm_key_tools.running, tpm_key_tools.tpm

@@ -19,10 +19,10 @@ from facesdk.errors import (
     Reason,
     VaultIntegrityError,
 )  # fmt: skip
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template
 from facesdk.vault.attempts import PassphraseRequired, Ready
 from facesdk.vault.format import key_id, parse_header, unseal
+from facesdk.vault.rules import PRESETS
 
 key = keeper_tools.key
 bench = keeper_tools.bench

@@ -26,9 +26,9 @@ from facesdk.errors import (
     VaultError,
     VaultIntegrityError,
 )  # fmt: skip
-from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import KeyFileKey, KeyringOpenKeys, ProcessOpenKeys, Template
 from facesdk.vault.attempts import NS, PassphraseRequired
+from facesdk.vault.rules import PRESETS, AttemptRules
 
 QUICK = AttemptRules(passphrase_every_s=3600, idle_s=600, free_attempts=3, first_delay_s=30, passphrase_after=3)
 

@@ -17,8 +17,8 @@ from conftest import PORTRAITS, portrait
 from vault_tools import CHEAP
 
 from facesdk import Engine, matching
-from facesdk.policy import PRESETS
 from facesdk.vault import PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
+from facesdk.vault.rules import PRESETS
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 PR_CAPBSET_DROP, CAP_IPC_LOCK = 24, 14  # Source: Linux's prctl.h and capability.h; root is limited without it

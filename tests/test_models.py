@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facesdk.capture.quality import QualityLimits
 from facesdk.engine.networks import BUCKETS, EmbedderEntry, OperatingPoint, load_manifest, load_model, models_folder
 from facesdk.errors import InputError, ModelIntegrityError
 from facesdk.evaluation import threshold
@@ -204,7 +205,7 @@ def test_policy_takes_measured_targets_only() -> None:
                                     {"min_sharpness": "20"}])  # fmt: skip
 def test_policy_checks_its_numbers(change: dict) -> None:
     with pytest.raises(InputError):
-        Policy(**change)
+        Policy(quality=QualityLimits(**change))
 
 
 def test_unknown_embedder_names_those_there_are() -> None:

@@ -17,11 +17,11 @@ import facesdk
 from facesdk import Engine, FaceVerifier, Policy
 from facesdk._core import Secret
 from facesdk.errors import FaceSdkError, LockedOutError
-from facesdk.policy import AttemptRules
 from facesdk.vault import KeyKind, PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
 from facesdk.vault.keys.passphrase import read_passphrase
 from facesdk.vault.keys.tpm import TpmKey
 from facesdk.vault.open_keys import OpenKey
+from facesdk.vault.rules import AttemptRules
 
 PASSPHRASE = "correct horse battery \u00e9"
 OURS = str(Path(facesdk.__file__).parent)

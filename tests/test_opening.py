@@ -13,12 +13,12 @@ import pytest
 from vault_tools import CHEAP, RULES, Bench, assert_holds, make_record
 
 from facesdk.errors import PassphraseRequiredError, Reason, RollbackError, VaultError, VaultIntegrityError
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, Template, VaultFolder, files
 from facesdk.vault import opening as opening_module
 from facesdk.vault.attempts import PassphraseRequired, Ready
 from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.opening import Opening
+from facesdk.vault.rules import PRESETS
 
 
 @pytest.fixture

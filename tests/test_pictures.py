@@ -18,9 +18,10 @@ from conftest import PORTRAITS, portrait
 from picture_tools import encoded
 from PIL import Image
 
-from facesdk import Engine, Policy
+from facesdk import Engine
 from facesdk.camera import CapturedFrame
-from facesdk.capture.samples import enrollment_features, pictures, probe_samples
+from facesdk.capture.quality import QualityLimits
+from facesdk.capture.samples import enrollment_probe, pictures, usable_samples
 from facesdk.errors import InputError
 from facesdk.evaluation import score, vector
 from facesdk.images import as_frame, decode_rgb, load_rgb
@@ -174,12 +175,12 @@ def test_one_or_several_and_no_more_than_may_be() -> None:
 def test_samples_and_features_are_the_same_of_every_kind(sface: Engine) -> None:
     frame = portrait("obama_2012")
     kinds = [frame, FILE, Image.fromarray(frame), encoded(Image.fromarray(frame))]
-    samples, _ = probe_samples(kinds, sface, Policy())
+    samples, _ = usable_samples(kinds, sface, QualityLimits())
     assert len(samples) == 4
     assert all(np.array_equal(sample.crop, samples[0].crop) for sample in samples)
     bgr = [portrait(name)[:, :, ::-1] for name in ("obama_2005", "obama_2009")]
-    reversed_twice = enrollment_features([np.ascontiguousarray(one) for one in bgr], sface, Policy(), colors="bgr")
-    for features, one in zip(reversed_twice, bgr, strict=True):
+    reversed_twice = enrollment_probe([np.ascontiguousarray(one) for one in bgr], sface, QualityLimits(), colors="bgr")
+    for features, one in zip(reversed_twice._features, bgr, strict=True):
         plain = sface.features(np.ascontiguousarray(one[:, :, ::-1]))
         assert plain is not None
         assert score(features, plain) == pytest.approx(1.0)

@@ -8,10 +8,13 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+from policy_tools import field_of, with_fields
 
+from facesdk.capture.quality import BOUNDS, QualityLimits
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import InputError, PolicyFloorError, VaultIntegrityError
-from facesdk.policy import ATTEMPT_BOUNDS, BOUNDS, MAX_DELAY_S, PRESETS, AttemptRules, Policy, QualityLimits
+from facesdk.policy import Policy
+from facesdk.vault.rules import ATTEMPT_BOUNDS, MAX_DELAY_S, PRESETS, AttemptRules
 
 # Written again here, so that a change of a bound or a default is one of this file too: low, default, high.
 LIMITS: dict[str, tuple[float, float, float]] = {
@@ -35,14 +38,13 @@ def test_every_limit_is_here() -> None:
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_quality_limit_lies_within_its_bounds(name: str) -> None:
     low, default, high = LIMITS[name]
-    assert getattr(QualityLimits(), name) == getattr(Policy(), name) == default
+    assert getattr(QualityLimits(), name) == field_of(Policy(), name) == default
     for value in (low, high, int(high)):
         assert getattr(QualityLimits(**{name: value}), name) == value
-        assert getattr(Policy(**{name: value}), name) == value  # type: ignore[arg-type]
+        assert field_of(with_fields(Policy(), **{name: value}), name) == value
     for wrong in (math.nextafter(low, -math.inf), math.nextafter(high, math.inf), math.nan, None, str(low), [low]):
-        for kind in (QualityLimits, Policy):
-            with pytest.raises(InputError, match=name):
-                kind(**{name: wrong})
+        with pytest.raises(InputError, match=name):
+            QualityLimits(**{name: wrong})
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
@@ -146,8 +148,8 @@ def test_a_sealed_limit_binds_and_lies_within_its_bounds(name: str) -> None:
     low, default, high = LIMITS[name]
     strictest = high if name.startswith("min_") else low
     loosest = low + high - strictest
-    assert getattr(Policy().tightened(floor(**{name: strictest})), name) == strictest
-    assert getattr(Policy().tightened(floor(**{name: loosest})), name) == default
+    assert field_of(Policy().tightened(floor(**{name: strictest})), name) == strictest
+    assert field_of(Policy().tightened(floor(**{name: loosest})), name) == default
     Policy().check_not_looser(floor(**{name: loosest}))
     Policy().check_not_looser(floor(**{name: default}))
     with pytest.raises(PolicyFloorError, match=name):
@@ -191,3 +193,13 @@ def test_the_operating_point_is_the_target_s_own() -> None:
         assert other.threshold < own.threshold
     points = Policy().points_of_a_verification("sface", samples=3, frames=3)
     assert points == [entry.point(2e-5, samples=3, frames=n) for n in (1, 2, 3)]
+
+
+def test_the_parts_of_a_policy_are_of_their_kinds() -> None:
+    strict = QualityLimits(min_sharpness=30.0)
+    assert Policy(quality=strict).quality is strict
+    for wrong in (None, 30.0, {"min_sharpness": 30.0}, Policy()):
+        with pytest.raises(InputError, match="quality must be QualityLimits"):
+            Policy(quality=wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        Policy(min_sharpness=30.0)  # type: ignore[call-arg]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import portrait
+from policy_tools import with_fields
 from vault_tools import CHEAP, make_record
 
 from facesdk import Engine, FaceVerifier, Policy
 from facesdk.errors import PolicyFloorError, VaultIntegrityError
-from facesdk.policy import FLOOR, AttemptRules
+from facesdk.policy import FLOOR
 from facesdk.types import Decision
 from facesdk.vault import PassphraseKey, ProcessOpenKeys, Vault, VaultFolder
+from facesdk.vault.rules import AttemptRules
 
-OWNERS = Policy(target_fmr=1e-5, max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0)
+OWNERS = with_fields(Policy(target_fmr=1e-5), max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0)
 LOOSER: dict[str, Any] = {
     "target_fmr": 1e-3, "max_yaw_deg": 90.0, "max_pitch_deg": 90.0, "min_sharpness": 0.0, "min_brightness": 0.0,
     "max_overexposed": 1.0, "min_eye_distance_px": 8.0, "min_signal_to_noise": 0.0,
@@ -48,13 +49,13 @@ def test_every_field_of_a_policy_is_sealed() -> None:
 def test_the_owners_own_policy_and_a_tighter_one_verify(place: Path, small: Engine) -> None:
     frame = portrait("obama_2012")
     assert verifier(place, small, OWNERS).verify("owner", frame)
-    assert verifier(place, small, replace(OWNERS, min_sharpness=26.0)).verify("owner", frame)
+    assert verifier(place, small, with_fields(OWNERS, min_sharpness=26.0)).verify("owner", frame)
 
 
 @pytest.mark.parametrize("name", LOOSER)
 def test_one_field_looser_is_refused_by_name(place: Path, small: Engine, name: str) -> None:
     assert verifier(place, small, OWNERS).verify("owner", portrait("obama_2012"))
-    looser = verifier(place, small, replace(OWNERS, **{name: LOOSER[name]}))
+    looser = verifier(place, small, with_fields(OWNERS, **{name: LOOSER[name]}))
     with pytest.raises(PolicyFloorError, match=name):
         looser.verify("owner", portrait("obama_2012"))
     assert looser.vault.state("owner")[0].failures == 0  # type: ignore[union-attr]
@@ -71,11 +72,13 @@ def test_without_a_policy_the_sealed_quality_decides(tmp_path: Path, small: Engi
     frame = portrait("obama_2009")
     sample = small.sample(frame)
     assert sample is not None
-    strict = replace(Policy(), min_sharpness=sample.quality.sharpness + 1)
+    strict = with_fields(Policy(), min_sharpness=sample.quality.sharpness + 1)
     sharper = portrait("obama_2012")
     other = small.sample(sharper)
     assert other is not None
-    assert other.quality.sharpness > strict.min_sharpness, "the portrait that is enrolled must be the sharper one"
+    assert other.quality.sharpness > strict.quality.min_sharpness, (
+        "the portrait that is enrolled must be the sharper one"
+    )
     owner = FaceVerifier(tmp_path / "v", key=PassphraseKey("x", **CHEAP), policy=strict, engine=small)
     owner.enroll("owner", sharper, allow_few_samples=True)
     program = FaceVerifier(tmp_path / "v", key=PassphraseKey("x", **CHEAP), engine=small)
@@ -83,13 +86,13 @@ def test_without_a_policy_the_sealed_quality_decides(tmp_path: Path, small: Engi
 
 
 def test_attempt_rules_are_for_who_unlocks(place: Path, small: Engine) -> None:
-    policy = replace(OWNERS, attempts=AttemptRules.preset("strict"))
+    policy = with_fields(OWNERS, attempts=AttemptRules.preset("strict"))
     assert verifier(place, small, policy).verify("owner", portrait("obama_2012"))
 
 
 def test_the_floor_goes_along_when_the_template_is_sealed_anew(place: Path, small: Engine, tmp_path: Path) -> None:
-    from facesdk.policy import PRESETS
     from facesdk.vault import KeyKind
+    from facesdk.vault.rules import PRESETS
 
     vault = Vault(VaultFolder(place), ProcessOpenKeys())
     key, recovery = PassphraseKey("right", **CHEAP), PassphraseKey("r", kind=KeyKind.RECOVERY, **CHEAP)
@@ -114,7 +117,9 @@ def test_a_template_from_before_has_no_floor(tmp_path: Path, small: Engine) -> N
      OWNERS.sealed().replace("1e-05", '"1e-05"'), OWNERS.sealed()[:-1] + ',"more":1}', "[" * 1900],
 )  # fmt: skip
 def test_what_is_no_floor_is_refused(sealed: str) -> None:
-    Policy(target_fmr=1e-5, max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0).check_not_looser(OWNERS.sealed())
+    with_fields(Policy(target_fmr=1e-5), max_yaw_deg=30.0, max_overexposed=0.3, min_sharpness=25.0).check_not_looser(
+        OWNERS.sealed()
+    )
     with pytest.raises(VaultIntegrityError):
         Policy().check_not_looser(sealed)
     with pytest.raises(VaultIntegrityError):
@@ -134,8 +139,11 @@ def test_light_limits_that_were_replaced_do_not_bind_old_templates() -> None:
     Policy().check_not_looser(before)
     assert Policy().tightened(before) == Policy()
     chosen = json.dumps({**floor, "min_brightness": 60.0, "max_overexposed": 0.2})
-    assert (Policy().tightened(chosen).min_brightness, Policy().tightened(chosen).max_overexposed) == (60.0, 0.2)
+    assert (Policy().tightened(chosen).quality.min_brightness, Policy().tightened(chosen).quality.max_overexposed) == (
+        60.0,
+        0.2,
+    )
     with pytest.raises(PolicyFloorError):
         Policy().check_not_looser(chosen)
     now = json.dumps({**floor, "min_signal_to_noise": 3.8, "min_brightness": 35.0})
-    assert Policy().tightened(now).min_brightness == 35.0
+    assert Policy().tightened(now).quality.min_brightness == 35.0

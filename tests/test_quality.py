@@ -12,8 +12,7 @@ from conftest import portrait
 
 from facesdk import Engine
 from facesdk.capture import crop_measures, quality
-from facesdk.capture.quality import Refusal, assess
-from facesdk.policy import Policy
+from facesdk.capture.quality import QualityLimits, Refusal, assess
 from facesdk.types import Decision, Face, Guidance, Pose, Quality, Sample
 
 GOOD = Quality(
@@ -34,7 +33,7 @@ def sample(
 
 
 def hint(given: Sample | None, *, enrolling: bool, faces: int = 1, **limits: float) -> Guidance | None:
-    refused = assess(given, faces, Policy(**limits), enrolling=enrolling)  # type: ignore[arg-type]
+    refused = assess(given, faces, QualityLimits(**limits), enrolling=enrolling)
     return None if refused is None else refused.guidance
 
 
@@ -81,7 +80,7 @@ def test_a_verification_bears_a_bystander_and_an_enrollment_nobody() -> None:
     assert hint(sample(runner_up=0.25), enrolling=False) is None
     assert hint(sample(runner_up=math.nextafter(0.25, 1.0)), enrolling=False) is Guidance.BE_ALONE
     assert hint(sample(runner_up=1e-6), enrolling=True) is Guidance.BE_ALONE
-    refused = assess(sample(runner_up=1.0), 2, Policy(), enrolling=False)
+    refused = assess(sample(runner_up=1.0), 2, QualityLimits(), enrolling=False)
     assert refused is not None
     assert refused.decision is Decision.SEVERAL_FACES
 
@@ -96,9 +95,9 @@ def test_the_limit_for_sharpness_falls_with_the_square_of_contrast(contrast: flo
 @BOTH
 def test_what_cannot_be_made_out(enrolling: bool) -> None:
     assert hint(sample(), enrolling=enrolling) is None
-    nobody = assess(None, 0, Policy(), enrolling=enrolling)
+    nobody = assess(None, 0, QualityLimits(), enrolling=enrolling)
     assert nobody == Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
-    covered = assess(None, 1, Policy(), enrolling=enrolling)
+    covered = assess(None, 1, QualityLimits(), enrolling=enrolling)
     assert covered is not None
     assert (covered.decision, covered.guidance) == (Decision.POOR_QUALITY, Guidance.UNCOVER_FACE)
     assert hint(sample(turned=True), enrolling=enrolling) is Guidance.HOLD_UPRIGHT
@@ -159,6 +158,6 @@ def test_the_limits_are_those_that_were_measured() -> None:
 
 
 def test_a_refusal_stays_as_it_was_made() -> None:
-    refused = assess(None, 0, Policy(), enrolling=False)
+    refused = assess(None, 0, QualityLimits(), enrolling=False)
     with pytest.raises(FrozenInstanceError):
         refused.guidance = Guidance.NONE  # type: ignore[misc,union-attr]

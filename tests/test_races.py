@@ -17,13 +17,13 @@ from faults.places import HOUR_NS, USER, Place, make_record
 from places_tools import needs_keyring
 
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason
-from facesdk.policy import AttemptRules
 from facesdk.types import Decision
 from facesdk.vault import KeyFileKey, KeyringOpenKeys, Vault, VaultFolder
 from facesdk.vault import userfiles as userfile
 from facesdk.vault.attempts import PassphraseRequired
 from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.audit.log import AuditLog
+from facesdk.vault.rules import AttemptRules
 
 root, place = places_tools.root, places_tools.place
 RACER = Path(__file__).resolve().parent / "faults" / "racer.py"

@@ -13,11 +13,11 @@ from fork_tools import in_child
 from session_tools import KEK, assert_same, make_held, save_new
 
 from facesdk.errors import KeyUnavailableError, Reason
-from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import ProcessOpenKeys
 from facesdk.vault import open_keys as session
 from facesdk.vault.attempts import NS, PassphraseRequired, Ready
 from facesdk.vault.open_keys import OpenKey
+from facesdk.vault.rules import PRESETS, AttemptRules
 
 keyring = session_tools.keyring
 open_keys = session_tools.open_keys

@@ -19,11 +19,11 @@ from vault_tools import Bench
 
 from facesdk import _core
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, Reason, VaultError, VaultIntegrityError
-from facesdk.policy import PRESETS, AttemptRules
 from facesdk.vault import KeyFileKey, KeyringOpenKeys
 from facesdk.vault import open_keys as session
 from facesdk.vault.attempts import PassphraseRequired
 from facesdk.vault.open_keys import OpenKey
+from facesdk.vault.rules import PRESETS, AttemptRules
 
 keyring = session_tools.keyring
 open_keys = session_tools.open_keys

@@ -14,10 +14,10 @@ from vault_tools import make_record
 
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError
-from facesdk.policy import PRESETS
 from facesdk.vault import ProcessOpenKeys, Vault, VaultFolder, crypto
 from facesdk.vault.keys.tpm import TpmKey
 from facesdk.vault.keys.tpm_section import NV_INDICES
+from facesdk.vault.rules import PRESETS
 
 pytestmark = tpm_key_tools.needs_tpm
 running, tpm, another = tpm_key_tools.running, tpm_key_tools.tpm, tpm_key_tools.another

@@ -11,14 +11,13 @@ from conftest import portrait
 from PIL import Image
 
 from facesdk import Decision, Engine, FaceVerifier
-from facesdk.capture.quality import assess
-from facesdk.capture.samples import enrollment_features, observed, probe_samples
+from facesdk.capture.quality import QualityLimits, assess
+from facesdk.capture.samples import enrollment_probe, observed, usable_samples
 from facesdk.engine.engine import TURNED_PIXELS
 from facesdk.errors import EnrollmentError, InputError
 from facesdk.evaluation import vector
 from facesdk.images.file import MIN_SIDE
 from facesdk.images.frames import in_margin
-from facesdk.policy import Policy
 from facesdk.types import Guidance
 
 NAMES = ("obama_2005", "obama_2012", "biden", "ardern_2018", "sunak", "macron_2014", "hopper")
@@ -40,10 +39,10 @@ def test_turned_faces_are_refused_and_upright_ones_are_not(engine: Engine, name:
     sample, faces = engine.observe(portrait(name))
     assert sample is not None
     assert not sample.turned
-    assert assess(sample, len(faces), Policy(), enrolling=True) is None
+    assert assess(sample, len(faces), QualityLimits(), enrolling=True) is None
     hints = []
     for turns in (1, 2, 3):
-        refusal = assess(*_observed(engine, turned(name, turns)), Policy(), enrolling=False)
+        refusal = assess(*_observed(engine, turned(name, turns)), QualityLimits(), enrolling=False)
         assert refusal is not None, turns
         hints.append(refusal.guidance)
     assert set(hints) <= {Guidance.HOLD_UPRIGHT, Guidance.SHOW_FACE, Guidance.UNCOVER_FACE}
@@ -70,7 +69,7 @@ def test_a_turned_camera_enrolls_nobody_and_opens_to_nobody(tmp_path: Path, engi
 @TURNS
 def test_a_stream_of_turned_frames_is_not_followed(engine: Engine, turns: int) -> None:
     for name in NAMES:
-        samples, refusal = probe_samples([turned(name, turns)] * 6, engine, Policy(), consecutive=True)
+        samples, refusal = usable_samples([turned(name, turns)] * 6, engine, QualityLimits(), consecutive=True)
         assert samples == [], name
         assert refusal.guidance is not Guidance.NONE
 
@@ -86,7 +85,7 @@ def test_of_a_large_picture_small_copies_are_turned(engine: Engine, monkeypatch:
     monkeypatch.setattr(Engine, "_detect", seeing)
     for name in NAMES:
         large = np.asarray(Image.fromarray(turned(name, 2)).resize((3000, 3000)))
-        assert assess(*_observed(engine, large), Policy(), enrolling=False) is not None, name
+        assert assess(*_observed(engine, large), QualityLimits(), enrolling=False) is not None, name
     assert looked_at
     assert max(max(shape[:2]) for shape in looked_at) < 2 * TURNED_PIXELS
 
@@ -123,7 +122,7 @@ def test_an_enrollment_is_told_the_same_as_a_verification(engine: Engine) -> Non
         for turns in (1, 2, 3):
             sample, faces = _observed(engine, turned(name, turns))[:2]
             if sample is not None and sample.turned:
-                refusal = assess(sample, faces, Policy(), enrolling=True)
+                refusal = assess(sample, faces, QualityLimits(), enrolling=True)
                 assert refusal is not None
                 assert refusal.guidance is Guidance.HOLD_UPRIGHT
 
@@ -177,8 +176,8 @@ def test_an_enrollment_finds_a_face_that_fills_its_picture(engine: Engine, name:
     sample, faces = observed(engine, frame)
     assert sample is not None
     assert len(faces) == 1
-    (features,) = enrollment_features([frame], engine, Policy())
-    assert vector(features) @ vector(engine.embed(engine.sample(portrait(name)))) > 0.5  # type: ignore[arg-type]
+    (enrolled,) = enrollment_probe([frame], engine, QualityLimits()).vectors
+    assert enrolled @ vector(engine.embed(engine.sample(portrait(name)))) > 0.5  # type: ignore[arg-type]
 
 
 def test_a_large_frame_is_not_copied_into_a_margin() -> None:

@@ -66,7 +66,7 @@ WORKER = """
 import sys
 import numpy as np
 from facesdk.errors import AlreadyEnrolledError
-from facesdk.policy import PRESETS
+from facesdk.vault.rules import PRESETS
 from facesdk.vault import Vault, KeyFileKey, ProcessOpenKeys, Record, VaultFolder
 
 folder, key, first, count, replace = sys.argv[1:]

@@ -13,6 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from facesdk import Decision, Engine, FaceVerifier, Guidance, Policy
 from facesdk._core import Secret
+from facesdk.capture.quality import QualityLimits
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import (
     AlreadyEnrolledError,
@@ -27,8 +28,8 @@ from facesdk.errors import (
     VaultIntegrityError,
 )
 from facesdk.evaluation import vector
-from facesdk.policy import AttemptRules
 from facesdk.vault import PassphraseKey
+from facesdk.vault.rules import AttemptRules
 from facesdk.vault.vault import boot_ns
 
 OBAMA = ("obama_2005", "obama_2009", "obama_2012")
@@ -126,7 +127,10 @@ def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: st
 
 def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
     strict = FaceVerifier(
-        verifier.vault.folder.path, key=verifier._key, engine=verifier.engine, policy=Policy(max_yaw_deg=10.0)
+        verifier.vault.folder.path,
+        key=verifier._key,
+        engine=verifier.engine,
+        policy=Policy(quality=QualityLimits(max_yaw_deg=10.0)),
     )
     with pytest.raises(EnrollmentError, match="turned"):
         strict.enroll("owner", portrait("obama_2009"), allow_few_samples=True)

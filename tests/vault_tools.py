@@ -16,9 +16,9 @@ import pytest
 
 from facesdk._core import Secret
 from facesdk.errors import KeyUnavailableError, PassphraseRequiredError, VaultIntegrityError
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, ProcessOpenKeys, Record, Template, Vault, VaultFolder, crypto
 from facesdk.vault.keys.provider import KeyProvider
+from facesdk.vault.rules import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 CHEAP: dict[str, Any] = {"memory_kib": 19 * 1024, "passes": 2}

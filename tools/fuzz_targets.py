@@ -13,7 +13,6 @@ import numpy as np
 from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import VaultIntegrityError
-from facesdk.policy import PRESETS
 from facesdk.types import Decision
 from facesdk.vault import crypto, format
 from facesdk.vault import open_keys as session
@@ -23,6 +22,7 @@ from facesdk.vault.keys import provider as keys
 from facesdk.vault.keys.passphrase import PassphraseKey
 from facesdk.vault.keys.provider import KeyKind
 from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.rules import PRESETS
 
 USER = "alice"
 KEK = bytes(range(32))

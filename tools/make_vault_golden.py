@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from facesdk import matching
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, KeyProvider, PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
+from facesdk.vault.rules import PRESETS
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "vault_v2"
 PASSPHRASE = "Gölden föx 7"

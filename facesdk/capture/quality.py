@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facesdk.capture import crop_measures
+from facesdk.errors import InputError
 from facesdk.types import Decision, Guidance
 
 if TYPE_CHECKING:
-    from facesdk.policy import QualityLimits
     from facesdk.types import Frame, Sample
 
 # A second face is a bystander while its box has less than this share of the first one's area. An enrollment shows one.
@@ -27,6 +27,46 @@ MIN_MOUTH_DETAIL = 0.035
 MAX_CHIN_COLOUR = 0.2
 MASKED = "mouth and chin cannot be seen (a mask)"
 MIN_FINE_DETAIL = -0.5  # refuses one undisturbed face in a hundred at most in each of eight groups
+
+
+BOUNDS = {
+    "min_eye_distance_px": (8.0, 1000.0),
+    "max_yaw_deg": (1.0, 90.0),
+    "max_pitch_deg": (1.0, 90.0),
+    "min_brightness": (0.0, 255.0),
+    "max_overexposed": (0.0, 1.0),
+    "min_sharpness": (0.0, 1e4),
+    "min_signal_to_noise": (0.0, 1e3),
+    "max_sample_similarity": (0.5, 1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityLimits:
+    """What a sample must be to be used. Frozen and checked when made (InputError).
+
+    min_eye_distance_px: faces smaller than this are refused at enrollment; verification takes three quarters of it.
+        ISO/IEC 19794-5 asks for 90 px in passports; networks with 112 px crops have their eyes 35 px apart.
+    max_yaw_deg, max_pitch_deg: the face may be turned this far. min_brightness (of a picture that is black),
+        max_overexposed, min_sharpness, min_signal_to_noise: see Quality; no bundled portrait is refused at
+        verification, and the README says how much of LFW is.
+    max_sample_similarity: two samples of an enrollment more alike than this are near copies.
+    """
+
+    min_eye_distance_px: float = 32.0
+    max_yaw_deg: float = 35.0
+    max_pitch_deg: float = 35.0
+    min_brightness: float = 4.0
+    max_overexposed: float = 0.45
+    min_sharpness: float = 20.0
+    min_signal_to_noise: float = 3.8
+    max_sample_similarity: float = 0.985
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value!r}")
 
 
 @dataclass(frozen=True)

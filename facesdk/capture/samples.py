@@ -1,21 +1,21 @@
-"""From pictures to samples that are good enough, and for an enrollment to features that are of one person."""
+"""From pictures to samples that are good enough, and to their features in a Probe, which wipes them after use."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from facesdk import _core, matching
-from facesdk.capture.quality import Refusal, assess
+from facesdk.capture.quality import QualityLimits, Refusal, assess
 from facesdk.engine.engine import Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.engine.tracking import Tracker
 from facesdk.errors import EnrollmentError, InputError
 from facesdk.images import PICTURE, as_frame, check_picture, is_one
 from facesdk.images.frames import in_margin
-from facesdk.policy import Policy
 from facesdk.types import Decision, Features, Guidance, Sample
 
 if TYPE_CHECKING:
@@ -47,8 +47,41 @@ def pictures(images: Pictures, *, at_most: int, colors: str = "rgb") -> list[Pic
     return found  # type: ignore[return-value]
 
 
-def probe_samples(
-    frames: Sequence[Picture], engine: Engine, policy: Policy, *, consecutive: bool = False, colors: str = "rgb"
+class Probe:
+    """Features of the samples that a comparison uses, or an enrollment seals; a context that wipes them at its end.
+
+    samples: what was looked at. vectors: float32 (d,) of unit length for each, until the end.
+    """
+
+    def __init__(self, samples: Sequence[Sample], engine: Engine, *, mirror: bool = False) -> None:
+        """Makes the features. mirror: of each crop and its mirror image, their mean direction."""
+        self.samples = list(samples)
+        self._features = _embedded(samples, engine, mirror=mirror)
+
+    @property
+    def vectors(self) -> list[Float32Array]:
+        return matching.vectors_of(self._features)
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        _wipe(self._features)
+
+    def __repr__(self) -> str:
+        return f"Probe({len(self.samples)} samples)"
+
+
+def probe(
+    frames: Sequence[Picture], engine: Engine, limits: QualityLimits, *, consecutive: bool = False, colors: str = "rgb"
+) -> Probe | Refusal:
+    """The features that a comparison is to use; the last refusal where no frame is good enough. As usable_samples."""
+    samples, refusal = usable_samples(frames, engine, limits, consecutive=consecutive, colors=colors)
+    return Probe(samples, engine) if samples else refusal
+
+
+def usable_samples(
+    frames: Sequence[Picture], engine: Engine, limits: QualityLimits, *, consecutive: bool = False, colors: str = "rgb"
 ) -> tuple[list[Sample], Refusal]:
     """The samples that a comparison is to use, and the last refusal (of meaning where there are none).
 
@@ -60,7 +93,7 @@ def probe_samples(
     observe = Tracker(engine).observe if consecutive else engine.observe
     for image in frames:
         sample, faces = observe(as_frame(image, colors=colors))
-        refused = assess(sample, len(faces), policy, enrolling=False)
+        refused = assess(sample, len(faces), limits, enrolling=False)
         if refused is not None:
             refusal = refused
         elif sample is not None:
@@ -77,7 +110,7 @@ def sharper_half(samples: Sequence[Sample]) -> list[Sample]:
     return [samples[i] for i in sorted(ranked[: (len(samples) + 1) // 2])]
 
 
-def embedded(samples: Sequence[Sample], engine: Engine, *, mirror: bool = False) -> list[Features]:
+def _embedded(samples: Sequence[Sample], engine: Engine, *, mirror: bool = False) -> list[Features]:
     """Features of each sample; those already made are wiped if one cannot be.
 
     mirror: of each crop and its mirror image, their mean direction.
@@ -89,7 +122,7 @@ def embedded(samples: Sequence[Sample], engine: Engine, *, mirror: bool = False)
             if mirror:
                 _add_mirror_image(made, sample, engine)
     except BaseException:
-        wipe(made)
+        _wipe(made)
         raise
     return made
 
@@ -110,7 +143,7 @@ def _add_mirror_image(made: list[Features], sample: Sample, engine: Engine) -> N
         made[-2]._vector.flags.writeable = True
         made[-2]._vector[:] = mean
         made[-2]._vector.flags.writeable = False
-        wipe([made.pop()])
+        _wipe([made.pop()])
     finally:
         _core.wipe(mean)
 
@@ -127,15 +160,15 @@ def observed(engine: Engine, frame: Frame) -> tuple[Sample | None, list[Face]]:
     return sample, faces
 
 
-def wipe(features: Sequence[Features]) -> None:
+def _wipe(features: Sequence[Features]) -> None:
     """Overwrites their vectors."""
     for one in features:
         _core.wipe(one._vector)
 
 
-def enrollment_features(
-    frames: Sequence[Picture], engine: Engine, policy: Policy, *, colors: str = "rgb", mirror: bool = False
-) -> list[Features]:
+def enrollment_probe(
+    frames: Sequence[Picture], engine: Engine, limits: QualityLimits, *, colors: str = "rgb", mirror: bool = False
+) -> Probe:
     """Features of every picture. EnrollmentError, with each reason, if one is poor or not of the same person.
 
     mirror: of each crop and its mirror image, their mean direction.
@@ -144,25 +177,27 @@ def enrollment_features(
     reasons: list[str] = []
     for number, image in enumerate(frames, start=1):
         sample, faces = observed(engine, as_frame(image, colors=colors))
-        refused = assess(sample, len(faces), policy, enrolling=True)
+        refused = assess(sample, len(faces), limits, enrolling=True)
         if refused is not None:
             reasons.append(f"picture {number}: {refused.reason}. {refused.guidance.value}")
         elif sample is not None:
             samples.append(sample)
-    features = [] if reasons else embedded(samples, engine, mirror=mirror)
-    try:
-        if features:
-            reasons = _strangers_and_copies(matching.vectors_of(features), engine.embedder, policy)
-    except BaseException:
-        wipe(features)
-        raise
     if reasons:
-        wipe(features)
-        raise EnrollmentError("nothing was enrolled:\n" + "\n".join(reasons), tuple(reasons))
-    return features
+        raise _not_enrolled(reasons)
+    with contextlib.ExitStack() as undone:
+        made = undone.enter_context(Probe(samples, engine, mirror=mirror))
+        reasons = _strangers_and_copies(made.vectors, engine.embedder, limits)
+        if reasons:
+            raise _not_enrolled(reasons)
+        undone.pop_all()
+        return made
 
 
-def _strangers_and_copies(vectors: Sequence[Float32Array], embedder: str, policy: Policy) -> list[str]:
+def _not_enrolled(reasons: list[str]) -> EnrollmentError:
+    return EnrollmentError("nothing was enrolled:\n" + "\n".join(reasons), tuple(reasons))
+
+
+def _strangers_and_copies(vectors: Sequence[Float32Array], embedder: str, limits: QualityLimits) -> list[str]:
     """Reasons against samples that are near copies of each other or not of one person."""
     apart = load_manifest().embedder(embedder).same_person
     scores = [[matching.score(a, b) for b in vectors] for a in vectors]
@@ -171,7 +206,7 @@ def _strangers_and_copies(vectors: Sequence[Float32Array], embedder: str, policy
     worst = max(strangers)
     reasons = []
     for i, row in enumerate(scores):
-        if any(value > policy.max_sample_similarity for value in row[:i]):
+        if any(value > limits.max_sample_similarity for value in row[:i]):
             reasons.append(f"picture {i + 1}: nearly the same as an earlier one. {Guidance.CHANGE_SOMETHING.value}")
         if worst and strangers[i] == worst:
             reasons.append(f"picture {i + 1}: not the same person as in the others. Use pictures of one person only.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesdk.errors import AlreadyEnrolledError, UsageError
-from facesdk.policy import AttemptRules
+from facesdk.vault.rules import AttemptRules
 
 if TYPE_CHECKING:
     from facesdk.vault import KeyKind, KeyProvider

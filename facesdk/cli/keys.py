@@ -19,7 +19,7 @@ from facesdk.cli.common import (
 )
 from facesdk.cli.hints import keyring_hint
 from facesdk.errors import FaceSdkError, NotEnrolledError, PassphraseRequiredError, Reason, UsageError
-from facesdk.policy import AttemptRules
+from facesdk.vault.rules import AttemptRules
 
 if TYPE_CHECKING:
     from facesdk.vault import PassphraseKey, Template, Vault
@@ -76,8 +76,8 @@ def panic(arguments: argparse.Namespace) -> int:
 def _user_status(vault: Vault, user: str, kind: Any, tcti: str | None) -> tuple[dict[str, Any], list[str]]:
     from facesdk.vault import KeyKind
     from facesdk.vault.attempts import NS, PassphraseRequired
-    from facesdk.vault.folder import boot_ns
     from facesdk.vault.keys.kinds import protection
+    from facesdk.vault.vault import boot_ns
 
     if not isinstance(kind, KeyKind):
         return {"unusable": kind}, [f"user      {user}: unusable: {kind}"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import matching
 from facesdk.capture import quality
+from facesdk.capture.quality import QualityLimits
 from facesdk.digest import sha256
 from facesdk.engine.engine import Engine
 from facesdk.engine.networks import load_manifest
@@ -21,7 +22,6 @@ from facesdk.engine.runtime import choose_runtime
 from facesdk.errors import InputError
 from facesdk.evaluation.cache import Cache
 from facesdk.images import MAX_FILE_BYTES, decode_rgb
-from facesdk.policy import QualityLimits
 from facesdk.types import Pose, Quality
 
 if TYPE_CHECKING:

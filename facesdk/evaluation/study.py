@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from facesdk.capture.quality import QualityLimits
 from facesdk.engine.engine import DEFAULT_EMBEDDER
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import InputError
@@ -20,7 +21,6 @@ from facesdk.evaluation.features import Records, made_by, refusals
 from facesdk.evaluation.pairs import MATED, NON_MATED, all_pairs, bin_edges, listed_pairs
 from facesdk.evaluation.protocols import Fused, fused
 from facesdk.evaluation.rates import Draws, OwnCounts, own_rates
-from facesdk.policy import QualityLimits
 
 if TYPE_CHECKING:
     import numpy as np

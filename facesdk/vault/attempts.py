@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, Reason
-from facesdk.policy import MAX_DELAY_S, AttemptRules
+from facesdk.vault.rules import MAX_DELAY_S, AttemptRules
 
 NS = 1_000_000_000
 TIME_BOUND_NS = 1 << 62  # 146 years of one boot, so that every sum fits a signed 64-bit integer

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from facesdk._core import Secret, wipe
 from facesdk.errors import InputError
 from facesdk.matching import make_reference
-from facesdk.policy import AttemptRules
 from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.format import Header
 from facesdk.vault.keys.provider import KeyProvider
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.rules import AttemptRules
 from facesdk.vault.userfiles import UserFiles
 
 if TYPE_CHECKING:

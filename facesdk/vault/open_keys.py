@@ -20,12 +20,12 @@ from facesdk import _core
 from facesdk._core import Secret
 from facesdk.digest import sha256
 from facesdk.errors import InputError, KeyUnavailableError, Reason, VaultError, VaultIntegrityError
-from facesdk.policy import AttemptRules
 from facesdk.vault import identity
 from facesdk.vault.attempts import NS, PassphraseRequired, Ready
 from facesdk.vault.audit.entry import Head
 from facesdk.vault.causes import reporting
 from facesdk.vault.keys.provider import KEY_SIZE
+from facesdk.vault.rules import AttemptRules
 
 REMOVED_WHY_S = 3600  # the kernel counts keys by user: nothing stays for ever of somebody who was removed
 

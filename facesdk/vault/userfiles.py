@@ -22,7 +22,6 @@ from facesdk.errors import (
     RollbackError,
     VaultIntegrityError,
 )  # fmt: skip
-from facesdk.policy import AttemptRules
 from facesdk.types import Decision
 from facesdk.vault import crypto
 from facesdk.vault.attempts import NS, Ready
@@ -43,6 +42,7 @@ from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider
 from facesdk.vault.learned import Learned, SampleSet, open_learned, seal_learned
 from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Template
+from facesdk.vault.rules import AttemptRules
 from facesdk.vault.store import LockedFolder
 
 _HEAD_INFO = b"facesdk 2 audit head"

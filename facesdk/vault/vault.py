@@ -19,7 +19,6 @@ from facesdk.errors import (
     VaultError,
     VaultIntegrityError,
 )  # fmt: skip
-from facesdk.policy import AttemptRules
 from facesdk.vault import moving
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import PassphraseRequired, State, charge
@@ -33,6 +32,7 @@ from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey, OpenKeys
 from facesdk.vault.opening import Opening, Openings, loaded
 from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.rules import AttemptRules
 from facesdk.vault.store import VaultFolder, not_enrolled
 from facesdk.vault.userfiles import UserFiles, check_kind
 

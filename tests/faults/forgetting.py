@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from facesdk.errors import FaceSdkError, KeyUnavailableError, NotEnrolledError, PassphraseRequiredError
-from facesdk.policy import PRESETS
 from facesdk.vault import KeyFileKey, KeyKind, PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
 from facesdk.vault.keys.provider import KeyProvider
+from facesdk.vault.rules import PRESETS
 
 CHEAP: dict[str, Any] = {"memory_kib": 19 * 1024, "passes": 2}
 RULES = PRESETS["phone"]

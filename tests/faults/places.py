@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from facesdk.errors import FaceSdkError
-from facesdk.policy import AttemptRules
 from facesdk.vault import KeyFileKey, KeyringOpenKeys, ProcessOpenKeys, Record, Vault, VaultFolder
 from facesdk.vault.open_keys import OpenKey
+from facesdk.vault.rules import AttemptRules
 
 USER = "alice"
 RULES = AttemptRules.preset("phone")

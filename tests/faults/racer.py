@@ -12,9 +12,9 @@ from pathlib import Path
 from world import record
 
 from facesdk.errors import KeyUnavailableError, LockedOutError, NotEnrolledError, PassphraseRequiredError
-from facesdk.policy import AttemptRules
 from facesdk.vault import KeyFileKey, KeyringOpenKeys, Vault, VaultFolder
 from facesdk.vault import userfiles as userfile
+from facesdk.vault.rules import AttemptRules
 
 USER = "alice"
 RULES = AttemptRules(passphrase_every_s=3600, idle_s=None, free_attempts=20, first_delay_s=1, passphrase_after=20)

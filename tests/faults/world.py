@@ -12,11 +12,11 @@ import numpy as np
 
 from facesdk._core import Secret
 from facesdk.errors import Reason
-from facesdk.policy import AttemptRules
 from facesdk.vault import KeyFileKey, KeyKind, KeyringOpenKeys, PassphraseKey, Record, Vault, VaultFolder
 from facesdk.vault.audit.log import AuditLog
 from facesdk.vault.keys.provider import Counter, Kdf
 from facesdk.vault.open_keys import OpenKey, OpenKeys
+from facesdk.vault.rules import AttemptRules
 from facesdk.vault.store import LockedFolder
 
 USER, OTHER = "alice", "bob"

@@ -1,13 +1,7 @@
-"""What a verification decides with, and what a template learns from it: few samples, surely the owner's, for a while.
-
-The enrolled samples stay as they are. With what was learned the owner is missed less often on the whole, and a match
-still needs the enrolled samples' own score to hold the next looser target: whatever got in, nobody opens who does not
-hold that. Each rule was simulated on people of LFW: benchmarks/learning.py, docs/learning.md.
-"""
+"""What of a template's learned samples counts, what is wanted next, and the sets with one sample more."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,70 +23,6 @@ MOST_SAMPLES = 7  # enrolled and learned: the most that operating points were me
 LIFE_S = 90 * 86400
 EVERY_S = 3600  # so that the samples are of several moments, and the file is seldom written
 LEAST_TO_MOVE, MOST_TO_MOVE = 3, 5  # samples of the next embedder, before they take the template's place
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The thresholds of a verification; the n-th number of a tuple is for n frames that count.
-
-    match: of all samples' fused score. anchor: of the enrolled samples' own; None where nothing was learned. strong: of
-    the enrolled samples' score with one frame alone, for that frame to be learned: the next stricter target's point,
-    infinite where there is none.
-    """
-
-    match: tuple[float, ...]
-    anchor: tuple[float, ...] | None
-    strong: float
-
-    @classmethod
-    def of(
-        cls, policy: Policy, embedder: str, enrolled: Sequence[Float32Array], learned: Sequence[Float32Array], *,
-        frames: int,
-    ) -> Rule:  # fmt: skip
-        """This policy's rule for a template and at most so many frames. InputError as operating_point raises it."""
-        own = len(matching.near_copies(enrolled))
-        every = len(matching.near_copies([*enrolled, *learned])) if learned else own
-        points = policy.points_of_a_verification(embedder, samples=every, frames=frames)
-        anchor = None
-        if learned:
-            looser = policy.next_target(embedder, stricter=False)
-            bounds = policy.points_of_a_verification(embedder, samples=own, frames=frames, target_fmr=looser)
-            anchor = tuple(point.threshold for point in bounds)
-        return cls(tuple(point.threshold for point in points), anchor, _strong(policy, embedder, samples=own))
-
-    def decide(
-        self, enrolled: Sequence[Float32Array], learned: Sequence[Float32Array], probes: Sequence[Float32Array]
-    ) -> bool:
-        """Whether the probes match: unit vectors (d,), all turned alike."""
-        columns = matching.near_copies(probes)
-        number = len(columns) - 1
-        if self.anchor is None:
-            return matching.fused_score(enrolled, probes, columns=columns) >= self.match[number]
-        own = matching.fused_score(enrolled, probes, columns=columns)
-        every = matching.fused_score([*enrolled, *learned], probes, columns=columns)
-        return own >= self.anchor[number] and every >= self.match[number]
-
-    def to_learn(
-        self, enrolled: Sequence[Float32Array], learned: Sequence[Float32Array], probes: Sequence[Float32Array]
-    ) -> list[int]:
-        """The numbers of the probes that are surely the owner's, the one that is least like what is there first."""
-        likeness = {
-            i: max(matching.score(probe, known) for known in (*enrolled, *learned))
-            for i, probe in enumerate(probes)
-            if matching.fused_score(enrolled, [probe]) >= self.strong
-        }
-        return sorted(likeness, key=lambda i: likeness[i])
-
-
-def _strong(policy: Policy, embedder: str, *, samples: int) -> float:
-    """The next stricter target's threshold for one frame; infinite where there is none."""
-    stricter = policy.next_target(embedder, stricter=True)
-    if stricter == policy.target_fmr:
-        return math.inf
-    try:
-        return policy.operating_point(embedder, samples=samples, frames=1, target_fmr=stricter).threshold
-    except InputError:  # the data cannot support it
-        return math.inf
 
 
 @dataclass(frozen=True, eq=False, repr=False)
