@@ -34,7 +34,8 @@ from photo_sets import ROOT, PhotoSet, of_embedder
 from readme import write_between_markers
 from tails import GRID, UPPER, Scores, Tail, tail_over_people, threshold_for
 
-from facesdk.engine.networks import BUCKETS, load_manifest
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.operating_points import BUCKETS
 from facesdk.evaluation import fused_scores
 
 TARGETS = (1e-3, 1e-4, 2e-5, 1e-5)

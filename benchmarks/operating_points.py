@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from facesdk.engine.networks import matrix_text, tomllib
+from facesdk.engine.networks import tomllib
+from facesdk.engine.operating_points import matrix_text
 from facesdk.errors import InputError
 
 MARKER = "# operating points"

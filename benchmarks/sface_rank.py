@@ -231,7 +231,7 @@ def last_layers(arrays: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray
 def measure(work: Path, names: np.ndarray, crops: np.ndarray) -> list[dict]:
     """One row a candidate: size, FNMR at TARGET over all pairs, how well the computed features are the file's."""
 
-    from facesdk.device.tflite_file import check
+    from facesdk.device.edgetpu_rules import check
 
     subjects = np.array([n.split("/")[1] for n in names])
     inputs = run(work / "backbone.tflite", crops)

@@ -24,7 +24,8 @@ from readme import write_between_markers
 
 from facesdk.matching import fused_score, make_reference
 from facesdk.vault.keys.provider import KEY_SIZE
-from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.record import Record
+from facesdk.vault.template import Template, pack
 
 SCORE_LIMIT, AUC_LIMIT, PEOPLE = 1e-5, 0.02, 1000
 PROBES, ROUNDS = 20, 6

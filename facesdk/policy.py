@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass, replace
 
 from facesdk.capture.quality import BOUNDS, QualityLimits
-from facesdk.engine.networks import OperatingPoint, load_manifest
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.operating_points import OperatingPoint
 from facesdk.errors import InputError, PolicyFloorError, VaultIntegrityError
 from facesdk.vault.rules import PRESETS, AttemptRules
 

@@ -38,7 +38,7 @@ from facesdk.vault import (
 )  # fmt: skip
 from facesdk.vault.attempts import PassphraseRequired
 from facesdk.vault.audit.entry import check_labels
-from facesdk.vault.vault import already_enrolled
+from facesdk.vault.replacing import already_enrolled
 
 if TYPE_CHECKING:
     from facesdk.types import Float32Array, Picture, Pictures

@@ -19,8 +19,10 @@ from conftest import portrait
 
 from facesdk import Decision, Engine, FaceVerifier, Policy
 from facesdk.engine import edgetpu as accelerator
-from facesdk.engine.edgetpu import Device, EdgeTpu, attached, device_of, probes, synthetic_crop
-from facesdk.engine.networks import BUCKETS, Manifest, load_manifest, load_model, models_folder
+from facesdk.engine.edgetpu import Device, EdgeTpu, attached, device_of
+from facesdk.engine.networks import Manifest, load_manifest, load_model, models_folder
+from facesdk.engine.operating_points import BUCKETS
+from facesdk.engine.twin import probes, synthetic_crop
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.evaluation import vector
 

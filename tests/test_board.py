@@ -339,7 +339,7 @@ def test_litert_needs_nothing_but_the_system() -> None:
 
 WITHOUT_AVX = """
 from facesdk import Engine, _core
-from facesdk.engine.edgetpu import synthetic_crop
+from facesdk.engine.twin import synthetic_crop
 from facesdk.evaluation.timing import _bits, bench_frame
 import numpy as np
 frame = bench_frame()

@@ -19,7 +19,8 @@ from evaluation_tools import people_vectors, photo_folder
 from facesdk.cli import evaluate as command
 from facesdk.cli import main
 from facesdk.cli.parser import make_parser
-from facesdk.engine.networks import matrix_of, tomllib
+from facesdk.engine.networks import tomllib
+from facesdk.engine.operating_points import matrix_of
 from facesdk.errors import InputError
 from facesdk.evaluation import report as report_module
 from facesdk.evaluation.calibrating import operating_points, write_points

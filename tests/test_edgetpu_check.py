@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesdk.cli import main
-from facesdk.device.tflite_file import CAPACITY, OPS, TYPES, check
+from facesdk.device.edgetpu_rules import CAPACITY, check
+from facesdk.device.tflite_file import OPS, TYPES
 from facesdk.engine.networks import models_folder
 from facesdk.errors import FaceSdkError, InputError, ModelIntegrityError
 

@@ -21,7 +21,7 @@ from facesdk.vault import crypto, format
 from facesdk.vault.keys import provider as keys
 from facesdk.vault.keys.passphrase import PassphraseKey
 from facesdk.vault.keys.provider import KeyKind
-from facesdk.vault.record import Template
+from facesdk.vault.template import Template
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 sys.path.insert(0, str(TOOLS))  # kept: the workers of the run import it too

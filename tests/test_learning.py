@@ -12,7 +12,8 @@ from learning_tools import NEXT, NOW, OWN, SALT, SIZE, at_angle, person
 from vault_tools import unit_vectors
 
 from facesdk import Policy, learning, matching
-from facesdk.engine.networks import EmbedderEntry, OperatingPoint, load_manifest
+from facesdk.engine.networks import EmbedderEntry, load_manifest
+from facesdk.engine.operating_points import OperatingPoint
 from facesdk.learning import EVERY_S, LIFE_S, MAX_LEARNED, Due, Moving, Rule, Taken
 from facesdk.vault import SampleSet
 from facesdk.vault.keys.provider import KEY_SIZE, random_secret

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from facesdk.capture.quality import QualityLimits
-from facesdk.engine.networks import BUCKETS, EmbedderEntry, OperatingPoint, load_manifest, load_model, models_folder
+from facesdk.engine.networks import EmbedderEntry, load_manifest, load_model, models_folder
+from facesdk.engine.operating_points import BUCKETS, OperatingPoint
 from facesdk.errors import InputError, ModelIntegrityError
 from facesdk.evaluation import threshold
 from facesdk.policy import Policy

@@ -18,7 +18,8 @@ from test_accelerator import DEVICES, FAIL_AT, MAXIMUM_NODES, manifest_with, wit
 
 from facesdk import Engine
 from facesdk.engine import edgetpu as accelerator
-from facesdk.engine.networks import Manifest, load_manifest, matrix_of, models_folder, tomllib
+from facesdk.engine.networks import Manifest, load_manifest, models_folder, tomllib
+from facesdk.engine.operating_points import matrix_of
 from facesdk.errors import AcceleratorError, InputError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,7 @@ from facesdk._core import Secret
 from facesdk.errors import InputError, VaultIntegrityError
 from facesdk.vault import KeyKind, Record, Template
 from facesdk.vault.format import MAX_FILE_SIZE, seal, unseal
-from facesdk.vault.record import pack
+from facesdk.vault.template import pack
 
 KEK = bytes(range(32))
 NAN = np.full((1, 8), np.nan, np.float32)

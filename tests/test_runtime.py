@@ -48,7 +48,7 @@ def test_without_a_usable_library_the_interpreter_is_taken_and_the_reason_told(k
 
 INTERPRETER_FIRST = """
 import numpy
-from facesdk.engine.edgetpu import synthetic_crop
+from facesdk.engine.twin import synthetic_crop
 from facesdk.engine.networks import load_model
 from facesdk.engine.runtime import choose_runtime
 crop = (synthetic_crop()[None].astype("int16") - 128).astype("int8")

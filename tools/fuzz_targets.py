@@ -21,8 +21,9 @@ from facesdk.vault.audit import entry as audit_entry
 from facesdk.vault.keys import provider as keys
 from facesdk.vault.keys.passphrase import PassphraseKey
 from facesdk.vault.keys.provider import KeyKind
-from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.record import Record
 from facesdk.vault.rules import PRESETS
+from facesdk.vault.template import Template, pack
 
 USER = "alice"
 KEK = bytes(range(32))

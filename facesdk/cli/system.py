@@ -55,7 +55,7 @@ def models(arguments: argparse.Namespace) -> int:
 
 def check_edgetpu(arguments: argparse.Namespace) -> int:
     """Says what the Edge TPU compiler would do with a .tflite; 0 if all of it maps and fits, else 1."""
-    from facesdk.device.tflite_file import check
+    from facesdk.device.edgetpu_rules import check
 
     report = check(arguments.file)
     rows = report["ops"]
@@ -101,7 +101,7 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def _bench_board(arguments: argparse.Namespace) -> int:
-    from facesdk.evaluation.timing import run_board
+    from facesdk.evaluation.board_report import run_board
 
     if arguments.embedder:
         raise UsageError("--board measures every embedder: leave --embedder out")

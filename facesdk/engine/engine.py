@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from facesdk import _core
 from facesdk.digest import sha256
 from facesdk.engine.edgetpu import accelerate, device_of
+from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
 from facesdk.engine.runtime import Runtime, checked_threads, open_runtime
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 from facesdk.images.file import MIN_SIDE
 from facesdk.images.frames import array_frame, in_margin
-from facesdk.types import Face, Features, Pose, Quality, Sample
+from facesdk.types import Face, Features, Pose, Sample
 
 if TYPE_CHECKING:
     from facesdk.engine.mediapipe import MediaPipeDetector
@@ -26,19 +27,7 @@ if TYPE_CHECKING:
 # Alone it misses fewer owners than joined with MobileFaceNet where the worst group is held, in two thirds of the time.
 DEFAULT_EMBEDDER = "sface"
 DETECTORS = ("blazeface", "mediapipe")
-# Faces upside down are found with scores of at most 0.854 in LFW (959 people) and 0.882 in portraits on plain grounds.
-# Below this the face is looked for in turned pictures too, and counts as upright unless a score there is higher by the
-# margin. benchmarks/turned.py measures this, and what is refused on both sides.
-CERTAINLY_UPRIGHT = 0.9
 MARGIN_180, MARGIN_90 = 0.03, 0.1
-TURNED_PART = 3.0  # sides of the face's box; of a large one every nth pixel, so that its copies stay small
-TURNED_PIXELS = 512
-# Of the detector's eyes, nose and mouth from the mesh's, in eye distances: up to 0.43 in LFW, more in faces on a side.
-MAX_APART = 0.5
-INSIDE = 0.8  # of a box's area
-# A face that fills so much of the frame's shorter side has no surroundings. Detector and mesh, and what tells turned
-# faces apart, need some: such a frame is looked at in a margin instead (benchmarks/turned.py, the tight crops).
-TIGHT = 0.75
 
 
 def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Session:
@@ -158,7 +147,7 @@ class Engine:
         self, frame: Frame, sample: Sample | None, faces: list[Face]
     ) -> tuple[Sample | None, list[Face]]:
         """The same, but for a face that fills the frame: what a margin around the frame shows of it."""
-        if not faces or not _fills(frame, faces[0]):
+        if not faces or not fills(frame, faces[0]):
             return sample, faces
         wide, margin = in_margin(frame)
         if not margin:
@@ -166,8 +155,8 @@ class Engine:
         again, more = self._observe(wide)
         if sample is not None and not sample.turned and again is not None and not again.turned:
             return sample, faces  # without a margin its crop is the better one, where both are right
-        moved = None if again is None else replace(again, face=_moved(again.face, -margin))
-        return moved, [_moved(face, -margin) for face in more]
+        seen = None if again is None else replace(again, face=moved(again.face, -margin))
+        return seen, [moved(face, -margin) for face in more]
 
     def _observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         if self._mediapipe is not None:
@@ -175,8 +164,8 @@ class Engine:
             sample = self._look(frame, faces) if faces else None
         else:
             found, look = _run(self._pipeline.detect_and_look, frame)
-            faces = [_face(f) for f in found]
-            sample = _sample(faces, look) if faces else None
+            faces = [face_of(f) for f in found]
+            sample = sample_of(faces, look) if faces else None
         if sample is not None and self._is_turned(frame, faces[0]):
             sample = replace(sample, turned=True)
         return sample, faces
@@ -210,7 +199,7 @@ class Engine:
 
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
-            return [_face(found) for found in _run(self._pipeline.detect, frame)]
+            return [face_of(found) for found in _run(self._pipeline.detect, frame)]
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
             found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
@@ -244,7 +233,7 @@ class Engine:
         return replace(face, landmarks_px=points, pose=Pose(*pose))
 
     def _look(self, frame: Frame, faces: Sequence[Face]) -> Sample | None:
-        return _sample(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
+        return sample_of(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
 
 
 def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
@@ -254,58 +243,6 @@ def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
             raise InputError(f"{argument} must be a name in a str (leave it out for the default), not {value!r}")
     if detector not in DETECTORS:
         raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
-
-
-def _sample(faces: Sequence[Face], look: Any) -> Sample | None:
-    """The first face's sample as the native look has it."""
-    (points, presence, pose), (brightness, contrast, overexposed, sharpness, light), eye_distance, crop, apart = look
-    if crop is None:
-        return None
-    crop.flags.writeable = False
-    face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
-    quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence, light)
-    return Sample(face, quality, _runner_up(faces), crop, turned=not apart <= MAX_APART)
-
-
-def _fills(frame: Frame, face: Face) -> bool:
-    x0, y0, x1, y1 = (float(v) for v in face.box_px)
-    return bool(max(x1 - x0, y1 - y0) >= TIGHT * min(frame.shape[:2]))
-
-
-def _moved(face: Face, by: int) -> Face:
-    """The face, moved by so many pixels right and down."""
-    import numpy as np
-
-    moved = np.float32(by)
-    points = face.landmarks_px
-    if points is not None:
-        points = points + np.array([by, by, 0], np.float32)
-    return replace(face, box_px=face.box_px + moved, keypoints_px=face.keypoints_px + moved, landmarks_px=points)
-
-
-def _area(face: Face) -> float:
-    x0, y0, x1, y1 = (float(v) for v in face.box_px)
-    return max(0.0, x1 - x0) * max(0.0, y1 - y0)
-
-
-def _runner_up(faces: Sequence[Face]) -> float:
-    """Area of the second face over that of the first, 0 where there is no second.
-
-    What lies inside the first face is no second person: the detector sees faces in parts of a face.
-    """
-    return next((_area(other) / _area(faces[0]) for other in faces[1:] if not _inside(other, faces[0])), 0.0)
-
-
-def _inside(part: Face, whole: Face) -> bool:
-    x0, y0, x1, y1 = (float(v) for v in part.box_px)
-    left, top, right, bottom = (float(v) for v in whole.box_px)
-    common = max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, bottom) - max(y0, top))
-    return common >= INSIDE * _area(part)
-
-
-def _face(found: Any) -> Face:
-    box, keypoints, score, pose = found
-    return Face(box, keypoints, score, Pose(*pose))
 
 
 def _run(call: Any, *arguments: Any) -> Any:

@@ -171,3 +171,21 @@ def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) ->
 def choose_runtime(name: str = "auto", *, threads: int = 1) -> Runtime:
     """The runtime of this name, or for "auto" the first that loads; errors as open_runtime."""
     return open_runtime(name, lambda _runtime: None, threads=threads)[0]
+
+
+class Placement:
+    """Where an engine's networks run; `lost` says why the Edge TPU is no longer used, "" while it is."""
+
+    def __init__(self, base: Runtime, accelerated: Runtime | None = None) -> None:
+        self._base = base
+        self._accelerated = accelerated
+        self.lost = ""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the networks now, and why."""
+        if self._accelerated is None:
+            return self._base
+        if self.lost:
+            return replace(self._base, reason=f"edgetpu was lost: {self.lost}; {self._base.reason}")
+        return self._accelerated

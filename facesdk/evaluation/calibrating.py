@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesdk.engine.networks import BUCKETS, load_manifest, matrix_text
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.operating_points import BUCKETS, matrix_text
 from facesdk.errors import InputError
 from facesdk.evaluation.comparing import Compared, Group
 from facesdk.evaluation.features import Records

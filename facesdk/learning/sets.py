@@ -12,7 +12,7 @@ from facesdk.engine.networks import load_manifest
 from facesdk.errors import InputError
 from facesdk.policy import Policy
 from facesdk.vault import SampleSet
-from facesdk.vault.record import in_locked_memory
+from facesdk.vault.template import in_locked_memory
 
 if TYPE_CHECKING:
     from facesdk.types import Float32Array

@@ -10,9 +10,10 @@ from facesdk._core import process_token
 from facesdk.errors import FaceSdkError, PassphraseRequiredError, Reason
 from facesdk.vault.attempts import Charged, PassphraseRequired, State, charge
 from facesdk.vault.audit.entry import AuditEvent
+from facesdk.vault.heads import Heads
 from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.opening import Openings
-from facesdk.vault.userfiles import Heads, UserFiles
+from facesdk.vault.userfiles import UserFiles
 
 
 class PaidAttempt:

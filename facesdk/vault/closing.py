@@ -1,4 +1,4 @@
-"""Lock and panic: keys are forgotten before anything that could wait or fail, and then that is logged."""
+"""Lock, panic and remove: keys are forgotten before anything that could wait or fail, and then that is logged."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from facesdk.errors import FaceSdkError, InputError, NotEnrolledError, NotLoggedError, Reason, VaultIntegrityError
+from facesdk.errors import (
+    FaceSdkError,
+    InputError,
+    KeyUnavailableError,
+    NotEnrolledError,
+    NotLoggedError,
+    Reason,
+    VaultIntegrityError,
+)
 from facesdk.vault import identity
 from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.causes import reporting
 from facesdk.vault.folder import open_folder
+from facesdk.vault.keys.provider import KeyProvider
 from facesdk.vault.open_keys import OpenKeys
 from facesdk.vault.opening import loaded
 from facesdk.vault.record import check_user
@@ -44,6 +53,21 @@ class Closing:
             rest.callback(self._mark_panic, closed)
             rest.callback(lambda: closed.append(self._open_keys.forget_all(Reason.PANIC)))
         return sum(closed)
+
+    def remove(self, user: str, provider: KeyProvider | None) -> None:
+        """As Vault.remove."""
+        self._open_keys.forget(user, Reason.REMOVED)
+        with self._locked("remove from the vault", user) as file, contextlib.ExitStack() as rest:
+            section = None if provider is None else file.section(provider.kind)
+            try:
+                file.folder.destroy(user)
+            finally:
+                if not file.exists():
+                    if provider is not None and section is not None:
+                        rest.callback(_free, provider, section, user)
+                    rest.callback(file.folder.drop_log, user)
+                    rest.callback(file.folder.drop_heads, user)
+                    rest.callback(self._open_keys.forget, user, Reason.REMOVED)
 
     def _mark_panic(self, closed: list[int]) -> None:
         path = self._vault.path
@@ -96,3 +120,11 @@ def _not_logged(closed: Sequence[int]) -> Iterator[None]:
         )
         failure.errno = getattr(error, "errno", None)
         raise failure from error
+
+
+def _free(provider: KeyProvider, section: bytes, user: str) -> None:
+    """Frees what the section of a removed file holds elsewhere; KeyUnavailableError says that the file is gone."""
+    try:
+        provider.destroy(section)
+    except KeyUnavailableError as error:
+        raise KeyUnavailableError(f"{user!r} is removed, but {error.message}", hint=error.hint) from error

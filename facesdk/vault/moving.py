@@ -15,8 +15,9 @@ from facesdk.vault.format import Header
 from facesdk.vault.keys.provider import KeyProvider
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey
-from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.record import Record
 from facesdk.vault.rules import AttemptRules
+from facesdk.vault.template import Template, pack
 from facesdk.vault.userfiles import UserFiles
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from facesdk.vault.attempts import AttemptEvent, PassphraseRequired, step
 from facesdk.vault.audit.entry import AuditEvent, Head
 from facesdk.vault.format import unseal
 from facesdk.vault.open_keys import OpenKey, OpenKeys
-from facesdk.vault.record import Template
+from facesdk.vault.template import Template
 from facesdk.vault.userfiles import UserFiles
 
 _CLOSES = {AuditEvent.LOCKED: Reason.LOCKED, AuditEvent.PANIC: Reason.PANIC}

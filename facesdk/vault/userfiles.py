@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from facesdk._core import Secret
 from facesdk.errors import (
@@ -23,29 +22,24 @@ from facesdk.errors import (
     VaultIntegrityError,
 )  # fmt: skip
 from facesdk.types import Decision
-from facesdk.vault import crypto
 from facesdk.vault.attempts import NS, Ready
 from facesdk.vault.audit.entry import (
     HINT,
     AuditEvent,
     Entry,
     Head,
-    attempt_note,
     open_entries,
-    open_head,
-    seal_head,
     undecided,
 )  # fmt: skip
 from facesdk.vault.audit.log import AuditLog
 from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
-from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider
+from facesdk.vault.heads import Heads, head_key
+from facesdk.vault.keys.provider import KeyKind, KeyProvider
 from facesdk.vault.learned import Learned, SampleSet, open_learned, seal_learned
 from facesdk.vault.open_keys import OpenKey
-from facesdk.vault.record import Template
 from facesdk.vault.rules import AttemptRules
 from facesdk.vault.store import LockedFolder
-
-_HEAD_INFO = b"facesdk 2 audit head"
+from facesdk.vault.template import Template
 
 # Wrong passphrases in a row that cost nothing but their derivation; then 1 s, doubled by each, up to MAX_WAIT_S.
 FREE_REFUSALS, MAX_WAIT_S = 3, 300
@@ -150,7 +144,7 @@ class UserFiles:
 
     def read_head(self, header: Header, kek: Secret) -> Head:
         """The sealed head of the log. VaultIntegrityError where it is missing or damaged."""
-        with _head_key(kek) as key:
+        with head_key(kek) as key:
             return Heads(self.folder, self.user, key, header.key_id).newest()
 
     def check_log(self, head: Head) -> None:
@@ -162,7 +156,7 @@ class UserFiles:
     @contextlib.contextmanager
     def heads(self, kek: Secret) -> Iterator[Heads]:
         """The sealed head under this KEK, to be read and written several times."""
-        with _head_key(kek) as key:
+        with head_key(kek) as key:
             yield Heads(self.folder, self.user, key, key_id(kek))
 
     def newest_head(self, kek: Secret, at_least: Head) -> Head:
@@ -282,35 +276,6 @@ class UserFiles:
             raise VaultIntegrityError(f"the counter is not that of the file of {self.user!r}: remove it, enroll again")
 
 
-class Heads:
-    """The sealed head of one user's log under one KEK, while its key is derived."""
-
-    def __init__(self, folder: LockedFolder, user: str, key: Secret, key_id: bytes) -> None:
-        self._folder, self._user, self._key, self._key_id = folder, user, key, key_id
-        self._sealed = b""
-
-    def newest(self, at_least: Head | None = None) -> Head:
-        """The sealed head on the disk, an attempt that was never decided among its open entries.
-
-        VaultIntegrityError where it is missing, damaged or older than one seen before.
-        """
-        self._sealed = self._folder.read_head(self._user, self._key_id)
-        head = open_head(self._key, self._sealed, user=self._user)
-        if at_least is not None and head.count < at_least.count:
-            raise VaultIntegrityError(f"an older head of the audit log of {self._user!r} was put back; {HINT}")
-        attempt = undecided(self._folder.read_attempt(self._user, self._key_id), self._sealed)
-        return head if attempt is None else replace(head, open=(*head.open, attempt))
-
-    def note(self, attempt: Entry) -> None:
-        """Notes an attempt before it is decided: writing the head decides it."""
-        self._folder.note_attempt(self._user, self._key_id, attempt_note(self._sealed, attempt))
-
-    def write(self, head: Head, *, durable_name: bool = True) -> None:
-        """Seals the head. durable_name: not needed where an older head fits what the log holds too."""
-        self._sealed = seal_head(self._key, head, user=self._user)
-        self._folder.write_head(self._user, self._key_id, self._sealed, durable_name=durable_name)
-
-
 def check_kind(header: Header, provider: KeyProvider) -> None:
     """Nothing; KeyUnavailableError where the file is sealed by another kind of key."""
     if header.kind is not provider.kind:
@@ -322,7 +287,3 @@ def check_kind(header: Header, provider: KeyProvider) -> None:
 def _check_seals_templates(provider: KeyProvider) -> None:
     if provider.kind is KeyKind.RECOVERY:
         raise InputError("a recovery passphrase seals exported files only: give another kind of key for a template")
-
-
-def _head_key(kek: Secret) -> Secret:
-    return crypto.hkdf_sha256(kek, b"", info=_HEAD_INFO, size=KEY_SIZE)

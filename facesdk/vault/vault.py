@@ -10,9 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from facesdk.errors import (
-    AlreadyEnrolledError,
-    InputError,
-    KeyUnavailableError,
     NotEnrolledError,
     PassphraseRequiredError,
     Reason,
@@ -23,18 +20,20 @@ from facesdk.vault import moving
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import PassphraseRequired, State, charge
 from facesdk.vault.audit.entry import AuditEvent, Head, check_labels
-from facesdk.vault.audit.log import mismatch_of, unplaced
 from facesdk.vault.audit.verify import Report
+from facesdk.vault.audited import audited, head_for_audit
 from facesdk.vault.closing import Closing
-from facesdk.vault.format import binding, parse_header, seal, unseal
-from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider, random_secret
+from facesdk.vault.keys.provider import KEY_SIZE, KeyProvider, random_secret
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey, OpenKeys
-from facesdk.vault.opening import Opening, Openings, loaded
-from facesdk.vault.record import Record, Template, pack
+from facesdk.vault.opening import Opening, Openings
+from facesdk.vault.record import Record
+from facesdk.vault.replacing import replacing
 from facesdk.vault.rules import AttemptRules
 from facesdk.vault.store import VaultFolder, not_enrolled
-from facesdk.vault.userfiles import UserFiles, check_kind
+from facesdk.vault.template import Template, pack
+from facesdk.vault.transfer import check_recovery, exported, header_of_exported, opened_export
+from facesdk.vault.userfiles import UserFiles
 
 if TYPE_CHECKING:
     from facesdk.vault.audit.entry import Entry
@@ -81,8 +80,7 @@ class Vault:
         opening = opening or self.begin(record.user, enrolling=True)
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
             opening = opening or self._openings.begin(file)
-            there = _check_free(file, replace=replace)
-            with _replacing(file, provider):
+            with replacing(file, provider, replace=replace) as there:
                 held = file.put(
                     kek, provider, lambda g: pack(record, kek, generation=g), rules=rules,
                     label=f"{rules.name} {label}".rstrip(), event=AuditEvent.REPLACED if there else AuditEvent.ENROLLED,
@@ -168,35 +166,25 @@ class Vault:
 
     def export(self, user: str, provider: KeyProvider, recovery: KeyProvider) -> bytes:
         """The sealed template for another device, under a key of its own from the recovery passphrase; never plain."""
-        _check_recovery(recovery)
-        with (
-            self._locked("read the vault", user) as file,
-            file.opened(provider) as (header, kek, template),
-            random_secret(KEY_SIZE) as fresh,
-        ):
+        check_recovery(recovery)
+        with self._locked("read the vault", user) as file, file.opened(provider) as (header, kek, template):
             file.record(AuditEvent.EXPORTED, kek, file.read_head(header, kek))
-            section = recovery.wrap(fresh, binding=binding(user, recovery.kind))
-            with template.repacked(fresh, generation=0) as payload:
-                return seal(payload, fresh, user=user, kind=recovery.kind, section=section)
+            return exported(template, user, recovery)
 
     def import_(
         self, data: bytes, recovery: KeyProvider, provider: KeyProvider, *, replace: bool, rules: AttemptRules,
         opening: Opening | None = None,
     ) -> str:  # fmt: skip
         """The user of an exported file, enrolled here under a new key. Errors of unlock and enroll."""
-        _check_recovery(recovery)
-        header = parse_header(data)
-        check_kind(header, recovery)
+        header = header_of_exported(data, recovery)
         opening = opening or self.begin(header.user, enrolling=True)
         with (
             self._locked("write the vault", header.user, create=True) as file,
-            recovery.unwrap(header.section, binding=header.binding) as exported,
-            Template(unseal(data, exported, user=header.user), exported, user=header.user) as template,
+            opened_export(data, header, recovery) as template,
             random_secret(KEY_SIZE) as kek,
         ):
             opening = opening or self._openings.begin(file)
-            _check_free(file, replace=replace)
-            with _replacing(file, provider):
+            with replacing(file, provider, replace=replace):
                 held = file.put(
                     kek,
                     provider,
@@ -309,18 +297,7 @@ class Vault:
 
         What fails once the template is gone is reported after everything else is gone too.
         """
-        self.open_keys.forget(user, Reason.REMOVED)
-        with self._locked("remove from the vault", user) as file, contextlib.ExitStack() as rest:
-            section = None if provider is None else file.section(provider.kind)
-            try:
-                file.folder.destroy(user)
-            finally:
-                if not file.exists():
-                    if provider is not None and section is not None:
-                        rest.callback(_free, provider, section, user)
-                    rest.callback(file.folder.drop_log, user)
-                    rest.callback(file.folder.drop_heads, user)
-                    rest.callback(self.open_keys.forget, user, Reason.REMOVED)
+        self._closing.remove(user, provider)
 
     def audit(self, user: str, provider: KeyProvider | None = None) -> tuple[Report, list[Entry], bool]:
         """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
@@ -342,25 +319,10 @@ class Vault:
     def _audited(self, file: UserFiles, provider: KeyProvider | None) -> tuple[Report, list[Entry], bool]:
         if not file.exists():
             raise not_enrolled(file.user, self.folder.path)
-        head = self._head_for_audit(file, provider)
-        report = file.log.verify(head)
-        if report.problem is not None and report.problem.sealed:
+        found = audited(file, head_for_audit(file, provider, self.open_keys))
+        if found[0].problem is not None and found[0].problem.sealed:
             self.open_keys.forget(file.user, Reason.LOCKED)
-        if report.problem:
-            return report, [], head is not None
-        entries = file.log.read(head)
-        if head is None:
-            _add_waiting(entries, file.open_entries(), since=0)
-        else:
-            _add_waiting(entries, head.open, since=head.count)
-        return report, entries, head is not None
-
-    def _head_for_audit(self, file: UserFiles, provider: KeyProvider | None) -> Head | None:
-        if provider is not None:
-            with file.unwrapped(provider) as (header, kek):
-                return file.read_head(header, kek)
-        with loaded(self.open_keys, file.user) as held:
-            return None if held is None else file.newest_head(held.kek, held.head)
+        return found
 
     # --- inside the lock
 
@@ -398,49 +360,3 @@ class Vault:
     def _locked(self, doing: str, user: str, *, create: bool = False, shared: bool = False) -> Iterator[UserFiles]:
         with self.folder.locked(doing, user=user, create=create, shared=shared) as folder:
             yield UserFiles(folder, user, self._now_ns)
-
-
-def _add_waiting(entries: list[Entry], waiting: Sequence[Entry], *, since: int) -> None:
-    """Puts what waits to be written behind the rest, unless an entry made without the key has put it there already."""
-    there = {unplaced(entry) for entry in entries if entry.n >= since}
-    for entry in waiting:
-        if not {entry, mismatch_of(entry)} & there:
-            entries.append(replace(entry, n=entries[-1].n + 1 if entries else 0))
-
-
-@contextlib.contextmanager
-def _replacing(file: UserFiles, provider: KeyProvider) -> Iterator[None]:
-    """Nothing; what the section of a replaced file holds elsewhere is freed once the new file is there.
-
-    Its counter does not go on: who has not opened the file does not know whether a kill left it one behind.
-    """
-    old = file.section(provider.kind)
-    yield
-    if old is not None:
-        with contextlib.suppress(KeyUnavailableError):  # cleared, or another machine's: there is nothing to free
-            provider.destroy(old)
-
-
-def _free(provider: KeyProvider, section: bytes, user: str) -> None:
-    """Frees what the section of a removed file holds elsewhere; KeyUnavailableError says that the file is gone."""
-    try:
-        provider.destroy(section)
-    except KeyUnavailableError as error:
-        raise KeyUnavailableError(f"{user!r} is removed, but {error.message}", hint=error.hint) from error
-
-
-def _check_free(file: UserFiles, *, replace: bool) -> bool:
-    """Whether the user has a file, which may be replaced; AlreadyEnrolledError where it may not."""
-    there = file.exists()
-    if there and not replace:
-        raise already_enrolled(file.user)
-    return there
-
-
-def already_enrolled(user: str) -> AlreadyEnrolledError:
-    return AlreadyEnrolledError(f"{user!r} is enrolled already", hint="give replace=True to enroll again")
-
-
-def _check_recovery(recovery: KeyProvider) -> None:
-    if recovery.kind is not KeyKind.RECOVERY:
-        raise InputError("an exported file is sealed with a recovery passphrase: PassphraseKey(..., kind=RECOVERY)")

@@ -24,7 +24,7 @@ from facesdk.vault.audit.entry import AuditEvent
 from facesdk.vault.audit.verify import ProblemKind, Report
 from facesdk.vault.format import parse_header, unseal
 from facesdk.vault.open_keys import OpenKey
-from facesdk.vault.record import Template
+from facesdk.vault.template import Template
 
 
 class Finding(Exception):

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import re
-import stat
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from facesdk.digest import sha256
 from facesdk.errors import InputError, VaultError, VaultIntegrityError
 from facesdk.types import Decision
 from facesdk.vault import files
-from facesdk.vault.audit.entry import HINT, MAX_LINE, NO_DIGEST, AuditEvent, Entry, Head
+from facesdk.vault.audit.entry import NO_DIGEST, AuditEvent, Entry, Head
 from facesdk.vault.audit.kept import KeptFailures
+from facesdk.vault.audit.segments import MAX_SEGMENT, MAX_SEGMENTS, Segments
 from facesdk.vault.audit.verify import Judge, Line, ProblemKind, Report, make_problem
 from facesdk.vault.record import check_user
 
-MAX_SEGMENT = 256 * 1024  # bytes; about 1,200 entries
 KEEP = 4  # full segments kept behind the current one
-MAX_SEGMENTS = 64  # entries made without the key cannot drop old segments: here they end
-
-_GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # as in files.py
-_APPENDING = os.O_RDWR | os.O_APPEND
-_WINDOW = 4096
 
 
 def _boot_ns() -> int:
@@ -51,6 +44,7 @@ class AuditLog:
             raise InputError(f"keep must be within 1 and {MAX_SEGMENTS - 1}, max_segment within 1 and {MAX_SEGMENT}")
         self._folder = folder
         self._base = check_user(user) + ".audit"
+        self._segments = Segments(folder, self._base, max_segment=max_segment)
         self._max_segment, self._keep = max_segment, keep
         self._wall, self._boot_ns = wall, boot_ns
         self._kept = KeptFailures(folder, self._base, room=max_segment)
@@ -119,7 +113,7 @@ class AuditLog:
     def recent(self) -> Generator[Entry, None, None]:
         """The entries from the newest backwards, as far as asked for and as they can be read; no chain is checked."""
         with contextlib.suppress(VaultIntegrityError, VaultError):
-            for line in self._backwards(torn_allowed=True):
+            for line in self._segments.backwards(torn_allowed=True):
                 entry = Entry.parse(line)
                 if entry is None:
                     return
@@ -151,15 +145,20 @@ class AuditLog:
         the head, and everywhere without one, only what breaks the chain."""
         lines: list[Line] = []
         problem = None
-        for segment in reversed(self._segments()):
+        for segment in reversed(self._segments.numbers()):
             try:
-                lines += self._lines(segment)
+                lines += self._segments.lines(segment)
             except (VaultIntegrityError, VaultError) as error:
                 place = segment, 0
                 problem = make_problem(
-                    ProblemKind.FOREIGN_FILE, self._name, place, entry=None, message=str(error), sealed=head is not None
+                    ProblemKind.FOREIGN_FILE,
+                    self._segments.name,
+                    place,
+                    entry=None,
+                    message=str(error),
+                    sealed=head is not None,
                 )
-        problem = problem or Judge(lines, head, name_of=self._name, max_segment=self._max_segment).judge()
+        problem = problem or Judge(lines, head, name_of=self._segments.name, max_segment=self._max_segment).judge()
         numbers = [line.entry.n for line in lines if line.entry]
         first = max(min(numbers, default=0), head.first if head else 0)
         unsealed = sum(n >= (head.count if head else 0) for n in numbers)
@@ -169,12 +168,12 @@ class AuditLog:
         """The entries, oldest first, without a torn one at the end; VaultIntegrityError for any other broken line. The
         chain is not checked. Before them the failures that were kept of older ones, with a head only those it names."""
         entries: list[Entry] = []
-        for segment in reversed(self._segments()):
-            for line in self._lines(segment):
+        for segment in reversed(self._segments.numbers()):
+            for line in self._segments.lines(segment):
                 if line.entry:
                     entries.append(line.entry)
                 elif not line.torn or segment:
-                    raise self._broken(f"line {line.number} of {self._name(segment)} is not an entry")
+                    raise self._segments.broken(f"line {line.number} of {self._segments.name(segment)} is not an entry")
         first = min((entry.n for entry in entries), default=0)
         return [entry for entry in self._kept.read(head) if entry.n < first] + entries
 
@@ -183,8 +182,8 @@ class AuditLog:
         there is kept as `<user>.audit.broken-<n>`; a kill in between leaves a log to restart again."""
         pattern = re.compile(re.escape(self._base) + r"\.broken-([1-9][0-9]{0,8})")
         taken = max((int(m[1]) for m in map(pattern.fullmatch, os.listdir(self._folder)) if m), default=0)
-        for index, segment in enumerate(self._segments(), taken + 1):
-            self._rename(self._name(segment), f"{self._base}.broken-{index}")
+        for index, segment in enumerate(self._segments.numbers(), taken + 1):
+            self._segments.rename(self._segments.name(segment), f"{self._base}.broken-{index}")
         number, prev = (head.count, head.digest) if head else (0, NO_DIGEST)
         entry = self._entry(event=AuditEvent.LOG_RESTARTED, outcome=None, camera="files", policy="")
         return replace(self._write([replace(entry, n=number, prev=prev.hex())], None), open=())
@@ -201,7 +200,7 @@ class AuditLog:
     def _write(self, entries: Sequence[Entry], head: Head | None) -> Head:
         lines = [entry.line() for entry in entries]
         text = b"".join(line + b"\n" for line in lines)
-        descriptor, size = self._current(len(text), keyed=head is not None)
+        descriptor, size = self._segments.current(len(text), keyed=head is not None)
         try:
             first = self._first(entries[0], head)
             kept = NO_DIGEST if head is None else self._keep_failures(head, first)
@@ -219,45 +218,12 @@ class AuditLog:
             os.close(descriptor)
         return result
 
-    def _current(self, room: int, *, keyed: bool) -> tuple[int, int]:
-        """A descriptor of the segment that takes `room` more bytes, and its size. Call it after `_tail`."""
-        segments = self._segments()
-        with contextlib.ExitStack() as stack:
-            if 0 in segments:
-                descriptor = self._open(self._name(0), _APPENDING)
-                stack.callback(os.close, descriptor)
-                size = _cut_torn(descriptor)
-                if size == 0 or size + room <= self._max_segment:
-                    stack.pop_all()
-                    return descriptor, size
-                self._rotate(segments, keyed=keyed)
-            descriptor = self._open(self._name(0), _APPENDING | os.O_CREAT | os.O_EXCL)
-            with contextlib.ExitStack() as created:
-                created.callback(os.close, descriptor)
-                os.fchmod(descriptor, 0o600)
-                os.fsync(self._folder)
-                created.pop_all()
-        return descriptor, 0
-
-    def _rotate(self, segments: Sequence[int], *, keyed: bool) -> None:
-        """Makes place for a new current segment. A kill leaves a gap in the names, which the next rotation fills: the
-        order of the names stays that of the entries all along."""
-        if len(segments) >= MAX_SEGMENTS + keyed:  # with the key old ones are let go, and removed by the next entry
-            raise VaultError(f"{self._base} is full of entries made without the key: unlock with the passphrase")
-        free = next(i for i in range(1, MAX_SEGMENTS + 2) if i not in segments)
-        for i in range(free, 0, -1):
-            self._rename(self._name(i - 1), self._name(i))
-
-    def _rename(self, old: str, new: str) -> None:
-        os.rename(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        os.fsync(self._folder)
-
     def _drop(self, head: Head) -> None:
         """Removes segments that the sealed head has let go already, the oldest first."""
-        for segment in reversed(self._segments()[self._keep + 1 :]):
-            number = self._first_number(segment)
+        for segment in reversed(self._segments.numbers()[self._keep + 1 :]):
+            number = self._segments.first_number(segment)
             if number is not None and number < head.first:
-                os.unlink(self._name(segment), dir_fd=self._folder)
+                os.unlink(self._segments.name(segment), dir_fd=self._folder)
                 os.fsync(self._folder)
         self._kept.drop(but=head.kept)
 
@@ -267,52 +233,24 @@ class AuditLog:
             return head.kept
         problem = self.verify(head).problem  # what is let go now is vouched for by nobody else afterwards
         if problem is not None and problem.sealed:
-            raise self._broken(problem.message)
-        let_go = [line.entry for segment in self._segments()[self._keep + 1 :] for line in self._lines(segment)]
+            raise self._segments.broken(problem.message)
+        let_go = [
+            line.entry
+            for segment in self._segments.numbers()[self._keep + 1 :]
+            for line in self._segments.lines(segment)
+        ]
         return self._kept.write(head.kept, [entry for entry in let_go if entry and entry.n < first])
 
     def _first(self, entry: Entry, head: Head | None) -> int:
         """The oldest entry the new head vouches for. Segments beyond KEEP are let go here and removed by `_drop` once
         this head is sealed, so that no head ever asks for what is gone; one that cannot be read is never let go."""
-        segments = self._segments()
+        segments = self._segments.numbers()
         if head is not None and len(segments) <= self._keep + 1:
             return head.first
-        number = self._first_number(segments[: self._keep + 1][-1])
+        number = self._segments.first_number(segments[: self._keep + 1][-1])
         if number is None:
             number = head.first if head else entry.n if len(segments) == 1 else 0
         return max(number, head.first if head else 0)
-
-    # --- reading
-
-    def _name(self, segment: int) -> str:
-        return f"{self._base}.{segment}" if segment else self._base
-
-    def _segments(self) -> list[int]:
-        """The numbers of the segments there are, the current one (0) first."""
-        pattern = re.compile(re.escape(self._base) + r"(?:\.([1-9][0-9]{0,2}))?")
-        return sorted(int(m[1] or 0) for m in map(pattern.fullmatch, os.listdir(self._folder)) if m)
-
-    def _open(self, name: str, flags: int) -> int:
-        try:
-            descriptor = os.open(name, flags | _GUARDED, 0o600, dir_fd=self._folder)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                raise self._broken(f"{name} is not a regular file") from error
-            raise
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, descriptor)
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not files.is_ours(status):
-                raise self._broken(f"{name} is not a regular file of this user with one name")
-            if status.st_size > MAX_SEGMENT + MAX_LINE:
-                raise self._broken(f"{name} has {status.st_size} bytes, at most {MAX_SEGMENT} were expected")
-            mode = stat.S_IMODE(status.st_mode)
-            if mode & 0o077:
-                raise VaultError(
-                    f"others can use {name} (mode {mode:04o}): run `chmod 600 {name}` in the vault's folder"
-                )
-            stack.pop_all()
-        return descriptor
 
     def _tail(self, head: Head | None) -> tuple[int, bytes, list[Entry]]:
         """Number and `prev` of the entry that comes next, the chain walked back to the head's entry, and the entries
@@ -326,15 +264,15 @@ class AuditLog:
         following: tuple[int, bytes] | None = None
         behind: list[Entry] = []
         number, wanted = 0, NO_DIGEST
-        with contextlib.closing(self._backwards(torn_allowed=head is not None)) as lines:
+        with contextlib.closing(self._segments.backwards(torn_allowed=head is not None)) as lines:
             for line in lines:
                 entry, digest = Entry.parse(line), sha256(line)
                 if entry is None:
-                    raise self._broken("its last lines are not entries")
+                    raise self._segments.broken("its last lines are not entries")
                 if following is None:
                     following = entry.n + 1, digest
                 elif (entry.n, digest) != (number, wanted):
-                    raise self._broken(f"entry {number} is not what the one after it says")
+                    raise self._segments.broken(f"entry {number} is not what the one after it says")
                 if head is None or (entry.n, digest) == (head.count - 1, head.digest):
                     return (*following, behind[::-1])
                 if entry.n < head.count:
@@ -342,46 +280,8 @@ class AuditLog:
                 behind.append(entry)
                 number, wanted = entry.n - 1, bytes.fromhex(entry.prev)
         if head is not None:
-            raise self._broken(f"it does not end in the sealed entry {head.count - 1}")
+            raise self._segments.broken(f"it does not end in the sealed entry {head.count - 1}")
         return 0, NO_DIGEST, []
-
-    def _backwards(self, *, torn_allowed: bool) -> Generator[bytes, None, None]:
-        """The lines, the newest first, read as far as asked for; a torn end of the current segment left out."""
-        for segment in self._segments():
-            descriptor = self._open(self._name(segment), os.O_RDONLY)
-            try:
-                pieces = _pieces_backwards(descriptor)
-                if next(pieces) and (segment or not torn_allowed):
-                    raise self._broken(f"the last line of {self._name(segment)} is torn")
-                yield from pieces
-            finally:
-                os.close(descriptor)
-
-    def _lines(self, segment: int) -> list[Line]:
-        """The lines of a segment, a torn one at its end included."""
-        descriptor = self._open(self._name(segment), os.O_RDONLY)
-        try:
-            *lines, torn = files.read_at_most(descriptor, MAX_SEGMENT + MAX_LINE).split(b"\n")
-        finally:
-            os.close(descriptor)
-        found = [Line(segment, i, Entry.parse(line), sha256(line)) for i, line in enumerate(lines, 1)]
-        return found + [Line(segment, len(lines) + 1, None, b"", torn=True)] * bool(torn)
-
-    def _first_number(self, segment: int) -> int | None:
-        """The number of the first entry of a segment, None when there is none to be read."""
-        try:
-            descriptor = self._open(self._name(segment), os.O_RDONLY)
-        except (VaultIntegrityError, VaultError):
-            return None
-        try:
-            size = min(os.fstat(descriptor).st_size, MAX_LINE + 1)
-            entry = Entry.parse(files.pread_exactly(descriptor, size, 0).partition(b"\n")[0])
-        finally:
-            os.close(descriptor)
-        return entry.n if entry else None
-
-    def _broken(self, what: str) -> VaultIntegrityError:
-        return VaultIntegrityError(f"the audit log {self._base} is broken: {what}; {HINT}")
 
 
 def mismatch_of(attempt: Entry) -> Entry:
@@ -392,25 +292,3 @@ def mismatch_of(attempt: Entry) -> Entry:
 def unplaced(entry: Entry) -> Entry:
     """The entry as it was before it had a place in the log."""
     return replace(entry, n=0, prev=NO_DIGEST.hex())
-
-
-def _cut_torn(descriptor: int) -> int:
-    """The size of the file's whole lines, a torn one behind them cut away."""
-    size = os.fstat(descriptor).st_size
-    whole = size - len(next(_pieces_backwards(descriptor)))
-    if whole < size:
-        os.ftruncate(descriptor, whole)
-        os.fsync(descriptor)
-    return whole
-
-
-def _pieces_backwards(descriptor: int) -> Iterator[bytes]:
-    """What lies between the newlines of a file, from the end; first what follows the last one. A piece longer than
-    MAX_LINE ends it, as it is."""
-    position, rest = os.fstat(descriptor).st_size, b""
-    while position and len(rest) <= MAX_LINE:
-        step = min(position, _WINDOW)
-        position -= step
-        rest, *pieces = (files.pread_exactly(descriptor, step, position) + rest).split(b"\n")
-        yield from reversed(pieces)
-    yield rest
