@@ -36,7 +36,7 @@ def unmeasured(manifest: Manifest, device: str) -> Engine:
 
     AcceleratorError where Engine(runtime="edgetpu") has another reason to refuse the device than that they were not.
     """
-    as_measured = patch("facesdk.engine.edgetpu._measured", lambda _entry: True)
+    as_measured = patch("facesdk.engine.twin.measured", lambda _entry: True)
     with patch("facesdk.engine.engine.load_manifest", lambda: manifest), as_measured:
         return Engine("joint", runtime=f"edgetpu:{device}")
 

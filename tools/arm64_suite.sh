@@ -20,24 +20,23 @@ say() { printf '[arm64 %4ds] %s\n' "$SECONDS" "$*"; }
 # keys and templates. Left out: threads and the GIL under emulation, what starts many processes, hypothesis runs that
 # are pure Python, and tests of the tests.
 TESTS=(
-  tests/test_kernels.py
+  tests/native/test_kernels.py
   tests/test_matching.py
-  tests/test_runtime.py
-  tests/test_models.py
-  tests/test_golden_mediapipe.py::test_faces_are_those_of_mediapipe
-  tests/test_golden_mediapipe.py::test_mesh_is_that_of_mediapipe
-  tests/test_record.py
-  tests/test_vault_golden.py
-  tests/test_native_hostile.py::TestHostileInput
-  tests/test_native_hostile.py::TestSessionsInPython
-  tests/test_engine.py::test_python_interpreter_gives_the_same_bits
-  tests/test_engine.py::test_two_threads_give_the_same_features
+  tests/engine/test_runtime.py
+  tests/engine/test_networks.py
+  tests/engine/test_mediapipe_golden.py::test_faces_are_those_of_mediapipe
+  tests/engine/test_mediapipe_golden.py::test_mesh_is_that_of_mediapipe
+  tests/vault/test_record.py
+  tests/vault/test_vault_golden.py
+  tests/native/test_native_hostile.py::TestHostileInput
+  tests/native/test_native_hostile.py::TestSessionsInPython
+  tests/engine/test_engine.py::test_python_interpreter_gives_the_same_bits
+  tests/engine/test_engine.py::test_two_threads_give_the_same_features
 )
 LEFT_OUT=(
-  tests/test_record.py::test_every_record_round_trips
-  tests/test_record.py::test_random_content_is_never_a_record
-  tests/test_vault_golden.py::test_every_bit_of_a_version_1_file_flipped
-  tests/test_vault_golden.py::test_the_golden_tool_never_overwrites
+  tests/vault/test_record.py::test_every_record_round_trips
+  tests/vault/test_record.py::test_random_content_is_never_a_record
+  tests/vault/test_vault_golden.py::test_the_golden_tool_never_overwrites
 )
 
 # part CPU NAME CMD...: CMD on this core, in an empty folder so that it is the wheel that is imported, the project at

@@ -15,12 +15,13 @@ from facesdk.digest import sha256
 from facesdk.errors import VaultIntegrityError
 from facesdk.types import Decision
 from facesdk.vault import crypto, format
-from facesdk.vault import open_keys as session
+from facesdk.vault import open_keys as open_keys_module
 from facesdk.vault.attempts import Ready
 from facesdk.vault.audit import entry as audit_entry
 from facesdk.vault.keys import provider as keys
 from facesdk.vault.keys.passphrase import PassphraseKey
 from facesdk.vault.keys.provider import KeyKind
+from facesdk.vault.open_keys import OpenKey
 from facesdk.vault.record import Record
 from facesdk.vault.rules import PRESETS
 from facesdk.vault.template import Template, pack
@@ -118,10 +119,10 @@ class RawPassphrase(PassphraseKey):
 
 
 def _open_session(data: bytes) -> None:
-    if len(data) != session._LAYOUT.size:  # keyring_get gives no other size to the parser
+    if len(data) != open_keys_module.LAYOUT.size:  # keyring_get gives no other size to the parser
         raise VaultIntegrityError("another size")
     with Secret.of(data) as memory:
-        session._unpacked(memory, 0).kek.close()
+        open_keys_module.unpacked(memory, 0).kek.close()
 
 
 def _sealed_v2(payload: bytes, entropy: Callable[[int], bytes], section: bytes = bytes(120)) -> bytes:
@@ -201,6 +202,6 @@ def _session_samples() -> tuple[Sample, ...]:
     made = []
     for number, rules in enumerate(PRESETS.values(), 1):
         state = Ready(opened_ns=number, active_ns=2 * number, failures=number, not_before_ns=0)
-        held = session.Held(Secret.of(KEK), state, number, audit_entry.Head(0, number, bytes(32)), rules)
-        made.append(Sample.of(bytes(memoryview(session._packed(held))), SESSION))
+        held = OpenKey(Secret.of(KEK), state, number, audit_entry.Head(0, number, bytes(32)), rules)
+        made.append(Sample.of(bytes(memoryview(open_keys_module.packed(held))), SESSION))
     return tuple(made)

@@ -2,7 +2,7 @@
 
 Run by any CPython 3.10 to 3.12: it makes an environment with the pinned mediapipe, then runs itself inside it.
 
-    python tools/make_mediapipe_golden.py [--env FOLDER] [--output tests/golden/mediapipe_0_10_21.json]
+    python tools/make_mediapipe_golden.py [--env FOLDER] [--output tests/engine/golden/mediapipe_0_10_21.json]
 
 The photo given to MediaPipe is the decoded file, its longer side brought to 640 px by nearest neighbour: row
 `floor((i + 0.5) * n_src / n_dst)` for row i, columns alike. That needs no library, so a test makes the very same
@@ -40,7 +40,7 @@ def main() -> int:
     """Exit code; makes the environment, or the golden file when already inside it."""
     parser = argparse.ArgumentParser(description="golden detections of MediaPipe 0.10.21 on the portraits")
     parser.add_argument("--env", type=Path, default=ROOT / ".cache" / "mediapipe-golden", help="virtual environment")
-    parser.add_argument("--output", type=Path, default=ROOT / "tests" / "golden" / "mediapipe_0_10_21.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "tests" / "engine" / "golden" / "mediapipe_0_10_21.json")
     parser.add_argument(INSIDE_FLAG, action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:

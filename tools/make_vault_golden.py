@@ -1,4 +1,4 @@
-"""Writes the golden files of vault format version 2, once: tests/golden/vault_v2/. It never overwrites one.
+"""Writes the golden files of vault format version 2, once: tests/vault/golden/vault_v2/. It never overwrites one.
 
 Usage: python tools/make_vault_golden.py [FOLDER]
 """
@@ -15,7 +15,7 @@ from facesdk import matching
 from facesdk.vault import KeyFileKey, KeyKind, KeyProvider, PassphraseKey, ProcessOpenKeys, Record, Vault, VaultFolder
 from facesdk.vault.rules import PRESETS
 
-DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "vault_v2"
+DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vault" / "golden" / "vault_v2"
 PASSPHRASE = "Gölden föx 7"
 RECOVERY = "Rëcovery öx 9"
 BOOT_NS = 1_000_000_000_000

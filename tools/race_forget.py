@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "vault"))
 from faults.forgetting import OPERATIONS, PROVIDERS, Trial, in_a_child, under_a_forgetting_thread
 
 

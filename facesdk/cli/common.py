@@ -80,8 +80,8 @@ def at_terminal() -> bool:
 
 def ask_passphrase(what: str = "passphrase", *, new: bool = False, options: str) -> str | bytes:
     """What is typed without echo, twice for a new one, whatever the locale. UsageError without a terminal."""
-    from facesdk.cli.terminal import read_line
     from facesdk.vault.keys.passphrase import text_or_bytes
+    from facesdk.vault.keys.terminal import read_line
 
     if not at_terminal():
         raise UsageError(f"no terminal to ask for the {what}", hint=f"give {options}")

@@ -24,7 +24,7 @@ def _consent(arguments: argparse.Namespace) -> str:
         return "confirmed with --yes"
     if not at_terminal():
         return "taken as given: enrolled without a terminal after the notice was printed"
-    from facesdk.cli.terminal import read_line
+    from facesdk.vault.keys.terminal import read_line
 
     answer = read_line(sys.stdin.fileno(), "Does the person agree? Type yes: ", echo=True)
     if answer.strip().lower() == b"yes":

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facesdk._core import wipe
-from facesdk.cli import terminal
 from facesdk.errors import InputError, KeyUnavailableError
 from facesdk.vault.causes import as_owner, hint_for, make_private, name_of
 from facesdk.vault.files import read_at_most
 from facesdk.vault.folder import is_ours
+from facesdk.vault.keys import terminal
 
 # A pipe that nobody writes to must not keep a program waiting for ever.
 STREAM_TIMEOUT_S = 30.0
