@@ -18,7 +18,7 @@ import pytest
 from conftest import portrait
 
 from facesdk import Decision, Engine, FaceVerifier, Policy
-from facesdk.engine import twin
+from facesdk.engine import edgetpu, twin
 from facesdk.engine.edgetpu import Device, EdgeTpu, attached, device_of
 from facesdk.engine.networks import Manifest, load_manifest, load_model, models_folder
 from facesdk.engine.operating_points import BUCKETS

@@ -17,7 +17,7 @@ from conftest import PORTRAITS
 from test_edgetpu import DEVICES, FAIL_AT, MAXIMUM_NODES, manifest_with, with_options
 
 from facesdk import Engine
-from facesdk.engine import twin
+from facesdk.engine import edgetpu, twin
 from facesdk.engine.networks import Manifest, load_manifest, models_folder, tomllib
 from facesdk.engine.operating_points import matrix_of
 from facesdk.errors import AcceleratorError, InputError
