@@ -1,44 +1,83 @@
 """Is the person in front of this camera its owner? One-to-one face verification on the device.
 
-Importing this does no I/O; the heavy parts are loaded when first used.
+Importing this does no I/O; the heavy parts are loaded when first used. A newcomer needs five names: FaceVerifier,
+Outcome, Guidance, PassphraseRequiredError and LockedOutError.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from facesdk.lazy import attributes
+
 if TYPE_CHECKING:
+    from facesdk.capture.quality import QualityLimits
     from facesdk.engine.engine import Engine
-    from facesdk.errors import FaceSdkError
+    from facesdk.engine.tracking import Tracker
+    from facesdk.errors import (
+        AcceleratorError,
+        AlreadyEnrolledError,
+        CameraError,
+        EngineMismatchError,
+        EnrollmentError,
+        FaceSdkError,
+        ForkedError,
+        InputError,
+        KeyUnavailableError,
+        LockedOutError,
+        ModelIntegrityError,
+        NotEnrolledError,
+        NotLoggedError,
+        PassphraseRequiredError,
+        PolicyFloorError,
+        Reason,
+        RollbackError,
+        VaultError,
+        VaultIntegrityError,
+        VaultVersionError,
+    )
     from facesdk.policy import Policy
-    from facesdk.types import Decision, Face, Features, Guidance, Outcome, Pose, Quality
+    from facesdk.status import Enrollment, Status
+    from facesdk.types import Decision, Face, Features, Guidance, Outcome, Pose, Quality, Sample
+    from facesdk.vault.attempts import Phase
+    from facesdk.vault.keys.key_file import KeyFileKey
+    from facesdk.vault.keys.passphrase import PassphraseKey
+    from facesdk.vault.keys.provider import KeyKind, KeyProvider
+    from facesdk.vault.keys.secret_service import SecretServiceKey
+    from facesdk.vault.keys.tpm import TpmKey
     from facesdk.vault.memory import protect_process
+    from facesdk.vault.rules import AttemptRules
     from facesdk.verifier import FaceVerifier
 
+    __version__: str
+
 _WHERE = {
-    "Engine": "engine", "FaceVerifier": "verifier", "Policy": "policy", "FaceSdkError": "errors",
-    "Decision": "types", "Face": "types", "Features": "types", "Guidance": "types", "Outcome": "types",
-    "Pose": "types", "Quality": "types", "protect_process": "vault.memory",
+    "FaceVerifier": "verifier", "Policy": "policy", "Enrollment": "status", "Status": "status", "Engine": "engine.engine",
+    "Tracker": "engine.tracking", "QualityLimits": "capture.quality", "AttemptRules": "vault.rules",
+    "Phase": "vault.attempts", "KeyFileKey": "vault.keys.key_file", "PassphraseKey": "vault.keys.passphrase",
+    "KeyKind": "vault.keys.provider", "KeyProvider": "vault.keys.provider",
+    "SecretServiceKey": "vault.keys.secret_service", "TpmKey": "vault.keys.tpm", "protect_process": "vault.memory",
+    "__version__": "version",
+    **dict.fromkeys(("Decision", "Face", "Features", "Guidance", "Outcome", "Pose", "Quality", "Sample"), "types"),
+    **dict.fromkeys(
+        (
+            "AcceleratorError", "AlreadyEnrolledError", "CameraError", "EngineMismatchError", "EnrollmentError",
+            "FaceSdkError", "ForkedError", "InputError", "KeyUnavailableError", "LockedOutError", "ModelIntegrityError",
+            "NotEnrolledError", "NotLoggedError", "PassphraseRequiredError", "PolicyFloorError", "Reason",
+            "RollbackError", "VaultError", "VaultIntegrityError", "VaultVersionError",
+        ),
+        "errors",
+    ),
 }  # fmt: skip
 
 __all__ = [
-    "Decision", "Engine", "Face", "FaceSdkError", "FaceVerifier", "Features", "Guidance", "Outcome", "Policy", "Pose",
-    "Quality", "__version__", "protect_process",
+    "AcceleratorError", "AlreadyEnrolledError", "AttemptRules", "CameraError", "Decision", "Engine",
+    "EngineMismatchError", "Enrollment", "EnrollmentError", "Face", "FaceSdkError", "FaceVerifier", "Features",
+    "ForkedError", "Guidance", "InputError", "KeyFileKey", "KeyKind", "KeyProvider", "KeyUnavailableError",
+    "LockedOutError", "ModelIntegrityError", "NotEnrolledError", "NotLoggedError", "Outcome", "PassphraseKey",
+    "PassphraseRequiredError", "Phase", "Policy", "PolicyFloorError", "Pose", "Quality", "QualityLimits", "Reason",
+    "RollbackError", "Sample", "SecretServiceKey", "Status", "TpmKey", "Tracker", "VaultError", "VaultIntegrityError",
+    "VaultVersionError", "__version__", "protect_process",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("facesdk-unlock")
-    if name not in _WHERE:
-        raise AttributeError(f"module 'facesdk' has no attribute {name!r}")
-    value = getattr(import_module(f"facesdk.{_WHERE[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = attributes(__name__, _WHERE)

@@ -60,7 +60,7 @@ def test_same_person_years_apart_matches_and_others_do_not(enrolled: FaceVerifie
     assert outcome.decision is Decision.MATCH
     assert outcome.elapsed_ms > 0
     for name in OTHERS:
-        enrolled.unlock("owner", key=enrolled._key)  # so many strangers in a row would only meet the delay
+        enrolled.unlock("owner", key=enrolled._keys.of("owner"))  # so many strangers in a row would only meet the delay
         outcome = enrolled.verify("owner", portrait(name))
         assert not outcome, name
         assert outcome.decision is Decision.NON_MATCH, name
@@ -73,7 +73,7 @@ def test_each_embedder_tells_people_apart(embedder: str, tmp_path, key_file) -> 
     verifier.enroll("owner", [portrait("obama_2005"), portrait("obama_2009")], allow_few_samples=True)
     assert verifier.verify("owner", portrait("obama_2012"))
     for name in OTHERS:
-        verifier.unlock("owner", key=verifier._key)
+        verifier.unlock("owner", key=verifier._keys.of("owner"))
         assert verifier.verify("owner", portrait(name)).decision is Decision.NON_MATCH
 
 
@@ -128,7 +128,7 @@ def test_poor_samples_are_refused_with_a_reason(verifier: FaceVerifier, what: st
 def test_a_turned_face_is_refused(verifier: FaceVerifier) -> None:
     strict = FaceVerifier(
         verifier.vault.folder.path,
-        key=verifier._key,
+        key=verifier._keys.of("owner"),
         engine=verifier.engine,
         policy=Policy(quality=QualityLimits(max_yaw_deg=10.0)),
     )
@@ -218,7 +218,7 @@ def test_ten_samples_at_most(verifier: FaceVerifier) -> None:
 
 
 def test_engine_of_another_embedder_is_a_named_error(enrolled: FaceVerifier, joint: Engine) -> None:
-    other = FaceVerifier(enrolled.vault.folder.path, key=enrolled._key, engine=joint)
+    other = FaceVerifier(enrolled.vault.folder.path, key=enrolled._keys.of("owner"), engine=joint)
     with pytest.raises(EngineMismatchError, match="joint"):
         other.verify("owner", portrait("obama_2012"))
 

@@ -178,7 +178,7 @@ def test_the_threshold_is_that_of_the_frames_and_samples_that_count(tmp_path, sf
     """To the last bit: a score at the threshold opens, the next lower one does not."""
     verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
     verifier.enroll("one", [portrait(OBAMA[0])], allow_few_samples=True)
-    verifier.enroll("two", [portrait(n) for n in OBAMA])  # of 2005 and 2012 one counts
+    verifier.enroll("two", [portrait(n) for n in OBAMA], passphrase="another one of theirs")  # of 2005 and 2012 one counts
     entry = load_manifest().embedder("sface")
     frames = [portrait(name) for name in ("sunak", "biden", "collins")]
     for user, samples in (("one", 1), ("two", 2)):
@@ -269,7 +269,7 @@ def test_lock_says_whether_a_key_was_open_and_forgets_the_own_passphrase(tmp_pat
         assert forget(verifier) == there
         assert forget(verifier) == gone
         with pytest.raises(PassphraseRequiredError):
-            verifier._key.check()
+            verifier._keys.of("owner").check()
 
 
 def test_only_one_who_needs_the_passphrase_loses_the_own_one(tmp_path, sface: Engine) -> None:
@@ -281,7 +281,7 @@ def test_only_one_who_needs_the_passphrase_loses_the_own_one(tmp_path, sface: En
     with pytest.raises(NotEnrolledError):
         verifier.verify("nobody", portrait("obama_2012"))
     verifier.vault.open_keys.forget("owner", Reason.IDLE)
-    key = verifier._key
+    key = verifier._keys.of("owner")
     assert key is not None
     key.check()
     with pytest.raises(PassphraseRequiredError):

@@ -21,6 +21,9 @@ from facesdk.types import Decision, Features, Guidance, Sample
 if TYPE_CHECKING:
     from facesdk.types import Face, Float32Array, Frame, Picture, Pictures
 
+MAX_SAMPLES, MAX_FRAMES = 10, 32
+ENOUGH_SAMPLES = 3  # one photo's threshold, which holds for everybody, would refuse the owner too often
+
 
 def pictures(images: Pictures, *, at_most: int, colors: str = "rgb") -> list[Picture]:
     """The pictures as a list, none read yet; one alone is a list of one.
@@ -211,3 +214,12 @@ def _strangers_and_copies(vectors: Sequence[Float32Array], embedder: str, limits
         if worst and strangers[i] == worst:
             reasons.append(f"picture {i + 1}: not the same person as in the others. Use pictures of one person only.")
     return reasons
+
+
+def few_samples(count: int, *, allow: str = "allow_few_samples=True") -> EnrollmentError:
+    """The error for an enrollment from fewer than ENOUGH_SAMPLES pictures."""
+    return EnrollmentError(
+        f"{ENOUGH_SAMPLES} or more pictures were expected, {count} came: the threshold for one photo that holds for "
+        "everybody refuses the owner too often",
+        hint=f"take more, with the head turned a little and in another light, or give {allow}",
+    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import re
 import sys
 from collections.abc import Sequence
 
-from facesdk.cli.common import say
+from facesdk.cli.context import Context
 from facesdk.cli.hints import hint_of
+from facesdk.cli.output import as_json, say
 from facesdk.cli.parser import make_parser
 from facesdk.errors import FaceSdkError, exit_code
 
@@ -27,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A path may hold bytes that are no text in this locale: they are shown as \xfc, and never an error.
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parsed(list(sys.argv[1:] if argv is None else argv))
+    options = _parsed(list(sys.argv[1:] if argv is None else argv))
+    context = Context.of(options)
     try:
-        code: int = arguments.run(arguments)
+        code: int = options.run(context, options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("interrupted")
         return 130
     except Exception as error:
-        return _report(error, as_json=arguments.json)
+        return _report(error, for_program=context.json)
 
 
 def _occupy(number: int) -> None:
@@ -69,7 +70,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _report(error: Exception, *, as_json: bool) -> int:
+def _report(error: Exception, *, for_program: bool) -> int:
     """Says what went wrong, on stdout too with --json; returns the exit code, 70 for what is our own fault."""
     name, hint = type(error).__name__, None
     if isinstance(error, FaceSdkError):
@@ -87,7 +88,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
         say(f"error: {name}: {message} (please report this with the output of facesdk doctor)")
     if hint:
         say(f"hint: {hint}")
-    if as_json and sys.stdout is not None:
+    if for_program and sys.stdout is not None:
         with contextlib.suppress(OSError):  # a full or closed stdout is what the error may be about
-            print(json.dumps({"error": name, "message": message, "hint": hint}), flush=True)
+            print(as_json({"error": name, "message": message, "hint": hint}), flush=True)
     return exit_code(error)

@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesdk.cli.common import say, show
+from facesdk.cli.context import Context
+from facesdk.cli.options import FOLDER, add_command, add_path
+from facesdk.cli.output import say, show
 from facesdk.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -31,16 +33,20 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError("numbers with commas between them were expected, as in 1e-3,2e-5") from error
 
 
+def add(commands: Any) -> None:
+    """The commands of this module."""
+    add_evaluate(add_command(commands, "evaluate", evaluate, EVALUATE))
+    add_calibrate(add_command(commands, "calibrate", calibrate, CALIBRATE))
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
     """The options of both commands."""
-    parser.add_argument(
-        "--groups", type=Path, metavar="CSV", help="groups of pictures or people: path,... or person,..."
-    )
+    add_path(parser, "--groups", metavar="CSV", help="groups of pictures or people: path,... or person,...")
     parser.add_argument("--by", action="append", metavar="COLUMN", help="a column that is a group (default: all)")
     parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint or mobilefacenet")
     parser.add_argument("--fmr", type=_numbers, metavar="LIST", help="false match rates to find thresholds for")
     text = "keep features here for the next run; they are biometric and in the clear: delete the folder when done"
-    parser.add_argument("--cache", type=Path, metavar="DIR", help=text)
+    add_path(parser, "--cache", complete=FOLDER, metavar="DIR", help=text)
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a processor)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap and the choice of photos")
     parser.add_argument("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: %(default)s)")
@@ -48,8 +54,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """The options of evaluate."""
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTOS", help=f"{_SOURCE}; or `merge PART...`")
-    parser.add_argument("--out", type=Path, default=Path("facesdk-report"), metavar="DIR", help="default: %(default)s")
+    add_path(parser, "photos", nargs="+", metavar="PHOTOS", help=f"{_SOURCE}; or `merge PART...`")
+    add_path(
+        parser, "--out", complete=FOLDER, default=Path("facesdk-report"), metavar="DIR", help="default: %(default)s"
+    )
     parser.add_argument("--replace", action="store_true", help="replace a report that is there")
     add_common(parser)
     parser.add_argument("--threshold", type=_numbers, default=(), metavar="LIST", help="fixed thresholds to count at")
@@ -68,67 +76,67 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """The options of calibrate."""
-    parser.add_argument("photos", type=Path, metavar="PHOTOS", help=_SOURCE)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new TOML file with operating points")
+    add_path(parser, "photos", metavar="PHOTOS", help=_SOURCE)
+    add_path(parser, "--out", required=True, metavar="FILE", help="a new TOML file with operating points")
     add_common(parser)
 
 
-def evaluate(arguments: argparse.Namespace) -> int:
+def evaluate(context: Context, options: argparse.Namespace) -> int:
     """Writes a report, or a part of one."""
-    if str(arguments.photos[0]) == "merge" and len(arguments.photos) > 1:
-        return _merge(arguments)
-    if len(arguments.photos) > 1:
+    if str(options.photos[0]) == "merge" and len(options.photos) > 1:
+        return _merge(context, options)
+    if len(options.photos) > 1:
         raise UsageError("expected one folder or CSV file of photos", hint="`merge` before the folders of parts")
     from facesdk.evaluation import parts
     from facesdk.evaluation.features import records_of
 
-    shard = parts.parse_shard(arguments.shard) if arguments.shard else None
-    if shard and arguments.sheet:
+    shard = parts.parse_shard(options.shard) if options.shard else None
+    if shard and options.sheet:
         raise UsageError("a part has no sheet: give --sheet to `evaluate merge`")
     if not shard:
-        _check_report(arguments)
-    photos, settings = _photos(arguments), _settings(arguments)
-    with _workers(arguments) as workers, _progress() as progress:
+        _check_report(options)
+    photos, settings = _photos(options), _settings(options)
+    with _workers(options) as workers, _progress() as progress:
         places = parts.places_of(shard, photos) if shard else range(len(photos.names))
         records = records_of(
-            photos, places, embedder=settings.embedder, workers=workers, cache=arguments.cache, progress=progress
+            photos, places, embedder=settings.embedder, workers=workers, cache=options.cache, progress=progress
         )
         if shard:
-            parts.write_part(arguments.out, shard, photos=photos, records=records, settings=settings)
-            line = f"part {shard[0]} of {shard[1]}, {len(records.rows)} pictures, written to {arguments.out}"
+            parts.write_part(options.out, shard, photos=photos, records=records, settings=settings)
+            line = f"part {shard[0]} of {shard[1]}, {len(records.rows)} pictures, written to {options.out}"
             warning = "it holds biometric features in the clear: delete it when the report is made"
-            show(
-                arguments, {"part": list(shard), "out": str(arguments.out), "read": len(records.rows)}, [line, warning]
-            )
+            show(context, {"part": list(shard), "out": str(options.out), "read": len(records.rows)}, [line, warning])
             return 0
-        return _report(arguments, photos, records, settings, workers)
+        return _report(context, options, photos, records, settings, workers)
 
 
-def _merge(arguments: argparse.Namespace) -> int:
+def _merge(context: Context, options: argparse.Namespace) -> int:
     """Makes the report of all parts; their settings stand in them."""
     from facesdk.evaluation.parts import read_parts
 
-    _check_report(arguments)
-    photos, records, settings = read_parts(arguments.photos[1:])
-    with _workers(arguments) as workers:
-        return _report(arguments, photos, records, settings, workers)
+    _check_report(options)
+    photos, records, settings = read_parts(options.photos[1:])
+    with _workers(options) as workers:
+        return _report(context, options, photos, records, settings, workers)
 
 
-def _report(arguments: argparse.Namespace, photos: Photos, records: Any, settings: Settings, workers: Workers) -> int:
+def _report(
+    context: Context, options: argparse.Namespace, photos: Photos, records: Any, settings: Settings, workers: Workers
+) -> int:
     from facesdk.evaluation.report import render, write
     from facesdk.evaluation.study import evaluate as measure
 
     result = measure(photos, records, settings, workers=workers, say=say)
     files = render(result)
-    if arguments.sheet:
+    if options.sheet:
         from facesdk.evaluation.sheet import sheet
 
         files["sheet.jpg"] = sheet(result, photos.folder)
-    write(files, arguments.out, replace=arguments.replace)
+    write(files, options.out, replace=options.replace)
     everybody = result["one_to_one"]["groups"][0]
-    short = {"report": str(arguments.out), "photos": result["photos"], "mated": everybody["mated"],
+    short = {"report": str(options.out), "photos": result["photos"], "mated": everybody["mated"],
              "non_mated": everybody["non_mated"], "rates": everybody["rates"]}  # fmt: skip
-    show(arguments, short, [*_summary(result), f"report: {arguments.out / 'report.html'}"])
+    show(context, short, [*_summary(result), f"report: {options.out / 'report.html'}"])
     return 0
 
 
@@ -148,73 +156,73 @@ def _summary(result: dict[str, Any]) -> Iterator[str]:
         yield f"  {rates['threshold']:.5f} {rates['chosen'] + wanted:16} {', '.join(both)}"
 
 
-def calibrate(arguments: argparse.Namespace) -> int:
+def calibrate(context: Context, options: argparse.Namespace) -> int:
     """Writes operating points of the user's own photos."""
     from facesdk.evaluation.calibrating import operating_points, write_points
     from facesdk.evaluation.features import records_of
 
-    if arguments.out.exists():
-        raise UsageError(f"{arguments.out} exists already: --out names a new file")
-    photos, settings = _photos(arguments), _settings(arguments)
+    if options.out.exists():
+        raise UsageError(f"{options.out} exists already: --out names a new file")
+    photos, settings = _photos(options), _settings(options)
     if photos.pairs is not None:
         raise UsageError("a list of pairs cannot be calibrated with: give a folder or a CSV file path,person")
-    with _workers(arguments) as workers, _progress() as progress:
+    with _workers(options) as workers, _progress() as progress:
         records = records_of(photos, range(len(photos.names)), embedder=settings.embedder, workers=workers,
-                             cache=arguments.cache, progress=progress)  # fmt: skip
+                             cache=options.cache, progress=progress)  # fmt: skip
     points = operating_points(photos, records, settings, say=say)
-    write_points(arguments.out, settings.embedder, points)
+    write_points(options.out, settings.embedder, points)
     lines = [line for point in points for line in point.lines()]
     show(
-        arguments,
-        {"out": str(arguments.out), "points": [p.as_dict() for p in points]},
-        [*lines, f"written to {arguments.out}"],
+        context,
+        {"out": str(options.out), "points": [p.as_dict() for p in points]},
+        [*lines, f"written to {options.out}"],
     )
     return 0
 
 
-def _check_report(arguments: argparse.Namespace) -> None:
+def _check_report(options: argparse.Namespace) -> None:
     """Before hours of work: the errors that would come at its end."""
     from facesdk.evaluation.report import check_free
 
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
         raise InputError(f"a report needs {', '.join(missing)}", hint="pip install 'facesdk-unlock[eval]'")
-    check_free(arguments.out, replace=arguments.replace)
+    check_free(options.out, replace=options.replace)
 
 
-def _photos(arguments: argparse.Namespace) -> Photos:
+def _photos(options: argparse.Namespace) -> Photos:
     from facesdk.evaluation.photos import chosen_groups, read_photos, with_groups
 
-    source = arguments.photos if isinstance(arguments.photos, Path) else arguments.photos[0]
+    source = options.photos if isinstance(options.photos, Path) else options.photos[0]
     photos = read_photos(source)
-    if arguments.groups is not None:
-        photos = with_groups(photos, arguments.groups)
-    return chosen_groups(photos, arguments.by)
+    if options.groups is not None:
+        photos = with_groups(photos, options.groups)
+    return chosen_groups(photos, options.by)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace) -> Settings:
     from facesdk.engine.engine import DEFAULT_EMBEDDER
     from facesdk.evaluation.protocols import parse_protocol
     from facesdk.evaluation.study import TARGETS, Settings
 
     return Settings(
-        embedder=arguments.embedder or DEFAULT_EMBEDDER, targets=arguments.fmr or TARGETS,
-        thresholds=getattr(arguments, "threshold", ()),
-        protocols=tuple(dict.fromkeys(parse_protocol(text) for text in getattr(arguments, "protocol", ()))),
-        with_refused=getattr(arguments, "with_refused", False), draws=arguments.draws, seed=arguments.seed,
+        embedder=options.embedder or DEFAULT_EMBEDDER, targets=options.fmr or TARGETS,
+        thresholds=getattr(options, "threshold", ()),
+        protocols=tuple(dict.fromkeys(parse_protocol(text) for text in getattr(options, "protocol", ()))),
+        with_refused=getattr(options, "with_refused", False), draws=options.draws, seed=options.seed,
     )  # fmt: skip
 
 
 @contextmanager
-def _workers(arguments: argparse.Namespace) -> Iterator[Workers]:
+def _workers(options: argparse.Namespace) -> Iterator[Workers]:
     from facesdk.evaluation.workers import DaskWorkers, LocalWorkers
 
-    if not getattr(arguments, "scheduler", None):
-        yield LocalWorkers(arguments.workers)
+    if not getattr(options, "scheduler", None):
+        yield LocalWorkers(options.workers)
         return
-    if arguments.workers is not None:
+    if options.workers is not None:
         raise UsageError("--workers and --scheduler do not fit together: the cluster has its own")
-    cluster = DaskWorkers(arguments.scheduler)
+    cluster = DaskWorkers(options.scheduler)
     try:
         yield cluster
     finally:

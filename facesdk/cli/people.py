@@ -3,110 +3,180 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from contextlib import suppress
+import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from facesdk.cli.common import at_terminal, enrolling_key, has_key, is_there, opening_key, say, show, vault_of
-from facesdk.errors import PassphraseRequiredError, UsageError
+from facesdk.cli.context import Context
+from facesdk.cli.options import add_command, add_engine, add_path, add_pictures, add_protection, add_vault
+from facesdk.cli.output import as_json, is_there, painted, say, show
+from facesdk.cli.secrets import ask, at_terminal, enrolling_key, opening_key
+from facesdk.errors import UsageError
 
 CONSENT_NOTICE = (
     "An encrypted template of the face in these pictures will be kept on this device, and nothing else.\n"
     "Enroll only a person who agrees to that; facesdk remove destroys it."
 )
+DESTROYED = "key, template, learned samples, audit log"
+NOT_REACHED = "copies and backups that were made of these files: they open with the secret that sealed them"
 
 
-def _consent(arguments: argparse.Namespace) -> str:
+def add(commands: Any) -> None:
+    """The commands of this module."""
+    text = "Make the sealed template of one person from 3 to 10 pictures, five that differ are best."
+    enrolling = add_command(commands, "enroll", enroll, text)
+    text = "Decide whether the pictures show the enrolled person: exit code 0 for a match alone, this help's is 2."
+    verifying = add_command(commands, "verify", verify, text)
+    for command in (enrolling, verifying):
+        add_vault(command)
+        add_engine(command)
+        add_pictures(command)
+    text = "let the template get better by pictures that are surely the owner's, and what it learned count"
+    verifying.add_argument("--learn", action="store_true", help=text)
+    text = "move the template to this embedder during matches; it takes over at the next facesdk unlock after enough"
+    verifying.add_argument("--migrate-to", metavar="NAME", help=text)
+    add_protection(enrolling)
+    text = "take one or two pictures; the threshold for them refuses the owner much more often"
+    enrolling.add_argument("--allow-few-samples", action="store_true", help=text)
+    enrolling.add_argument("--yes", action="store_true", help="the person agrees; do not ask")
+    listing = add_command(commands, "list", list_users, "Name who is enrolled.")
+    add_vault(listing, user=False, key=False, tpm=False)
+    removing = add_command(commands, "remove", remove, "Destroy the template of a person, and say what was destroyed.")
+    add_vault(removing, key=False)
+    removing.add_argument("--yes", action="store_true", help="do not ask")
+    add_path(removing, "--receipt", metavar="FILE", help="write what was destroyed into a new file, too")
+
+
+def _consent(given: bool) -> str:
     """How the person's consent was given, for the record. UsageError where it was not."""
     say(CONSENT_NOTICE)
-    if arguments.yes:
+    if given:
         return "confirmed with --yes"
     if not at_terminal():
         return "taken as given: enrolled without a terminal after the notice was printed"
-    from facesdk.vault.keys.terminal import read_line
-
-    answer = read_line(sys.stdin.fileno(), "Does the person agree? Type yes: ", echo=True)
-    if answer.strip().lower() == b"yes":
+    if ask("Does the person agree? Type yes: ").lower() == "yes":
         return "typed yes at the prompt"
     raise UsageError("not enrolled: the person must agree")
 
 
-def _engines(arguments: argparse.Namespace) -> dict[str, Any]:
+def _engines(options: argparse.Namespace) -> dict[str, Any]:
     """What FaceVerifier is told of engines: the embedder that is named, or the template's own, as the options say."""
-    from facesdk.engine.engine import Engine
+    from facesdk.engine import Engine
 
-    make = partial(Engine, threads=arguments.threads, runtime=arguments.runtime)
-    return {"engine": make(arguments.embedder)} if arguments.embedder else {"make_engine": make}
+    make = partial(Engine, threads=options.threads, runtime=options.runtime)
+    return {"engine": make(options.embedder)} if options.embedder else {"make_engine": make}
 
 
-def enroll(arguments: argparse.Namespace) -> int:
-    """Seals a template."""
-    from facesdk.cli.keys import contract_of
-    from facesdk.verifier import ENOUGH_SAMPLES, FaceVerifier, few_samples
+def enroll(context: Context, options: argparse.Namespace) -> int:
+    """Seals a template, and leaves its key open in the kernel's keyring."""
+    from facesdk.capture.samples import ENOUGH_SAMPLES, few_samples
+    from facesdk.cli.hints import keyring_hint
+    from facesdk.verifier import FaceVerifier
 
-    if len(arguments.pictures) < ENOUGH_SAMPLES and not arguments.allow_few_samples:
-        raise few_samples(len(arguments.pictures), allow="--allow-few-samples")  # before anything is asked for
-    consent = _consent(arguments)
-    for path in arguments.pictures:
+    count = len(options.pictures)
+    if count < ENOUGH_SAMPLES and not options.allow_few_samples:
+        raise few_samples(count, allow="--allow-few-samples")  # before anything is asked for
+    consent = _consent(options.yes)
+    for path in options.pictures:
         if not is_there(path):
             raise UsageError(f"{path}: no such file")
-    key = enrolling_key(arguments, arguments.user)
-    verifier = FaceVerifier(vault_of(arguments), key=key, **_engines(arguments))
-    verifier.enroll(
-        arguments.user, arguments.pictures, replace=arguments.replace, consent=consent,
-        allow_few_samples=arguments.allow_few_samples,
-    )  # fmt: skip
-    count = len(arguments.pictures)
-    result: dict[str, Any] = {"enrolled": arguments.user, "pictures": count, "contract": None}
-    lines = [f"enrolled {arguments.user} from {count} picture(s); next: facesdk unlock, facesdk verify"]
-    with suppress(PassphraseRequiredError):  # locked meanwhile by somebody else
-        result["contract"] = contract = contract_of(verifier.vault, arguments.user)
-        lines.append(f"contract: {contract['text']}")
-        if contract["differing"] < min(ENOUGH_SAMPLES, count):
+    key = enrolling_key(context, context.user, protect=options.protect, replace=options.replace)
+    refusal = keyring_hint()
+    with FaceVerifier(context.folder, key=key, keyring=refusal is None, **_engines(options)) as verifier:
+        verifier.enroll(
+            context.user, options.pictures, replace=options.replace, consent=consent,
+            allow_few_samples=options.allow_few_samples,
+        )  # fmt: skip
+        enrolled = verifier.status(context.user).enrollment
+    next_step = "next: facesdk verify PICTURE" if refusal is None else refusal
+    lines = [painted(f"enrolled {context.user} from {count} picture(s); {next_step}", "green")]
+    contract = None
+    if enrolled is not None:  # None: locked meanwhile by somebody else
+        from facesdk.cli.state import enrollment_as_dict
+
+        contract = enrollment_as_dict(enrolled)
+        lines.append(f"contract: {enrolled.text}")
+        if enrolled.differing < min(ENOUGH_SAMPLES, count):
             lines.append("pictures this alike count once: turn the head, change light and distance, and enroll again")
-    show(arguments, result, lines)
+    show(context, {"enrolled": context.user, "pictures": count, "open": refusal is None, "contract": contract}, lines)
     return 0
 
 
-def verify(arguments: argparse.Namespace) -> int:
+def verify(context: Context, options: argparse.Namespace) -> int:
     """Decides, with the key in the kernel's keyring, or with one named on the command line for this once."""
     from facesdk.verifier import FaceVerifier
 
-    if arguments.migrate_to is not None and arguments.embedder:
+    if options.migrate_to is not None and options.embedder:
         raise UsageError("--migrate-to starts from the template's own embedder", hint="leave --embedder out")
-    key = opening_key(arguments) if has_key(arguments) else None
+    key = opening_key(context) if context.has_key else None
     verifier = FaceVerifier(
-        vault_of(arguments), key=key, keyring=key is None, learn=arguments.learn, migrate_to=arguments.migrate_to,
-        **_engines(arguments),
+        context.folder, key=key, keyring=key is None, learn=options.learn, migrate_to=options.migrate_to,
+        **_engines(options),
     )  # fmt: skip
-    outcome = verifier.verify(arguments.user, arguments.pictures)
+    outcome = verifier.verify(context.user, options.pictures)
     result = {
-        "decision": outcome.decision.value, "reason": outcome.reason, "guidance": outcome.guidance.value or None,
+        "user": context.user, "match": bool(outcome), "decision": outcome.decision.value, "reason": outcome.reason,
+        "guidance": outcome.guidance.value or None, "guidance_code": outcome.guidance.name.lower(),
         "elapsed_ms": round(outcome.elapsed_ms, 1),
     }  # fmt: skip
-    lines = [f"{outcome.decision.value}: {outcome.reason} ({outcome.elapsed_ms:.0f} ms)"]
-    show(arguments, result, [*lines, outcome.guidance.value] if outcome.guidance.value else lines)
+    verdict = painted(outcome.decision.value, "green" if outcome else "red")
+    lines = [f"{verdict}: {outcome.reason} ({outcome.elapsed_ms:.0f} ms)"]
+    show(context, result, [*lines, outcome.guidance.value] if outcome.guidance.value else lines)
     return 0 if outcome else 1
 
 
-def list_users(arguments: argparse.Namespace) -> int:
+def list_users(context: Context, _options: argparse.Namespace) -> int:
     """Names who is enrolled."""
     from facesdk.vault import VaultFolder
 
-    users = VaultFolder(vault_of(arguments)).users()
-    show(arguments, {"users": users}, users or ["no one is enrolled"])
+    users = VaultFolder(context.folder).users()
+    show(context, {"users": users}, users or ["no one is enrolled"])
     return 0
 
 
-def remove(arguments: argparse.Namespace) -> int:
-    """Destroys a template, its key and its log."""
-    from facesdk.cli.keys import keeper_of
+def remove(context: Context, options: argparse.Namespace) -> int:
+    """Destroys a template, its key and its log, once somebody has said so; the receipt says what is gone."""
     from facesdk.vault.keys.kinds import make_remover
+    from facesdk.vault.store import not_enrolled
 
-    vault = keeper_of(arguments)
-    vault.remove(arguments.user, make_remover(vault.folder.kinds().get(arguments.user, ""), tcti=arguments.tcti))
-    show(
-        arguments, {"removed": arguments.user}, [f"removed {arguments.user}: its key is overwritten, its file deleted"]
-    )
+    vault = context.open_vault()
+    kind = vault.folder.kinds().get(context.user)
+    if kind is None and not vault.folder.exists(context.user):
+        raise not_enrolled(context.user, context.folder)
+    if options.receipt is not None and is_there(options.receipt):
+        raise UsageError(f"{options.receipt} exists already", hint="choose another path for the receipt")
+    _confirm_removal(context, confirmed=options.yes)
+    vault.remove(context.user, make_remover(kind or "", tcti=context.tcti))
+    now = int(time.time())
+    receipt = {
+        "removed": context.user, "vault": str(context.folder), "time_unix_s": now, "destroyed": DESTROYED.split(", "),
+        "not_reached": NOT_REACHED,
+    }  # fmt: skip
+    if options.receipt is not None:
+        _write_receipt(options.receipt, as_json(receipt))
+    when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(now))
+    lines = [
+        f"removed {context.user} from {context.folder}: its key is overwritten, its file deleted",
+        f"receipt: {DESTROYED} destroyed at {when}; not reached: {NOT_REACHED}",
+    ]
+    show(context, receipt, lines)
     return 0
+
+
+def _confirm_removal(context: Context, *, confirmed: bool) -> None:
+    """UsageError unless somebody has said that this template may go."""
+    if confirmed:
+        return
+    if not at_terminal():
+        raise UsageError(f"nothing was removed: nobody could be asked about {context.user!r}", hint="give --yes")
+    if ask(f"Destroy the template of {context.user} for good? Type the name: ") != context.user:
+        raise UsageError("nothing was removed: another name was typed")
+
+
+def _write_receipt(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except OSError as error:  # what was asked for has happened
+        say(f"the receipt cannot be written to {path}: {error.strerror}")

@@ -7,15 +7,40 @@ import json
 from pathlib import Path
 from typing import Any
 
-from facesdk.cli.common import say, show
+from facesdk.cli.context import Context
 from facesdk.cli.new_file import new_path
+from facesdk.cli.options import add_command, add_engine, add_path
+from facesdk.cli.output import as_json, say, show
 from facesdk.errors import UsageError
 
 DEMO_PICTURE = Path("facesdk-demo.png")
 BOARD_FILE = Path("facesdk-board.json")
 
 
-def doctor(arguments: argparse.Namespace) -> int:
+def add(commands: Any) -> None:
+    """The commands of this module."""
+    add_command(commands, "doctor", doctor, "Say what is installed and used, and why.")
+    timing = add_command(commands, "bench", bench, "Time the networks and the way from frame to features.")
+    add_engine(timing)
+    timing.add_argument("--rounds", type=int, default=100, metavar="N", help="default: %(default)s")
+    timing.add_argument("--board", action="store_true", help="all that this board can tell, as a file to contribute")
+    add_path(timing, "--out", metavar="FILE", help="with --board: default facesdk-board.json")
+    timing.add_argument("--emulated", action="store_true", help="with --board: no times, they say nothing here")
+    timing.add_argument("--big-cores", action="store_true", help="use the fastest cores only, where they differ")
+    showing = add_command(commands, "demo", demo, "Enroll, verify, refuse and attack with the bundled portraits.")
+    text = "default: facesdk-demo.png, or the first free facesdk-demo-2.png ..."
+    add_path(showing, "--picture", metavar="FILE", help=text)
+    showing.add_argument("--no-picture", action="store_true", help="write no picture")
+    listing = add_command(commands, "models", models, "List the models and check their hashes.")
+    actions = listing.add_subparsers(dest="action", metavar="ACTION")
+    text = "Say whether the Edge TPU compiler would take all of a .tflite, and whether it fits."
+    check = actions.add_parser("check-edgetpu", help=text, description=text, allow_abbrev=False)
+    check.set_defaults(run=check_edgetpu)
+    check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+    add_path(check, "file", metavar="FILE")
+
+
+def doctor(context: Context, options: argparse.Namespace) -> int:
     """Says what is installed."""
     from facesdk.device.doctor import examine
 
@@ -36,28 +61,28 @@ def doctor(arguments: argparse.Namespace) -> int:
         f"camera    {facts['camera']}",
         f"liveness  {facts['liveness']}",
     ]
-    show(arguments, facts, lines)
+    show(context, facts, lines)
     if not all(facts["models"].values()):
         return 6
     return 0 if runtime["usable"] else 5
 
 
-def models(arguments: argparse.Namespace) -> int:
+def models(context: Context, options: argparse.Namespace) -> int:
     """Lists the models and checks their hashes."""
     from facesdk.device.doctor import check_models
 
     rows = check_models()
     lines = [f"{'ok ' if r['ok'] else 'BAD'} {r['name']} {r['version']} ({r['licence']}) {r['size']} bytes\n"
              f"    sha256 {r['sha256']}\n    from {r['origin']}" for r in rows]  # fmt: skip
-    show(arguments, {"models": rows}, [*lines, *(r["problem"] for r in rows if r["problem"])])
+    show(context, {"models": rows}, [*lines, *(r["problem"] for r in rows if r["problem"])])
     return 0 if all(r["ok"] for r in rows) else 6
 
 
-def check_edgetpu(arguments: argparse.Namespace) -> int:
+def check_edgetpu(context: Context, options: argparse.Namespace) -> int:
     """Says what the Edge TPU compiler would do with a .tflite; 0 if all of it maps and fits, else 1."""
     from facesdk.device.edgetpu_rules import check
 
-    report = check(arguments.file)
+    report = check(options.file)
     rows = report["ops"]
     kib = {key: f"{report[f'{key}_bytes'] / 1024:,.0f} KiB" for key in ("parameter", "capacity", "on_chip")}
     mapped = f"{report['on_edge_tpu']} of {len(rows)} operators run on the Edge TPU"
@@ -69,7 +94,7 @@ def check_edgetpu(arguments: argparse.Namespace) -> int:
         f"parameters {kib['parameter']}; the compiler leaves at least {kib['capacity']} of {kib['on_chip']} for them: "
         f"{'fits' if report['fits'] else 'does not fit, the rest is streamed at every run'}",
     ]  # fmt: skip
-    show(arguments, report, lines)
+    show(context, report, lines)
     return 0 if report["ok"] else 1
 
 
@@ -77,37 +102,37 @@ def _tensors(tensors: list[dict[str, Any]]) -> str:
     return ", ".join(f"{t['dtype']}[{'x'.join(str(n) for n in t['shape'])}]" for t in tensors)
 
 
-def bench(arguments: argparse.Namespace) -> int:
+def bench(context: Context, options: argparse.Namespace) -> int:
     """Times the networks and the pipeline; with --board everything that benchmarks/boards/ collects."""
     from facesdk.device.board import pin_to_big_cores, throttling
     from facesdk.engine.engine import Engine
     from facesdk.evaluation.timing import run_bench
 
-    if not arguments.board and (arguments.out or arguments.emulated):
+    if not options.board and (options.out or options.emulated):
         raise UsageError("--out and --emulated belong to --board")
-    if arguments.big_cores:
+    if options.big_cores:
         say(f"on processors {', '.join(map(str, sorted(pin_to_big_cores())))}")
-    if arguments.board:
-        return _bench_board(arguments)
-    engine = Engine(arguments.embedder or "joint", threads=arguments.threads, runtime=arguments.runtime)
-    result = run_bench(engine, rounds=arguments.rounds)
+    if options.board:
+        return _bench_board(context, options)
+    engine = Engine(options.embedder or "joint", threads=options.threads, runtime=options.runtime)
+    result = run_bench(engine, rounds=options.rounds)
     lines = [f"{name:24} {ms:8.2f} ms" for name, ms in result["invoke_ms"].items()]
     frame = f"{result['pipeline_ms']:8.2f} ms  ({result['overhead']:.3f} x, n = {result['n']})"
     lines += [f"{'all networks':24} {result['bare_invoke_ms']:8.2f} ms", f"{'frame to features':24} {frame}"]
     if slowed := throttling(busy=True):
         say(f"throttled: {slowed}")
-    show(arguments, result, lines)
+    show(context, result, lines)
     return 0
 
 
-def _bench_board(arguments: argparse.Namespace) -> int:
+def _bench_board(context: Context, options: argparse.Namespace) -> int:
     from facesdk.evaluation.board_report import run_board
 
-    if arguments.embedder:
+    if options.embedder:
         raise UsageError("--board measures every embedder: leave --embedder out")
-    path = new_path(arguments.out, BOARD_FILE, option="--out")
+    path = new_path(options.out, BOARD_FILE, option="--out")
     result = run_board(
-        rounds=arguments.rounds, threads=arguments.threads, runtime=arguments.runtime, emulated=arguments.emulated,
+        rounds=options.rounds, threads=options.threads, runtime=options.runtime, emulated=options.emulated,
         say=say,
     )  # fmt: skip
     try:
@@ -125,19 +150,19 @@ def _bench_board(arguments: argparse.Namespace) -> int:
         lines.append(f"{name:24} {ms}{right} of {every} pairs of portraits decided rightly")
     if times and (slowed := result["conditions"]["throttling"]):
         lines.append(f"throttled: {slowed}")
-    show(arguments, result, [*lines, f"written to {path}: benchmarks/boards/README.md says where to send it"])
+    show(context, result, [*lines, f"written to {path}: benchmarks/boards/README.md says where to send it"])
     return 0
 
 
-def demo(arguments: argparse.Namespace) -> int:
+def demo(context: Context, options: argparse.Namespace) -> int:
     """Runs the demo."""
     from facesdk.evaluation.demo import run_demo
 
     lines: list[str] = []
-    picture = None if arguments.no_picture else _demo_picture(arguments.picture)
-    passed = run_demo(lines.append if arguments.json else print, picture=picture)
-    if arguments.json:
-        print(json.dumps({"passed": passed, "picture": picture and str(picture), "steps": lines}))
+    picture = None if options.no_picture else _demo_picture(options.picture)
+    passed = run_demo(lines.append if context.json else print, picture=picture)
+    if context.json:
+        print(as_json({"passed": passed, "picture": picture and str(picture), "steps": lines}))
     return 0 if passed else 1
 
 

@@ -36,6 +36,17 @@ def temporary_name() -> str:
     return f".facesdk-tmp-{os.urandom(16).hex()}"
 
 
+def folder_path(vault: Path | str) -> Path:
+    """The path of a vault's folder, as a caller gave it. InputError."""
+    try:
+        folder = Path(os.fsdecode(vault))
+    except TypeError:
+        raise InputError(f"vault must be the path of a folder, not {type(vault).__name__}") from None
+    if not os.fspath(vault) or b"\0" in os.fsencode(folder):
+        raise InputError("vault must be the path of a folder, not an empty name or one with a zero byte in it")
+    return folder
+
+
 @contextlib.contextmanager
 def open_folder(path: Path, *, create: bool = False) -> Iterator[int]:
     """A descriptor of the folder; checks and uses through it are of the same folder, whatever happens to the path.

@@ -150,6 +150,8 @@ def _check_version(data: bytes) -> None:
         raise VaultVersionError(
             f"the file has format version {version}, this release reads {VERSION}: install a newer release"
         )
+    if version < 1:
+        raise VaultIntegrityError("the file has format version 0, which never existed")
     if version < VERSION:
         raise VaultVersionError(
             f"the file has format version {version}, which no release wrote; this one reads {VERSION}: enroll again"

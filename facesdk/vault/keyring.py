@@ -126,6 +126,9 @@ class KeyringOpenKeys:
             return 0
         return self._forget_rings(_ring(vault, None) if vault else _RINGS, reason)
 
+    def close(self) -> None:
+        """As in OpenKeys: nothing is open in this process alone."""
+
     def _forget_rings(self, beginning: str, reason: Reason) -> int:
         count, failure = 0, None
         for name, ring in self._call(_core.keyring_rings, beginning, else_none=True) or []:

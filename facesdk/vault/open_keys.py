@@ -119,6 +119,9 @@ class OpenKeys(Protocol):
     def forget_all(self, reason: Reason) -> int:
         """Like forget, for every user of the vault, whatever has become of the files. How many keys were open."""
 
+    def close(self) -> None:
+        """Wipe what is open in this process alone."""
+
 
 class ProcessOpenKeys:
     """Opened keys in locked memory of this process: they end with it. Safe to use from several threads.
@@ -194,6 +197,10 @@ class ProcessOpenKeys:
         with self._here():
             self._all_forgotten = next(self._marks)
             return sum(self.forget(user, reason) for user in list(self._held))
+
+    def close(self) -> None:
+        """As in OpenKeys."""
+        self.forget_all(Reason.NOT_UNLOCKED)
 
 
 def foreign(what: str) -> VaultIntegrityError:

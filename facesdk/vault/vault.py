@@ -23,7 +23,8 @@ from facesdk.vault.audit.entry import AuditEvent, Head, check_labels
 from facesdk.vault.audit.verify import Report
 from facesdk.vault.audited import audited, head_for_audit
 from facesdk.vault.closing import Closing
-from facesdk.vault.keys.provider import KEY_SIZE, KeyProvider, random_secret
+from facesdk.vault.format import parse_header
+from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey, OpenKeys
 from facesdk.vault.opening import Opening, Openings
@@ -200,6 +201,19 @@ class Vault:
         with self._locked("write the vault", user) as file, file.unwrapped(provider) as (header, kek):
             file.restart_log(header, kek)
             self.open_keys.forget(user, Reason.LOCKED)
+
+    # --- without a secret
+
+    def kind(self, user: str) -> KeyKind:
+        """Which kind of key seals the user's template. NotEnrolledError, VaultIntegrityError, VaultVersionError."""
+        with self._locked("read the vault", user, shared=True) as file:
+            if not file.exists():
+                raise not_enrolled(user, self.folder.path)
+            return parse_header(file.read()).kind
+
+    def close(self) -> None:
+        """Wipe the keys that are open in this process; those in the kernel's keyring stay for other programs."""
+        self.open_keys.close()
 
     # --- with the key in memory
 

@@ -114,7 +114,6 @@ def test_an_opened_verifier_asks_for_the_passphrase(opened: FaceVerifier) -> Non
         lambda: opened.verify("owner", frame),
         lambda: opened.unlock("owner"),
         lambda: opened.enroll("owner", frame, replace=True, allow_few_samples=True),
-        lambda: opened.enroll("another", frame, allow_few_samples=True),
     ):
         assert in_child(lambda call=call: raises(PassphraseRequiredError, call, reason=Reason.FORKED)) == 0
     assert opened.verify("owner", frame)
@@ -255,6 +254,6 @@ def test_multiprocessing_that_pickles_is_refused_in_words(opened: FaceVerifier, 
 
 def test_nothing_with_a_key_can_be_pickled(opened: FaceVerifier) -> None:
     with opened.vault._locked("look", "owner") as file, opened.vault._openings.held(file) as held:
-        for what in (opened, opened._key, opened._key._secret, held, opened.vault):  # type: ignore[union-attr]
+        for what in (opened, opened._keys.of("owner"), opened._keys.of("owner")._secret, held, opened.vault):  # type: ignore[union-attr]
             with pytest.raises(TypeError):
                 pickle.dumps(what)

@@ -84,9 +84,35 @@ def test_a_damaged_file_still_counts_as_enrolled(bench: Bench) -> None:
     bench.path().write_bytes(b"junk")
     with pytest.raises(AlreadyEnrolledError):
         bench.enroll()
-    bench.enroll(replace=True)
+    with pytest.raises(VaultIntegrityError):
+        bench.enroll(replace=True)  # nobody can show that it is theirs
+    assert bench.path().read_bytes() == b"junk"
+    bench.vault.remove("alice")
+    bench.enroll()
     bench.unlock()
     holds(bench)
+
+
+def test_who_cannot_open_a_template_may_not_replace_it(bench: Bench, tmp_path: Path) -> None:
+    """By enrolling or by importing; a wrong key is in the log."""
+    bench.enroll()
+    recovery = PassphraseKey("of the stranger", kind=KeyKind.RECOVERY, **CHEAP)
+    elsewhere = Bench(tmp_path / "elsewhere", KeyFileKey.create(tmp_path / "elsewhere.key"))
+    elsewhere.enroll(make_record(seed=7))
+    exported = elsewhere.vault.export("alice", elsewhere.key, recovery)
+    sealed, stranger = bench.path().read_bytes(), elsewhere.key
+    for replace in (
+        lambda key: bench.vault.enroll(make_record(seed=7), key, replace=True, rules=RULES),
+        lambda key: bench.vault.import_(exported, recovery, key, replace=True, rules=RULES),
+    ):
+        with pytest.raises(KeyUnavailableError, match="wrong key"):
+            replace(stranger)
+        assert bench.path().read_bytes() == sealed
+        replace(bench.key)
+        assert bench.path().read_bytes() != sealed
+        sealed = bench.path().read_bytes()
+        holds(bench, make_record(seed=7))
+    assert bench.events().count("passphrase_refused") == 2
 
 
 def test_each_file_has_a_key_of_its_own(bench: Bench) -> None:

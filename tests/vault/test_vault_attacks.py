@@ -180,11 +180,15 @@ def test_a_symlink_in_place_of_the_lock(bench: Bench, tmp_path: Path) -> None:
     assert not (tmp_path / "created").exists()
 
 
-def test_enroll_replaces_a_symlink_and_never_writes_through_it(bench: Bench, tmp_path: Path) -> None:
+def test_enroll_refuses_a_symlink_and_never_writes_through_it(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"precious")
     bench.path().unlink()
     bench.path().symlink_to(tmp_path / "target")
-    bench.enroll(replace=True)
+    with pytest.raises(VaultIntegrityError, match="not a regular file"):
+        bench.enroll(replace=True)
+    assert (tmp_path / "target").read_bytes() == b"precious"
+    bench.vault.remove("alice")
+    bench.enroll()
     assert (tmp_path / "target").read_bytes() == b"precious"
     assert stat.S_ISREG(bench.path().lstat().st_mode)
     bench.unlock()

@@ -112,13 +112,16 @@ def test_what_lies_outside_the_file_goes_with_it(counting: Bench, tmp_path: Path
 
 
 @pytest.mark.parametrize("there", ["passphrase", "damaged"])
-def test_enrolling_over_a_file_of_another_kind_or_a_damaged_one(counting: Bench, there: str) -> None:
+def test_a_file_of_another_kind_or_a_damaged_one_is_removed_not_replaced(counting: Bench, there: str) -> None:
     if there == "passphrase":
         counting.enroll(key=PassphraseKey("x", **CHEAP))
     else:
         counting.enroll()
         counting.path().write_bytes(b"junk")
-    counting.enroll(make_record(seed=1), replace=True)
+    with pytest.raises((KeyUnavailableError, VaultIntegrityError)):
+        counting.enroll(make_record(seed=1), replace=True)
+    counting.vault.remove("alice", counting.key)
+    counting.enroll(make_record(seed=1))
     counting.unlock()
     holds(counting, make_record(seed=1))
 

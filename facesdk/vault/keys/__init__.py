@@ -1,5 +1,5 @@
 """Who can open a template: the providers of keys, one module each, and what they share."""
 
-from facesdk.vault.keys.provider import KeyKind, KeyProvider, random_secret
+from facesdk.lazy import attributes
 
-__all__ = ["KeyKind", "KeyProvider", "random_secret"]
+__getattr__, __dir__ = attributes(__name__, {name: "provider" for name in ("KeyKind", "KeyProvider", "random_secret")})

@@ -57,9 +57,9 @@ class Trial:
             elsewhere = Vault(VaultFolder(folder.with_name(folder.name + "-elsewhere")), ProcessOpenKeys())
             elsewhere.enroll(record(), self.old, replace=False, rules=RULES)
             self.exported = elsewhere.export(USER, self.old, self.recovery)
-        elif operation in ("replace", "rekey"):
+        elif operation == "rekey":
             self.vault.enroll(record(), self.old, replace=False, rules=RULES)
-        elif operation == "renew":
+        elif operation in ("renew", "replace"):
             self.vault.enroll(record(), make(), replace=False, rules=RULES)
 
     def run(self) -> bool:

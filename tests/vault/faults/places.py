@@ -86,7 +86,7 @@ OPERATIONS: dict[str, Callable[[Place], object]] = {
     "unlock": lambda p: p.unlock(),
     "renew": lambda p: p.vault.renew(USER, p.a, rules=RULES),
     "rekey": lambda p: p.vault.rekey(USER, p.a, p.b, rules=RULES),
-    "enroll": lambda p: p.vault.enroll(make_record(), p.b, replace=True, rules=RULES),
+    "enroll": lambda p: p.vault.enroll(make_record(), p.a, replace=True, rules=RULES),
     "audit": lambda p: p.vault.audit(USER, p.a),
     "state": lambda p: p.vault.state(USER),
     "lock": lambda p: p.vault.lock(USER),

@@ -24,14 +24,14 @@ class Racer:
     """Does one operation after the other, each as soon as it can."""
 
     def __init__(self, root: Path, seed: int) -> None:
-        self._keeper = Vault(VaultFolder(root / "vault"), KeyringOpenKeys(root / "vault"))
+        self._vault = Vault(VaultFolder(root / "vault"), KeyringOpenKeys(root / "vault"))
         self._keys = [KeyFileKey(root / "a"), KeyFileKey(root / "b")]
         self._random = random.Random(seed)
 
     def attempt(self, *, matches: bool) -> str:
-        _, held = self._keeper.state(USER)
+        _, held = self._vault.state(USER)
         try:
-            matched = self._keeper.attempt(
+            matched = self._vault.attempt(
                 USER, lambda _: matches, generation=held.generation if held else 0, camera="files", label=""
             )
         except (PassphraseRequiredError, LockedOutError) as error:
@@ -44,11 +44,13 @@ class Racer:
         for key, other in self._random.sample([self._keys, self._keys[::-1]], 2):
             try:
                 if what == "unlock":
-                    self._keeper.unlock(USER, key, rules=RULES)
+                    self._vault.unlock(USER, key, rules=RULES)
+                elif what == "enroll":
+                    self._vault.enroll(record(), key, replace=True, rules=RULES)
                 elif what == "rekey":
-                    self._keeper.rekey(USER, key, other, rules=RULES)
+                    self._vault.rekey(USER, key, other, rules=RULES)
                 else:
-                    self._keeper.renew(USER, key, rules=RULES)
+                    self._vault.renew(USER, key, rules=RULES)
             except KeyUnavailableError:
                 refused += 1
                 continue
@@ -61,11 +63,8 @@ class Racer:
         )[0]
         if what in ("match", "fail"):
             return self.attempt(matches=what == "match")
-        if what == "enroll":
-            self._keeper.enroll(record(), self._random.choice(self._keys), replace=True, rules=RULES)
-            return "enroll 0"
         if what == "lock":
-            self._keeper.lock(USER)
+            self._vault.lock(USER)
             return "lock 0"
         return self.by_key(what)
 

@@ -1,0 +1,139 @@
+"""What holds for one user: which state and why, what protects the template, and what the opened template says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from facesdk import matching
+from facesdk.engine.networks import load_manifest
+from facesdk.errors import PassphraseRequiredError, Reason
+from facesdk.learning import learned_of, moving_of
+from facesdk.policy import Policy
+from facesdk.vault.attempts import NS, PassphraseRequired, Phase, State
+from facesdk.vault.keys.kinds import Protection, protection
+from facesdk.vault.vault import boot_ns
+
+if TYPE_CHECKING:
+    from facesdk.vault import KeyKind, Template, Vault
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """What an opened template says of itself, without features.
+
+    samples: how many it holds, differing: how many of them count, as near copies count once. learned: samples learned
+    since; moving_to: by the embedder that it moves to; learned_unusable: what is wrong with them, if anything is.
+    target_fmr: false match rate of the policy that binds. misses: share of the owner's own attempts that are refused,
+    by number of frames, empty where this release has no operating points for the template. consent, created_unix_s: as
+    they were sealed. policy: the floor that the enrollment sealed, under which no verification may go.
+    """
+
+    embedder: str
+    samples: int
+    differing: int
+    learned: int
+    moving_to: Mapping[str, int]
+    learned_unusable: str | None
+    target_fmr: float
+    misses: Mapping[int, float]
+    created_unix_s: int
+    consent: str
+    policy: Policy
+
+    @property
+    def text(self) -> str:
+        """For whom the false match rate holds and how often the owner is refused, in one sentence."""
+        if not self.misses:
+            return f"{self.embedder!r} has no operating points in this release: enroll again"
+        shares = ", ".join(f"{100 * share:.1f} % with {frames} frame(s)" for frames, share in self.misses.items())
+        held = f"FMR {self.target_fmr:g} in the group that is falsely matched most"
+        text = f"{held}; {self.differing} of {self.samples} samples count; misses {shares} (docs/contract.md)"
+        text += f"; {self.learned} learned since" if self.learned else ""
+        text += "".join(f"; {count} to move to {name}" for name, count in self.moving_to.items())
+        return text + (f"; what was learned is of no use: {self.learned_unusable}" if self.learned_unusable else "")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What holds for one user now. Holds no secret and no score.
+
+    phase: READY, DELAYED or PASSPHRASE_REQUIRED, which `why` explains in words; reason: of the last. wait_s: seconds
+    until the next attempt is accepted. failures: attempts without a match since the last match, where the key is open.
+    kind: of the key that seals the template; protection: what that stops and what not. enrollment: None while the key
+    is closed.
+    """
+
+    user: str
+    phase: Phase
+    why: str
+    reason: Reason | None
+    wait_s: int
+    failures: int | None
+    kind: KeyKind
+    protection: Protection = field(repr=False)
+    enrollment: Enrollment | None = field(repr=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a face can match now."""
+        return self.phase is Phase.READY
+
+
+def status_of(vault: Vault, user: str, *, tcti: str | None = None) -> Status:
+    """The user's status. tcti: how the TPM of its key is reached.
+
+    Raises NotEnrolledError, and the errors of a vault that cannot be read or trusted.
+    """
+    kind = vault.kind(user)
+    state, _ = vault.state(user)
+    enrollment = None
+    try:
+        phase, why, reason, wait_s = _phase(vault, state)
+        if phase is Phase.READY:
+            with vault.opened(user, learned=True) as template:
+                enrollment = enrollment_of(template)
+    except PassphraseRequiredError as error:  # sealed anew since the key was opened
+        reason = Reason(error.reason)
+        phase, why, wait_s = Phase.PASSPHRASE_REQUIRED, reason.value, 0
+    failures = None if isinstance(state, PassphraseRequired) else state.failures
+    return Status(user, phase, why, reason, wait_s, failures, kind, protection(kind, tcti=tcti), enrollment)
+
+
+def _phase(vault: Vault, state: State) -> tuple[Phase, str, Reason | None, int]:
+    if isinstance(state, PassphraseRequired):
+        return Phase.PASSPHRASE_REQUIRED, state.reason.value, state.reason, 0
+    wait_s = -(-(state.not_before_ns - boot_ns()) // NS)
+    if wait_s > 0:
+        return Phase.DELAYED, f"{state.failures} attempts did not match: wait {wait_s} s", None, wait_s
+    where = f"the key is {vault.open_keys.where}"
+    return Phase.READY, f"{where}, {state.failures} attempts did not match since the last match", None, 0
+
+
+def enrollment_of(template: Template) -> Enrollment:
+    """What an opened template says of itself."""
+    now = int(time.time())
+    moving = moving_of(template, now_unix_s=now)
+    policy = Policy().tightened(template.policy)
+    differing = len(matching.near_copies(list(template.samples)))
+    return Enrollment(
+        embedder=template.embedder, samples=template.count, differing=differing,
+        learned=len(learned_of(template, now_unix_s=now)),
+        moving_to={} if moving is None else {moving[0].embedder: len(moving[1])},
+        learned_unusable=None if template.learned is None else template.learned.problem,
+        target_fmr=policy.target_fmr, misses=_misses(template, policy, differing),
+        created_unix_s=template.created_unix_s, consent=template.consent, policy=policy,
+    )  # fmt: skip
+
+
+def _misses(template: Template, policy: Policy, differing: int) -> dict[int, float]:
+    manifest = load_manifest()
+    entry = manifest.embedders.get(template.embedder)
+    # The detector's id comes first, and may be another's; points belong to the networks.
+    known = entry is not None and template.model_ids[1:] == manifest.model_ids(template.embedder)[1:]
+    if entry is None or not known or policy.target_fmr not in entry.targets:
+        return {}
+    points = {frames: entry.point(policy.target_fmr, samples=differing, frames=frames) for frames in (1, 3)}
+    return {frames: point.fnmr for frames, point in points.items() if point.offered}
