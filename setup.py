@@ -4,22 +4,28 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 
+import pybind11
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.errors import SetupError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
+import sbom  # noqa: E402
+from incremental import ChangedOnly  # noqa: E402
 
 # As many compilers as processors; NPY_NUM_BUILD_JOBS says otherwise.
 ParallelCompile("NPY_NUM_BUILD_JOBS", default=0).install()
 
 core = Pybind11Extension(
     "facesdk._core",
-    sorted(glob("native/*.cpp") + glob("native/core/*.cpp")),
+    sorted(["native/start.cpp", *glob("native/bindings/*.cpp"), *glob("native/core/*.cpp")]),
     include_dirs=["native"],
-    depends=sorted(glob("native/*.h") + glob("native/core/*.h")),
     cxx_std=20,
     extra_compile_args=[
         # No contraction: every kernel variant must give the scalar one's bits.
@@ -62,15 +68,29 @@ def litert_library() -> Path:
 class BuildWithLiteRt(build_ext):
     """Also puts LiteRT's library and its VERSION into facesdk/_litert, for the machines that there is one for."""
 
+    def compiler_says(self, option: str) -> str:
+        """The first line of the compiler's answer."""
+        command = [*self.compiler.compiler_so_cxx, option]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0].strip()
+
     def build_extensions(self) -> None:
-        command = [*self.compiler.compiler_so, "-dumpmachine"]
-        target = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("-")[0].strip()
+        target = self.compiler_says("-dumpmachine").split("-")[0]
         if target in BRANCHES:
             core.extra_compile_args += [*BRANCHES[target], "-DFACESDK_OWN_START"]
             core.extra_link_args.append("-nostartfiles")
+        # Every object is looked at, and linked again: a time tells nothing of flags.
+        self.force = True
+        self.compiler._compile = ChangedOnly(
+            self.compiler._compile,
+            compiler=f"{self.compiler.compiler_so_cxx} {self.compiler_says('--version')} for {target}",
+            folders={pybind11.get_include(): "{pybind11}"},
+        )
         super().build_extensions()
 
     def run(self) -> None:
+        if self.editable_mode:
+            # Else a folder that pip throws away.
+            self.build_temp = f"build/temp.{self.plat_name}-{sys.implementation.cache_tag}"
         super().run()
         extension = Path(self.get_ext_fullpath(core.name))
         target = extension.parent / "_litert"
@@ -87,4 +107,18 @@ class BuildWithLiteRt(build_ext):
         (target / "VERSION").write_text(f"{LITERT_VERSION}\n", encoding="ascii")
 
 
-setup(ext_modules=[core], cmdclass={"build_ext": BuildWithLiteRt})
+class WheelWithSbom(bdist_wheel):
+    """Also writes the wheel's SBOM into its .dist-info/sboms (PEP 770)."""
+
+    def write_wheelfile(self, wheelfile_base: str, *args: str) -> None:
+        super().write_wheelfile(wheelfile_base, *args)
+        if Path(wheelfile_base).parent != Path(self.bdist_dir):
+            return  # an editable install, which has nothing in it
+        build = self.get_finalized_command("build_ext")
+        if isinstance(build.compiler, str | None):
+            raise SetupError("an SBOM names the compiler: build the extension in the same command, without --skip-build")
+        compiler = sbom.compiler_component(build.compiler_says("--version"), build.compiler_says("-dumpfullversion"))
+        sbom.write(Path(wheelfile_base), compiler=compiler, pybind11=pybind11.__version__)
+
+
+setup(ext_modules=[core], cmdclass={"build_ext": BuildWithLiteRt, "bdist_wheel": WheelWithSbom})

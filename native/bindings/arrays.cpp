@@ -1,4 +1,4 @@
-#include "bindings_arrays.h"
+#include "arrays.h"
 
 #include "core/pipeline.h"
 

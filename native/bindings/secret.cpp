@@ -1,6 +1,4 @@
 // Python's side of what guards keys and reference features: locked memory, the secret rotation, the kernel's keyring.
-#include "bindings_secret.h"
-
 #include <pybind11/stl.h>
 
 #include <sys/prctl.h>
@@ -14,6 +12,7 @@
 #include "core/process.h"
 #include "core/rotation.h"
 #include "core/secret.h"
+#include "register.h"
 
 namespace py = pybind11;
 using namespace facesdk;
@@ -102,7 +101,7 @@ void protect_process() {
 
 }  // namespace
 
-void bind_secrets(py::module_& m) {
+void register_secrets(py::module_& m) {
   py::class_<Secret>(m, "Secret", py::buffer_protocol())
       .def(py::init(&make_secret), py::arg("size"))
       .def_static("of", [](const py::buffer& source) {

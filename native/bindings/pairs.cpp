@@ -1,5 +1,4 @@
-#include "bindings_pairs.h"
-
+// All pairs of many vectors, for measuring.
 #include <pybind11/numpy.h>
 
 #include <cmath>
@@ -8,8 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "bindings_arrays.h"
+#include "arrays.h"
 #include "core/pairs.h"
+#include "register.h"
 
 namespace py = pybind11;
 using namespace facesdk;
@@ -102,7 +102,7 @@ py::tuple count_all(const py::array& vectors, const py::array& people, const py:
 
 }  // namespace
 
-void bind_pairs(py::module_& m) {
+void register_pairs(py::module_& m) {
   m.def("count_pairs", &count_all, py::arg("vectors"), py::arg("people"), py::arg("classes"), py::arg("thresholds"),
         py::kw_only(), py::arg("keep"), py::arg("part") = 0, py::arg("parts") = 1, py::arg("variant") = "");
   m.def("scores_f32", [](const std::string& variant, const py::array& a, const py::array& b) {

@@ -1,5 +1,4 @@
-#include "bindings_sessions.h"
-
+// The sessions that run a model: LiteRT's, and those of a Python function.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -10,10 +9,11 @@
 #include <cstring>
 #include <string>
 
-#include "bindings_arrays.h"
+#include "arrays.h"
 #include "core/kept_stderr.h"
 #include "core/litert.h"
 #include "core/session.h"
+#include "register.h"
 
 namespace py = pybind11;
 using namespace facesdk;
@@ -140,7 +140,9 @@ class PythonSession final : public Session {
 
 }  // namespace
 
-void bind_sessions(py::module_& m) {
+void register_sessions(py::module_& m) {
+  py::register_exception<RuntimeFailure>(m, "RuntimeFailure", PyExc_RuntimeError);
+  py::register_exception<MadeBeforeFork>(m, "MadeBeforeFork", PyExc_RuntimeError);
   py::class_<LiteRtLibrary, std::shared_ptr<LiteRtLibrary>>(m, "LiteRtLibrary").def(py::init<const std::string&>());
   py::class_<Session, std::shared_ptr<Session>>(m, "Session")
       .def_property_readonly("input_info", [](const Session& s) { return tensor_dict(s.input_info()); })

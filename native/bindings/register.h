@@ -1,0 +1,19 @@
+// What each file of bindings adds to the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+// The sessions that run a model, LiteRT's and those of a Python function, and the errors of running one.
+void register_sessions(pybind11::module_& m);
+
+// The way from a frame to features, and its single steps.
+void register_pipeline(pybind11::module_& m);
+
+// The kernels, each variant by its name.
+void register_kernels(pybind11::module_& m);
+
+// All pairs of many vectors, for measuring.
+void register_pairs(pybind11::module_& m);
+
+// Secret, wipe, equal, rotate and the keyring.
+void register_secrets(pybind11::module_& m);
