@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# build_wheels.sh [--python 3.10,3.11,3.12,3.13] [--arch x86_64,aarch64] [--out DIR] [--no-demo]
+# build_wheels.sh [--python 3.10,3.11,3.12,3.13,3.14] [--arch x86_64,aarch64] [--out DIR] [--no-demo]
 #
 # Makes manylinux wheels from the source distribution of this checkout, for CPython on x86-64 and 64-bit ARM, on one
 # Linux machine: another architecture's wheels are made with Debian's cross compiler. Each wheel is checked
-# (architecture, libraries, hardening, auditwheel, size), gets its SBOM, and those for this machine are installed into a clean
+# (architecture, libraries, hardening, auditwheel, size, SBOM), and those for this machine are installed into a clean
 # environment where the demo runs. Names what it skipped and why. Defaults: all of these, into dist/. docs/wheels.md.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-pythons=3.10,3.11,3.12,3.13 archs=x86_64,aarch64 out=$root/dist demo=1
+pythons=3.10,3.11,3.12,3.13,3.14 archs=x86_64,aarch64 out=$root/dist demo=1
 while [ $# -gt 0 ]; do
   case $1 in
     --python) pythons=${2:?}; shift 2 ;;
@@ -32,10 +32,11 @@ die() { printf 'build_wheels.sh: %s\n' "$*" >&2; exit 1; }
 run_pip() { "$@" >"$work/pip.log" 2>&1 || { tail -20 "$work/pip.log" >&2; die "fails: pip ${*:2}"; }; }
 skip() { printf 'SKIPPED: %s\n' "$*"; }
 
-# Prints the CPython of a version that runs and has its headers, from PATH or pyenv.
+# Prints the CPython of a version that runs and has its headers, from PATH, pyenv or tools/debian_python.sh.
 find_python() {
   local candidate
-  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python \
+    "$root/.cache/pythons/$1/usr/bin/python$1"; do
     "$candidate" - "$1" 2>/dev/null <<'CHECK' && return
 import os, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
@@ -109,8 +110,8 @@ make_wheel() {
   suffix=${suffix/$(uname -m)/$arch}
   if [ ! -d "$build" ]; then
     "$python" -m venv "$build"
-    # shellcheck disable=SC2046  # three words are meant
-    run_pip "$build/bin/pip" install -q $(grep -E '^(build|setuptools|pybind11)==' "$root/tools/wheel_requirements.txt")
+    grep -E '^(build|setuptools|pybind11|tomli)==' "$root/tools/wheel_requirements.txt" > "$work/requirements"
+    run_pip "$build/bin/pip" install -q -r "$work/requirements"
   fi
   rm -rf "$work/tree" "$work/linux" "$work/repaired"; cp -a "$source" "$work/tree"
   fetch_litert "$arch"
@@ -121,8 +122,8 @@ make_wheel() {
   auditwheel repair -z 9 --wheel-dir "$work/repaired" "$work"/linux/*.whl >"$work/repair.log" 2>&1 \
     || { tail -20 "$work/repair.log" >&2; die "auditwheel cannot repair the $arch wheel"; }
   wheel=$out/$(basename "$work"/repaired/*.whl)
-  "$work/tools/bin/python" "$root/tools/sbom.py" "$work"/repaired/*.whl --out "$out" --compiler "$($CXX -dumpfullversion)" \
-    --pybind11 "$("$build/bin/python" -c 'import pybind11; print(pybind11.__version__)')"
+  "$work/tools/bin/python" "$root/tools/finish_wheel.py" "$work"/repaired/*.whl --out "$out" \
+    || die "$(basename "$wheel"): its SBOM is not as it must be"
   auditwheel show "$wheel" > "$work/show.log"
   glibc=$(grep -o "manylinux_2_[0-9]*_$arch" "$work/show.log" | head -1 | cut -d_ -f3)
   [ "${glibc:-99}" -le $MAX_GLIBC ] && [[ $wheel == *manylinux_2_"$glibc"_"$arch".whl ]] \
@@ -144,7 +145,7 @@ make_sdist
 say "source distribution: $(ls "$out"/*.tar.gz)"
 made=0
 for version in ${pythons//,/ }; do
-  python=$(find_python "$version") || { skip "CPython $version: no interpreter with headers on PATH or in pyenv"; continue; }
+  python=$(find_python "$version") || { skip "CPython $version: no interpreter with headers on PATH or in pyenv; tools/debian_python.sh $version may get one"; continue; }
   for arch in ${archs//,/ }; do
     compiler_for "$arch" || { skip "$arch: no $arch-linux-gnu-g++ (Debian: g++-${arch/_/-}-linux-gnu)"; continue; }
     say "CPython $version for $arch, by $python and $CXX"
