@@ -117,7 +117,7 @@ class WheelWithSbom(bdist_wheel):
         build = self.get_finalized_command("build_ext")
         if isinstance(build.compiler, str | None):
             raise SetupError("an SBOM names the compiler: build the extension in the same command, without --skip-build")
-        compiler = sbom.compiler_component(build.compiler_says("--version"), build.compiler_says("-dumpfullversion"))
+        compiler = build.compiler_says("--version")
         sbom.write(Path(wheelfile_base), compiler=compiler, pybind11=pybind11.__version__)
 
 

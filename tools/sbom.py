@@ -92,17 +92,20 @@ def pybind11_component(version: str) -> Json:
     }  # fmt: skip
 
 
-def compiler_component(says: str, version: str) -> Json:
-    """What of the compiler is in the extension module; libstdc++.so.6 itself is the system's.
+def compiler_component(says: str) -> Json:
+    """What of the compiler is in the extension module, by the first line of its --version.
 
-    says: the first line of its --version. ValueError if it is not GCC, of whose code alone we know what gets in.
+    libstdc++.so.6 itself is the system's.
     """
-    if "clang" in says.lower():
-        raise ValueError(f"the SBOM knows what GCC's library code puts into the extension, not that of: {says}")
+    name = "clang" if "clang" in says.lower() else "gcc"
+    # Not the distribution's own number, which goes on after a dash.
+    found = re.search(r"\d+\.\d+\.\d+(?![\w.-])", says)
+    version = found.group() if found else "unknown"
+    what = {"gcc": "libstdc++ templates, libgcc helpers and start files", "clang": "templates of the C++ library in use"}
+    licence = {"gcc": GCC_LICENCE, "clang": "Apache-2.0 WITH LLVM-exception"}
     return {
-        "type": "library", "bom-ref": f"gcc@{version}", "name": "gcc", "version": version,
-        "description": "libstdc++ templates, libgcc helpers and start files compiled into facesdk._core",
-        "licenses": _licence(GCC_LICENCE),
+        "type": "library", "bom-ref": f"{name}@{version}", "name": name, "version": version,
+        "description": f"{what[name]} compiled into facesdk._core", "licenses": _licence(licence[name]),
     }  # fmt: skip
 
 
@@ -139,14 +142,14 @@ def requirements(metadata: Message) -> list[Json]:
     return result
 
 
-def make_sbom(dist_info: Path, *, compiler: Json, pybind11: str) -> Json:
+def make_sbom(dist_info: Path, *, compiler: str, pybind11: str) -> Json:
     """The document of the wheel that is unpacked around its .dist-info; its serial number is made of its content."""
     wheel = dist_info.parent
     metadata = Parser().parsestr((dist_info / "METADATA").read_text(encoding="utf-8"))
     package, version = metadata["Name"], metadata["Version"]
     purl = f"pkg:pypi/{package}@{version}"
     parts = [litert_component(wheel)] if (wheel / LITERT).is_dir() else []  # it is made for two machines only
-    parts += [pybind11_component(pybind11), compiler, *model_components(wheel), *portrait_components(wheel)]
+    parts += [pybind11_component(pybind11), compiler_component(compiler), *model_components(wheel), *portrait_components(wheel)]
     needed = requirements(metadata)
     document: Json = {
         "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
@@ -168,8 +171,8 @@ def make_sbom(dist_info: Path, *, compiler: Json, pybind11: str) -> Json:
     return {**document, "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, content)}"}
 
 
-def write(dist_info: Path, *, compiler: Json, pybind11: str) -> None:
-    """Writes the SBOM of a wheel that is about to be packed."""
+def write(dist_info: Path, *, compiler: str, pybind11: str) -> None:
+    """Writes the SBOM of a wheel that is about to be packed. compiler: the first line of its --version."""
     document = make_sbom(dist_info, compiler=compiler, pybind11=pybind11)
     (dist_info / "sboms").mkdir()
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
