@@ -16,8 +16,8 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.errors import SetupError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
-import sbom  # noqa: E402
-from incremental import ChangedOnly  # noqa: E402
+import sbom
+from incremental import ChangedOnly
 
 # As many compilers as processors; NPY_NUM_BUILD_JOBS says otherwise.
 ParallelCompile("NPY_NUM_BUILD_JOBS", default=0).install()
@@ -116,7 +116,9 @@ class WheelWithSbom(bdist_wheel):
             return  # an editable install, which has nothing in it
         build = self.get_finalized_command("build_ext")
         if isinstance(build.compiler, str | None):
-            raise SetupError("an SBOM names the compiler: build the extension in the same command, without --skip-build")
+            raise SetupError(
+                "an SBOM names the compiler: build the extension in the same command, without --skip-build"
+            )
         compiler = build.compiler_says("--version")
         sbom.write(Path(wheelfile_base), compiler=compiler, pybind11=pybind11.__version__)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-# What GCC reads from the environment and changes an object, besides the command (GCC's manual, "Environment Variables").
+# What of the environment changes an object, besides the command (GCC's manual, "Environment Variables Affecting GCC").
 ENVIRONMENT = ("COMPILER_PATH", "CPATH", "CPLUS_INCLUDE_PATH", "C_INCLUDE_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH")
 
 
@@ -44,7 +44,9 @@ class ChangedOnly:
         self._compiler = compiler
         self._folders = folders
 
-    def __call__(self, obj: str, src: str, ext: str, cc_args: list[str], postargs: list[str], pp_opts: list[str]) -> None:
+    def __call__(
+        self, obj: str, src: str, ext: str, cc_args: list[str], postargs: list[str], pp_opts: list[str]
+    ) -> None:
         stamp, depfile = Path(f"{obj}.json"), Path(f"{obj}.d")
         environment = [os.environ.get(name) for name in ENVIRONMENT]
         command = self._named(json.dumps([self._compiler, src, cc_args, postargs, environment]))

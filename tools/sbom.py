@@ -37,8 +37,8 @@ LITERT_PARTS = {
 GCC_LICENCE = "GPL-3.0-or-later WITH GCC-exception-3.1"
 
 
-def _hashes(data: bytes) -> list[Json]:
-    return [{"alg": "SHA-256", "content": hashlib.sha256(data).hexdigest()}]
+def _hash_of(file: Path) -> list[Json]:
+    return [{"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}]
 
 
 def _licence(expression: str) -> list[Json]:
@@ -56,13 +56,13 @@ def model_components(wheel: Path) -> list[Json]:
     result = []
     for name, entry in manifest["models"].items():
         path = MODELS + entry["file"]
-        data = (wheel / path).read_bytes()
-        if len(data) != entry["size"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        hashes = _hash_of(wheel / path)
+        if (wheel / path).stat().st_size != entry["size"] or hashes[0]["content"] != entry["sha256"]:
             raise ValueError(f"{path} is not the file that the manifest names")
         files.remove(path)
         result.append({
             "type": "machine-learning-model", "bom-ref": f"model:{name}", "name": name, "version": entry["version"],
-            "description": entry["description"], "hashes": _hashes(data), "licenses": _licence(entry["licence"]),
+            "description": entry["description"], "hashes": hashes, "licenses": _licence(entry["licence"]),
             "properties": _properties(path=path, origin=entry["origin"], origin_sha256=entry["origin_sha256"]),
         })  # fmt: skip
     if files:
@@ -77,7 +77,7 @@ def portrait_components(wheel: Path) -> list[Json]:
     return [
         {
             "type": "data", "bom-ref": f"portrait:{Path(name).stem}", "name": Path(name).name,
-            "hashes": _hashes((wheel / name).read_bytes()), "properties": _properties(path=name, licence=f"{PORTRAITS}CREDITS.md"),
+            "hashes": _hash_of(wheel / name), "properties": _properties(path=name, licence=f"{PORTRAITS}CREDITS.md"),
         }
         for name in names
     ]  # fmt: skip
@@ -101,7 +101,10 @@ def compiler_component(says: str) -> Json:
     # Not the distribution's own number, which goes on after a dash.
     found = re.search(r"\d+\.\d+\.\d+(?![\w.-])", says)
     version = found.group() if found else "unknown"
-    what = {"gcc": "libstdc++ templates, libgcc helpers and start files", "clang": "templates of the C++ library in use"}
+    what = {
+        "gcc": "libstdc++ templates, libgcc helpers and start files",
+        "clang": "templates of the C++ library in use",
+    }
     licence = {"gcc": GCC_LICENCE, "clang": "Apache-2.0 WITH LLVM-exception"}
     return {
         "type": "library", "bom-ref": f"{name}@{version}", "name": name, "version": version,
@@ -115,7 +118,7 @@ def litert_component(wheel: Path) -> Json:
     purl = f"pkg:pypi/ai-edge-litert@{version}"
     return {
         "type": "library", "bom-ref": purl, "name": "ai-edge-litert", "version": version, "purl": purl,
-        "description": "LiteRT's C library, taken unchanged from its wheel", "hashes": _hashes((wheel / path).read_bytes()),
+        "description": "LiteRT's C library, taken unchanged from its wheel", "hashes": _hash_of(wheel / path),
         "licenses": _licence("Apache-2.0"), "properties": _properties(path=path),
         "components": [
             {"type": "library", "bom-ref": f"litert:{name}", "name": name, "licenses": _licence(licence)}
@@ -126,7 +129,7 @@ def litert_component(wheel: Path) -> Json:
 
 def requirements(metadata: Message) -> list[Json]:
     """What the wheel asks for at run time; not in the wheel. Optional are those of an extra."""
-    result = []
+    result: list[Json] = []
     for line in metadata.get_all("Requires-Dist", []):
         requirement, _, marker = (part.strip() for part in line.partition(";"))
         found = re.match(r"[A-Za-z0-9._-]+", requirement)
@@ -149,7 +152,12 @@ def make_sbom(dist_info: Path, *, compiler: str, pybind11: str) -> Json:
     package, version = metadata["Name"], metadata["Version"]
     purl = f"pkg:pypi/{package}@{version}"
     parts = [litert_component(wheel)] if (wheel / LITERT).is_dir() else []  # it is made for two machines only
-    parts += [pybind11_component(pybind11), compiler_component(compiler), *model_components(wheel), *portrait_components(wheel)]
+    parts += [
+        pybind11_component(pybind11),
+        compiler_component(compiler),
+        *model_components(wheel),
+        *portrait_components(wheel),
+    ]
     needed = requirements(metadata)
     document: Json = {
         "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
