@@ -32,7 +32,7 @@ def faults(path: Path) -> Iterator[str]:
         return
     data = path.read_bytes()
     if len(data) > MAX_BYTES and not LARGE.fullmatch(path.as_posix()):
-        yield f"{path}: {len(data)} bytes, at most {MAX_BYTES} are allowed; tools/check_files.py lists what may have more"
+        yield f"{path}: {len(data)} bytes, at most {MAX_BYTES} are allowed; LARGE in check_files.py may list it"
     if KEYS.search(data):
         yield f"{path}: a private key; take it out, and use another from now on: it was on disk in a repository"
 
