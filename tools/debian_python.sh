@@ -17,6 +17,7 @@ if [ -d "$folder/$version" ]; then echo "$python"; exit 0; fi
 
 work=$(mktemp -d "$folder/.making.XXXX"); trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/apt/{lists,cache/archives}/partial "$work/made"; : > "$work/apt/status"
+# shellcheck disable=SC2016  # apt's own variable
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v -- -security | sort -u | head -1)
 [ -n "$mirror" ] || die "no Debian source in this host's apt configuration"
 cat > "$work/apt/conf" <<APT
@@ -28,6 +29,7 @@ Dir::Etc::sourceparts "-";
 Acquire::Languages "none";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
+Debug::NoLocking "true";
 APT
 export APT_CONFIG=$work/apt/conf
 found=
