@@ -3,7 +3,7 @@
     python benchmarks/startup.py [--processes 15] [--write README.md]
 
 Each row is the median of new processes, files in the page cache, kinds of process taking turns. The last table says
-what XNNPACK's weight cache would save of making a session, and what checking that file before each use would cost: a
+what XNNPACK's weight cache would save of making a network, and what checking that file before each use would cost: a
 cache holds the repacked weights, and whoever may write it would choose the network (needs ai-edge-litert, an extra).
 """
 
@@ -43,7 +43,7 @@ copies = [load_model(name, manifest) for name in (*COMMON_MODELS, *manifest.embe
 step("read the models, check their sha256")
 del copies
 engine = Engine(embedder, threads=threads)
-step("all of Engine(): the same, and sessions")
+step("all of Engine(): the same, and networks")
 from facesdk.evaluation.timing import bench_frame
 frame = bench_frame()
 start = time.perf_counter()

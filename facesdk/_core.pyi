@@ -27,18 +27,18 @@ class KeptStderr:
     def __init__(self) -> None: ...
     def take(self) -> str: ...
 
-class Session:
+class Network:
     @property
     def input_info(self) -> dict[str, Any]: ...
     @property
     def output_infos(self) -> list[dict[str, Any]]: ...
     def run(self, input: NDArray[Any]) -> list[NDArray[Any]]: ...
 
-class LiteRtSession(Session):
+class LiteRtNetwork(Network):
     def __init__(self, library: LiteRtLibrary, model: bytes | mmap.mmap, threads: int) -> None: ...
     def release(self, ranges: Sequence[tuple[int, int]]) -> None: ...
 
-class PythonSession(Session):
+class PythonNetwork(Network):
     def __init__(
         self, input: dict[str, Any], outputs: Sequence[dict[str, Any]], run: Callable[[Any, list[Any]], None]
     ) -> None: ...
@@ -46,9 +46,9 @@ class PythonSession(Session):
 class Pipeline:
     def __init__(
         self,
-        detector: Session | None,
-        mesh: Session | None,
-        embedders: Sequence[tuple[Session, float, float, float]],
+        detector: Network | None,
+        mesh: Network | None,
+        embedders: Sequence[tuple[Network, float, float, float]],
     ) -> None: ...
     @property
     def dimension(self) -> int: ...

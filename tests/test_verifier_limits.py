@@ -178,7 +178,9 @@ def test_the_threshold_is_that_of_the_frames_and_samples_that_count(tmp_path, sf
     """To the last bit: a score at the threshold opens, the next lower one does not."""
     verifier = FaceVerifier(tmp_path / "v", passphrase="right", engine=sface)
     verifier.enroll("one", [portrait(OBAMA[0])], allow_few_samples=True)
-    verifier.enroll("two", [portrait(n) for n in OBAMA], passphrase="another one of theirs")  # of 2005 and 2012 one counts
+    verifier.enroll(
+        "two", [portrait(n) for n in OBAMA], passphrase="another one of theirs"
+    )  # of 2005 and 2012 one counts
     entry = load_manifest().embedder("sface")
     frames = [portrait(name) for name in ("sunak", "biden", "collins")]
     for user, samples in (("one", 1), ("two", 2)):

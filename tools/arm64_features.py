@@ -102,14 +102,14 @@ def make_inputs() -> Arrays:
 
 def raw(name: str, pictures: Bytes) -> Arrays:
     """What a model answers to each picture through the C library of LiteRT, "model:output" -> (n, ...)."""
-    entry, session = load_manifest().models[name], choose_runtime("litert-native").make_session(load_model(name))
+    entry, network = load_manifest().models[name], choose_runtime("litert-native").make_network(load_model(name))
     rows = []
     for picture in pictures:
         if entry.input["dtype"] == "int8":
             tensor = (picture.astype(np.int16) - 128).astype(np.int8)
         else:
             tensor = (picture.astype(np.float32) - np.float32(entry.mean)) / np.float32(entry.scale)
-        rows.append([output.copy() for output in session.run(tensor[None])])
+        rows.append([output.copy() for output in network.run(tensor[None])])
     columns = zip(entry.outputs, zip(*rows, strict=True), strict=True)
     return {f"{name}:{output['name']}": np.concatenate(values) for output, values in columns}
 

@@ -29,7 +29,7 @@ TESTS=(
   tests/vault/test_record.py
   tests/vault/test_vault_golden.py
   tests/native/test_native_hostile.py::TestHostileInput
-  tests/native/test_native_hostile.py::TestSessionsInPython
+  tests/native/test_native_hostile.py::TestNetworksInPython
   tests/engine/test_engine.py::test_python_interpreter_gives_the_same_bits
   tests/engine/test_engine.py::test_two_threads_give_the_same_features
 )

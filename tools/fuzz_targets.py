@@ -40,7 +40,7 @@ HEAD: Layout = (("magic", 8), ("version", 2), ("nonce", 12), ("sealed", 80), ("t
 HEAD_CONTENT: Layout = (("first", 8), ("count", 8), ("digest", 32), ("kept", 32))
 WORDS: Layout = tuple((f"word{i}", 8) for i in range(8))
 RULES: Layout = tuple((f"rule{i}", 8) for i in range(5))
-SESSION: Layout = (*WORDS, ("digest", 32), *RULES, ("kek", 32))
+OPEN_KEY: Layout = (*WORDS, ("digest", 32), *RULES, ("kek", 32))
 SIZES: Layout = (("dimension", 4), ("count", 4), ("created", 8), ("generation", 8), ("embedder_size", 1), ("models", 1),
                  ("consent_size", 2))  # fmt: skip
 
@@ -118,7 +118,7 @@ class RawPassphrase(PassphraseKey):
         return Secret.of(bytes(range(64)))
 
 
-def _open_session(data: bytes) -> None:
+def _open_key(data: bytes) -> None:
     if len(data) != open_keys_module.LAYOUT.size:  # keyring_get gives no other size to the parser
         raise VaultIntegrityError("another size")
     with Secret.of(data) as memory:
@@ -181,7 +181,7 @@ def targets() -> tuple[Target, ...]:
         Target("key: header", headers, _open_v2, sealed=lambda h: _resealed_header(h, payloads[0]), by_key=True),
         Target("key: audit head", tuple(Sample.of(c, HEAD_CONTENT) for c in contents), open_head, sealed=head_of,
                by_key=True),
-        Target("key: session", _session_samples(), _open_session, by_key=True),
+        Target("key: open key", _open_key_samples(), _open_key, by_key=True),
     )  # fmt: skip
 
 
@@ -198,10 +198,10 @@ def _open_section(data: bytes) -> None:
     RawPassphrase("raw", passes=3).unwrap(data, binding=b"binding").close()
 
 
-def _session_samples() -> tuple[Sample, ...]:
+def _open_key_samples() -> tuple[Sample, ...]:
     made = []
     for number, rules in enumerate(PRESETS.values(), 1):
         state = Ready(opened_ns=number, active_ns=2 * number, failures=number, not_before_ns=0)
         held = OpenKey(Secret.of(KEK), state, number, audit_entry.Head(0, number, bytes(32)), rules)
-        made.append(Sample.of(bytes(memoryview(open_keys_module.packed(held))), SESSION))
+        made.append(Sample.of(bytes(memoryview(open_keys_module.packed(held))), OPEN_KEY))
     return tuple(made)

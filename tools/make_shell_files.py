@@ -42,7 +42,9 @@ def manual() -> str:
         "format": "pretty", "manual_section": "1", "manual_title": "facesdk",
     }  # fmt: skip
     page = str(Manpage(parser, _data=data))
-    return re.sub(r'^\.TH .*$', f'.TH FACESDK "1" "" "facesdk {__version__}" "User commands"', page, count=1, flags=re.M)
+    return re.sub(
+        r"^\.TH .*$", f'.TH FACESDK "1" "" "facesdk {__version__}" "User commands"', page, count=1, flags=re.M
+    )
 
 
 def main() -> int:

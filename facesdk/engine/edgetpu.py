@@ -1,4 +1,4 @@
-"""The Edge TPU: its library and devices, and sessions on it that have the processor's twin beside them.
+"""The Edge TPU: its library and devices, and networks on it that have the processor's twin beside them.
 
 Only networks with a compiled file in the manifest (`edgetpu`) run there, and only after probes were scored on both. Not
 tested on the hardware: tests/delegate stands in for libedgetpu. docs/edge-tpu.md says what that covers.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
 from facesdk.engine.networks import Manifest, load_model
-from facesdk.engine.runtime import Placement, Runtime, _interpreter_session
+from facesdk.engine.runtime import Placement, Runtime, interpreter_network
 from facesdk.engine.twin import HINT, verify, with_twin
 from facesdk.errors import AcceleratorError, InputError
 
@@ -128,8 +128,8 @@ class EdgeTpu:
         finally:
             freeing(listed)
 
-    def session(self, model: mmap.mmap, *, threads: int = 1) -> _core.Session:
-        """A session of a model with this device's delegate; what it does not claim runs on the processor.
+    def network(self, model: mmap.mmap, *, threads: int = 1) -> _core.Network:
+        """A network of a model with this device's delegate; what it does not claim runs on the processor.
 
         AcceleratorError if the device cannot be opened or the model is not taken.
         """
@@ -143,7 +143,7 @@ class EdgeTpu:
             raise AcceleratorError(f"the Edge TPU cannot be opened: {why}") from error
         make = partial(self._interpreter, experimental_delegates=[delegate])
         try:
-            return _interpreter_session(make, model, threads)
+            return interpreter_network(make, model, threads)
         except _core.RuntimeFailure as error:
             raise AcceleratorError(f"the Edge TPU does not take the model: {error}") from error
 
@@ -155,9 +155,9 @@ def device_of(request: str) -> str | None:
 
 
 def accelerate(
-    sessions: dict[str, _core.Session], manifest: Manifest, embedder: str, *, request: str, base: Runtime, threads: int
-) -> tuple[dict[str, _core.Session], Placement]:
-    """The sessions with those that an Edge TPU may run in their place, and where everything runs.
+    networks: dict[str, _core.Network], manifest: Manifest, embedder: str, *, request: str, base: Runtime, threads: int
+) -> tuple[dict[str, _core.Network], Placement]:
+    """The networks with those that an Edge TPU may run in their place, and where everything runs.
 
     request "auto": an Edge TPU is looked for if the manifest has a compiled model, what speaks against it goes into the
     reason, and when it fails later the processor takes over in the same frame. "edgetpu" or "edgetpu:DEVICE": every
@@ -167,21 +167,21 @@ def accelerate(
     entry = manifest.embedder(embedder)
     names = [name for name in entry.models if manifest.models[name].edgetpu is not None]
     if device is None and (request != "auto" or not names):
-        return sessions, Placement(base)
+        return networks, Placement(base)
     try:
         if not names:
             raise AcceleratorError(f"no model of {embedder} was compiled for the Edge TPU: {HINT}")
         tpu = EdgeTpu(device or "")
-        chosen = {n: tpu.session(load_model(n, manifest, edgetpu=True), threads=threads) for n in names}
-        verdict = verify(sessions, chosen, manifest, entry=entry)
+        chosen = {n: tpu.network(load_model(n, manifest, edgetpu=True), threads=threads) for n in names}
+        verdict = verify(networks, chosen, manifest, entry=entry)
         if not (devices := tpu.devices()):
             raise AcceleratorError("the Edge TPU was unplugged while it was tried")
     except AcceleratorError as error:
         if device is not None:
             raise
-        return sessions, Placement(replace(base, reason=f"{base.reason}; {NAME}: {error}"))
+        return networks, Placement(replace(base, reason=f"{base.reason}; {NAME}: {error}"))
     reason = f"{', '.join(names)} on {devices[0].kind}, {verdict}; all else: {base.name} {base.version}"
     placement = Placement(base, replace(base, name=NAME, version=tpu.version, reason=reason))
     falls_back = device is None
-    twins = {n: with_twin(chosen[n], sessions[n], placement, falls_back=falls_back) for n in names}
-    return {**sessions, **twins}, placement
+    twins = {n: with_twin(chosen[n], networks[n], placement, falls_back=falls_back) for n in names}
+    return {**networks, **twins}, placement

@@ -30,16 +30,16 @@ DETECTORS = ("blazeface", "mediapipe")
 MARGIN_180, MARGIN_90 = 0.03, 0.1
 
 
-def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Session:
-    """A session of one model whose tensors are those of the manifest."""
+def _checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Network:
+    """A network of one model whose tensors are those of the manifest."""
     model = load_model(entry.name, manifest)
     try:
-        session = runtime.make_session(model)
-        if isinstance(session, _core.LiteRtSession):
-            session.release(entry.packed)
+        network = runtime.make_network(model)
+        if isinstance(network, _core.LiteRtNetwork):
+            network.release(entry.packed)
     except _core.RuntimeFailure as error:
         raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
-    found = [session.input_info, *session.output_infos]
+    found = [network.input_info, *network.output_infos]
     for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
         for key in ("name", "dtype", "shape"):
             if expected[key] != came[key]:
@@ -50,7 +50,7 @@ def _checked_session(runtime: Runtime, entry: ModelEntry, manifest: Manifest) ->
         raise ModelIntegrityError(
             f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}"
         )
-    return session
+    return network
 
 
 class Engine:
@@ -78,20 +78,20 @@ class Engine:
         self.model_ids = manifest.model_ids(embedder)
         names = (*COMMON_MODELS, *entry.models)
         self.threads = threads
-        base, sessions = open_runtime(
+        base, networks = open_runtime(
             "auto" if device_of(runtime) is not None else runtime,
-            lambda chosen: {n: _checked_session(chosen, manifest.models[n], manifest) for n in names},
+            lambda chosen: {n: _checked_network(chosen, manifest.models[n], manifest) for n in names},
             threads=threads,
         )
-        self._sessions, self._placement = accelerate(
-            sessions, manifest, embedder, request=runtime, base=base, threads=threads
+        self._networks, self._placement = accelerate(
+            networks, manifest, embedder, request=runtime, base=base, threads=threads
         )
         embedders = [
-            (self._sessions[n], manifest.models[n].mean, manifest.models[n].scale, weight)
+            (self._networks[n], manifest.models[n].mean, manifest.models[n].scale, weight)
             for n, weight in zip(entry.models, entry.weights, strict=True)
         ]
         try:
-            self._pipeline = _core.Pipeline(self._sessions[names[0]], self._sessions[names[1]], embedders)
+            self._pipeline = _core.Pipeline(self._networks[names[0]], self._networks[names[1]], embedders)
         except _core.RuntimeFailure as error:
             raise ModelIntegrityError(f"the models do not fit together: {error}") from error
         self._mediapipe: MediaPipeDetector | None = None
@@ -115,7 +115,7 @@ class Engine:
 
     def networks(self) -> dict[str, Callable[[], None]]:
         """For each network, in the order of the pipeline, a function that runs it alone on what it ran on last."""
-        return {name: partial(_run, self._pipeline.run_network, i) for i, name in enumerate(self._sessions)}
+        return {name: partial(_run, self._pipeline.run_network, i) for i, name in enumerate(self._networks)}
 
     @property
     def runtime(self) -> Runtime:

@@ -203,7 +203,7 @@ def load_model(name: str, manifest: Manifest | None = None, *, edgetpu: bool = F
             size = os.fstat(file.fileno()).st_size
             if size != entry.size:
                 raise ModelIntegrityError(f"model {path} should have {entry.size} bytes and has {size}: {hint}")
-            # Whole pages of its own, so that a session can give back those that its runtime has repacked. Shared ones
+            # Whole pages of its own, so that a network can give back those that its runtime has repacked. Shared ones
             # (Python's default) would stay allocated; taking them all at once costs a third of one fault a page.
             data = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
             view = memoryview(data)

@@ -18,17 +18,17 @@ RUNTIMES = ("litert-native", "litert", "tflite-runtime")
 LITERT = Path(__file__).parents[1] / "_litert"
 
 T = TypeVar("T")
-SessionMaker = Callable[[mmap.mmap], _core.Session]
+NetworkMaker = Callable[[mmap.mmap], _core.Network]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime that was chosen: name, version, the reason, and a function from a mapped model to a session."""
+    """A runtime that was chosen: name, version, the reason, and a function from a mapped model to a network."""
 
     name: str
     version: str
     reason: str
-    make_session: SessionMaker
+    make_network: NetworkMaker
 
 
 def _version(package: str) -> str | None:
@@ -53,7 +53,7 @@ def _litert_native(threads: int) -> Runtime:
         raise AcceleratorError(f"LiteRT {version} cannot be used natively: {error}") from error
     return Runtime(
         "litert-native", version, "the C library of ai-edge-litert that is part of facesdk",
-        lambda model: _core.LiteRtSession(loaded, model, threads),
+        lambda model: _core.LiteRtNetwork(loaded, model, threads),
     )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def _describe(details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _interpreter_session(interpreter_class: Any, model: mmap.mmap, threads: int) -> _core.Session:
+def interpreter_network(interpreter_class: Any, model: mmap.mmap, threads: int) -> _core.Network:
     said = _core.KeptStderr()
     try:
         interpreter = interpreter_class(model_content=model[:], num_threads=threads)
@@ -93,7 +93,7 @@ def _interpreter_session(interpreter_class: Any, model: mmap.mmap, threads: int)
         except (RuntimeError, SystemError, ValueError) as error:
             raise _core.RuntimeFailure(f"the interpreter failed: {error}") from error
 
-    return _core.PythonSession(_describe(inputs[0]), [_describe(output) for output in outputs], run)
+    return _core.PythonNetwork(_describe(inputs[0]), [_describe(output) for output in outputs], run)
 
 
 def _litert(threads: int) -> Runtime:
@@ -106,7 +106,7 @@ def _litert(threads: int) -> Runtime:
     version = _version("ai_edge_litert") or "unknown"
     return Runtime(
         "litert", version, "the Python interpreter of ai-edge-litert",
-        lambda model: _interpreter_session(Interpreter, model, threads),
+        lambda model: interpreter_network(Interpreter, model, threads),
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _tflite_runtime(threads: int) -> Runtime:
         raise AcceleratorError(f"tflite-runtime {version} cannot be imported: {error}") from error
     return Runtime(
         "tflite-runtime", version, "the Python interpreter of tflite-runtime",
-        lambda model: _interpreter_session(Interpreter, model, threads),
+        lambda model: interpreter_network(Interpreter, model, threads),
     )  # fmt: skip
 
 

@@ -24,9 +24,9 @@ PROBE_PORTRAIT = "obama_2012.jpg"
 
 
 def with_twin(
-    fast: _core.Session, twin: _core.Session, placement: Placement, *, falls_back: bool
-) -> _core.Session:  # fmt: skip
-    """A session that runs `fast`, and from its first failure on `twin`, beginning with that very input."""
+    fast: _core.Network, twin: _core.Network, placement: Placement, *, falls_back: bool
+) -> _core.Network:  # fmt: skip
+    """A network that runs `fast`, and from its first failure on `twin`, beginning with that very input."""
 
     def run(array: Any, results: list[Any]) -> None:
         outputs = None
@@ -40,7 +40,7 @@ def with_twin(
         for result, output in zip(results, outputs or twin.run(array), strict=True):
             result[...] = output
 
-    return _core.PythonSession(twin.input_info, twin.output_infos, run)
+    return _core.PythonNetwork(twin.input_info, twin.output_infos, run)
 
 
 def synthetic_crop() -> Frame:
@@ -53,11 +53,11 @@ def synthetic_crop() -> Frame:
     return crop
 
 
-def probes(sessions: Mapping[str, _core.Session]) -> list[Frame]:
+def probes(networks: Mapping[str, _core.Network]) -> list[Frame]:
     """The crops to compare on: a synthetic one, a bundled portrait, the same mirrored and darkened."""
     import numpy as np
 
-    detector, mesh = (sessions[name] for name in COMMON_MODELS)
+    detector, mesh = (networks[name] for name in COMMON_MODELS)
     pipeline = _core.Pipeline(detector, mesh, [])
     frame = portraits.load(PROBE_PORTRAIT)
     _, look = pipeline.detect_and_look(frame)
@@ -67,8 +67,8 @@ def probes(sessions: Mapping[str, _core.Session]) -> list[Frame]:
     return [synthetic_crop(), crop, np.ascontiguousarray(crop[:, ::-1]), crop // 3]
 
 
-def compare(fast: _core.Session, slow: _core.Session, crops: list[Frame], *, entry: ModelEntry) -> tuple[float, bool]:
-    """Lowest cosine of the features of both sessions over the crops, and whether all features have equal bits."""
+def compare(fast: _core.Network, slow: _core.Network, crops: list[Frame], *, entry: ModelEntry) -> tuple[float, bool]:
+    """Lowest cosine of the features of both networks over the crops, and whether all features have equal bits."""
     import numpy as np
 
     lowest, identical = 1.0, True
@@ -87,19 +87,19 @@ def compare(fast: _core.Session, slow: _core.Session, crops: list[Frame], *, ent
     return lowest, identical
 
 
-def _tensors(session: _core.Session) -> list[tuple[Any, ...]]:
-    infos = [session.input_info, *session.output_infos]
+def _tensors(network: _core.Network) -> list[tuple[Any, ...]]:
+    infos = [network.input_info, *network.output_infos]
     return [tuple(info[key] for key in ("dtype", "shape", "scale", "zero_point")) for info in infos]
 
 
 def verify(
-    sessions: Mapping[str, _core.Session], chosen: Mapping[str, _core.Session], manifest: Manifest, *,
+    networks: Mapping[str, _core.Network], chosen: Mapping[str, _core.Network], manifest: Manifest, *,
     entry: EmbedderEntry,
 ) -> str:  # fmt: skip
     """What the probes showed, in words; AcceleratorError if the accelerator must not take part in decisions."""
-    crops, same = probes(sessions), True
+    crops, same = probes(networks), True
     for name, fast in chosen.items():
-        slow = sessions[name]
+        slow = networks[name]
         if _tensors(fast) != _tensors(slow):
             raise AcceleratorError(f"the compiled {name} has other tensors than its twin for the processor")
         try:

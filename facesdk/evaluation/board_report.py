@@ -181,11 +181,11 @@ def _bits(engine: Engine) -> dict[str, str]:
     from facesdk.engine.twin import synthetic_crop
 
     crop, result = synthetic_crop()[None].astype(np.float64), {}
-    for name, session in engine._sessions.items():
-        info, entry = session.input_info, load_manifest().models[name]
+    for name, network in engine._networks.items():
+        info, entry = network.input_info, load_manifest().models[name]
         if name not in COMMON_MODELS and info["dtype"] == "int8":
             values = np.round((crop - entry.mean) / entry.scale / info["scale"]) + info["zero_point"]
-            output = session.run(np.ascontiguousarray(np.clip(values, -128, 127).astype(np.int8)))[0]
+            output = network.run(np.ascontiguousarray(np.clip(values, -128, 127).astype(np.int8)))[0]
             result[name] = hashlib.sha256(output.tobytes()).hexdigest()[:16]
     return result
 

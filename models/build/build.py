@@ -58,9 +58,9 @@ def _sface_origin(path: Path, samples: np.ndarray) -> np.ndarray:
     del model.graph.input[:]
     model.graph.input.extend(kept)
     onnxruntime.set_default_logger_severity(3)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    network = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     result = np.stack(
-        [session.run(None, {"data": s.transpose(2, 0, 1)[None].astype(np.float32)})[0].ravel() for s in samples]
+        [network.run(None, {"data": s.transpose(2, 0, 1)[None].astype(np.float32)})[0].ravel() for s in samples]
     )
     return result / np.linalg.norm(result, axis=1, keepdims=True)
 

@@ -25,7 +25,7 @@ def main() -> None:
     """Writes the file."""
     library = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
     models = [(HERE.parent / name).read_bytes() for name in ("blazeface_short_range.tflite", "face_mesh.tflite")]
-    detector, mesh = (_core.LiteRtSession(library, model, 1) for model in models)
+    detector, mesh = (_core.LiteRtNetwork(library, model, 1) for model in models)
     pipeline = _core.Pipeline(detector, mesh, [])
     points = {}
     for name, path in sorted(PORTRAITS.items()):

@@ -2,8 +2,8 @@
 #include "register.h"
 
 PYBIND11_MODULE(_core, m) {
-  m.doc() = "The native core: sessions, the pipeline from frame to features, and its kernels.";
-  register_sessions(m);
+  m.doc() = "The native core: networks, the pipeline from frame to features, and its kernels.";
+  register_networks(m);
   register_pipeline(m);
   register_kernels(m);
   register_pairs(m);

@@ -83,11 +83,11 @@ const uint8_t* crop_of(const py::array& crop) {
 }  // namespace
 
 void register_pipeline(py::module_& m) {
-  using Kept = std::shared_ptr<Session>;
+  using Kept = std::shared_ptr<Network>;
   py::class_<Pipeline>(m, "Pipeline")
       .def(py::init([](Kept detector, Kept mesh, const std::vector<std::tuple<Kept, double, double, double>>& embedders) {
         std::vector<Embedder> list;
-        for (const auto& [session, mean, scale, weight] : embedders) list.push_back({session, mean, scale, weight});
+        for (const auto& [network, mean, scale, weight] : embedders) list.push_back({network, mean, scale, weight});
         return std::make_unique<Pipeline>(std::move(detector), std::move(mesh), std::move(list));
       }))
       .def_property_readonly("dimension", &Pipeline::dimension)

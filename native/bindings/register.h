@@ -3,8 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
-// The sessions that run a model, LiteRT's and those of a Python function, and the errors of running one.
-void register_sessions(pybind11::module_& m);
+// The networks that run a model, LiteRT's and those of a Python function, and the errors of running one.
+void register_networks(pybind11::module_& m);
 
 // The way from a frame to features, and its single steps.
 void register_pipeline(pybind11::module_& m);

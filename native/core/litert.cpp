@@ -157,9 +157,9 @@ TensorInfo describe(const LiteRtApi& api, Handle tensor, RankedType& type) {
   return info;
 }
 
-class LiteRtSession final : public Session {
+class LiteRtNetwork final : public Network {
  public:
-  LiteRtSession(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads)
+  LiteRtNetwork(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads)
       : library_(std::move(library)), api_(library_->api()) {
     listening([&] {
       load(bytes);
@@ -168,7 +168,7 @@ class LiteRtSession final : public Session {
     });
   }
 
-  ~LiteRtSession() override { unlock_all(); }
+  ~LiteRtNetwork() override { unlock_all(); }
 
   void* input() override {
     if (input_address_ == nullptr) {
@@ -301,12 +301,12 @@ LiteRtLibrary::~LiteRtLibrary() {
   if (environment_ != nullptr && !process_.left()) api_->DestroyEnvironment(environment_);
 }
 
-std::unique_ptr<Session> make_litert_session(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes,
+std::unique_ptr<Network> make_litert_network(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes,
                                              int threads) {
-  return std::make_unique<LiteRtSession>(std::move(library), bytes, threads);
+  return std::make_unique<LiteRtNetwork>(std::move(library), bytes, threads);
 }
 
-size_t Session::output_of_size(size_t elements) const {
+size_t Network::output_of_size(size_t elements) const {
   size_t found = output_infos_.size(), matches = 0;
   for (size_t i = 0; i < output_infos_.size(); ++i) {
     if (output_infos_[i].elements() == elements) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "session.h"
+#include "network.h"
 
 namespace facesdk {
 
@@ -29,9 +29,9 @@ class LiteRtLibrary {
   Process process_;
 };
 
-// A session for the model in `bytes`, which must outlive it and must have been checked by the caller.
+// A network for the model in `bytes`, which must outlive it and must have been checked by the caller.
 // The model must have one subgraph with one input. Throws RuntimeFailure, with what the library said about it on stderr.
-std::unique_ptr<Session> make_litert_session(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes,
+std::unique_ptr<Network> make_litert_network(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes,
                                              int threads);
 
 }  // namespace facesdk

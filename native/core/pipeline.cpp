@@ -12,16 +12,16 @@
 namespace facesdk {
 namespace {
 
-void expect_input(const Session& session, int size, ElementType type, const char* what) {
-  const TensorInfo& info = session.input_info();
+void expect_input(const Network& network, int size, ElementType type, const char* what) {
+  const TensorInfo& info = network.input_info();
   if (info.type != type || info.shape != std::vector<int>{1, size, size, 3}) {
     throw RuntimeFailure(std::string(what) + ": the input tensor " + info.name + " is not 1 x " + std::to_string(size) +
                          " x " + std::to_string(size) + " x 3 of the expected type");
   }
 }
 
-void expect_float(const Session& session, size_t output, const char* what) {
-  if (session.output_infos()[output].type != ElementType::float32) {
+void expect_float(const Network& network, size_t output, const char* what) {
+  if (network.output_infos()[output].type != ElementType::float32) {
     throw RuntimeFailure(std::string(what) + ": float32 outputs were expected");
   }
 }
@@ -130,7 +130,7 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
   return true;
 }
 
-Pipeline::Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> mesh, std::vector<Embedder> embedders)
+Pipeline::Pipeline(std::shared_ptr<Network> detector, std::shared_ptr<Network> mesh, std::vector<Embedder> embedders)
     : detector_(std::move(detector)), mesh_(std::move(mesh)), embedders_(std::move(embedders)) {
   pixels_.resize(size_t{mesh::kSize} * mesh::kSize * 3);
   if (detector_) {
@@ -149,15 +149,15 @@ Pipeline::Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> m
   }
   double weights = 0;
   for (const Embedder& e : embedders_) {
-    if (!e.session) throw RuntimeFailure("embedder: a session was expected, there is none");
+    if (!e.network) throw RuntimeFailure("embedder: a network was expected, there is none");
     if (!std::isfinite(e.mean) || !(e.scale > 0) || !std::isfinite(e.scale) || !(e.weight > 0)) {
       throw RuntimeFailure("embedder: a finite mean, a positive scale and a positive weight were expected");
     }
     weights += e.weight;
-    expect_input(*e.session, kCropSize, e.session->input_info().type, "embedder");
-    if (e.session->output_infos().size() != 1) throw RuntimeFailure("embedder: one output was expected");
-    input_tables_.push_back(make_table(e.session->input_info(), e));
-    dimension_ += e.session->output_infos()[0].elements();
+    expect_input(*e.network, kCropSize, e.network->input_info().type, "embedder");
+    if (e.network->output_infos().size() != 1) throw RuntimeFailure("embedder: one output was expected");
+    input_tables_.push_back(make_table(e.network->input_info(), e));
+    dimension_ += e.network->output_infos()[0].elements();
   }
   if (!embedders_.empty() && !(std::abs(weights - 1) < 1e-6)) {
     throw RuntimeFailure("embedder: weights that sum to 1 were expected, these sum to " + std::to_string(weights));
@@ -230,7 +230,7 @@ void Pipeline::embed(const uint8_t* crop, float* out) {
   try {
     for (size_t i = 0; i < embedders_.size(); ++i) {
       run_embedder(i, crop, part);
-      part += embedders_[i].session->output_infos()[0].elements();
+      part += embedders_[i].network->output_infos()[0].elements();
     }
   } catch (...) {
     wipe(out, dimension_ * sizeof(float));
@@ -239,25 +239,25 @@ void Pipeline::embed(const uint8_t* crop, float* out) {
 }
 
 void Pipeline::run_embedder(size_t index, const uint8_t* crop, float* out) {
-  Session& session = *embedders_[index].session;
+  Network& network = *embedders_[index].network;
   const std::vector<uint8_t>& table = input_tables_[index];
-  if (session.input_info().type == ElementType::int8) {
-    kernels().table_u8(crop, static_cast<uint8_t*>(session.input()), kCropBytes, table.data());
+  if (network.input_info().type == ElementType::int8) {
+    kernels().table_u8(crop, static_cast<uint8_t*>(network.input()), kCropBytes, table.data());
   } else {
     float values[256];
     std::memcpy(values, table.data(), sizeof(values));
-    auto* to = static_cast<float*>(session.input());
+    auto* to = static_cast<float*>(network.input());
     for (size_t i = 0; i < kCropBytes; ++i) to[i] = values[crop[i]];
   }
-  session.invoke();
-  const TensorInfo& info = session.output_infos()[0];
+  network.invoke();
+  const TensorInfo& info = network.output_infos()[0];
   const size_t n = info.elements();
   // The scale of an int8 output cancels in the unit vector, so its features follow from integers alone.
   if (info.type == ElementType::int8) {
-    const auto* integers = static_cast<const int8_t*>(session.output(0));
+    const auto* integers = static_cast<const int8_t*>(network.output(0));
     for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(integers[i] - info.zero_point);
   } else {
-    std::memcpy(out, session.output(0), n * sizeof(float));
+    std::memcpy(out, network.output(0), n * sizeof(float));
   }
   const double squared = kernels().dot_f32(out, out, n);
   if (!(squared > 0) || !std::isfinite(squared)) throw RuntimeFailure("the embedder gave features without a direction");
@@ -267,10 +267,10 @@ void Pipeline::run_embedder(size_t index, const uint8_t* crop, float* out) {
 
 void Pipeline::run_network(size_t index) {
   const auto lock = enter();
-  Session* session = index == 0 ? detector_.get() : index == 1 ? mesh_.get() : nullptr;
-  if (index >= 2 && index - 2 < embedders_.size()) session = embedders_[index - 2].session.get();
-  if (session == nullptr) throw RuntimeFailure("this pipeline has no network " + std::to_string(index));
-  session->invoke();
+  Network* network = index == 0 ? detector_.get() : index == 1 ? mesh_.get() : nullptr;
+  if (index >= 2 && index - 2 < embedders_.size()) network = embedders_[index - 2].network.get();
+  if (network == nullptr) throw RuntimeFailure("this pipeline has no network " + std::to_string(index));
+  network->invoke();
 }
 
 }  // namespace facesdk

@@ -10,7 +10,7 @@
 #include "geometry.h"
 #include "image.h"
 #include "mesh.h"
-#include "session.h"
+#include "network.h"
 
 namespace facesdk {
 
@@ -18,7 +18,7 @@ constexpr int kMinSide = 64, kMaxSide = 8192;
 
 // One embedding network: how bytes become its input, and its share of the joined features.
 struct Embedder {
-  std::shared_ptr<Session> session;
+  std::shared_ptr<Network> network;
   double mean;    // input = (byte - mean) / scale
   double scale;
   double weight;  // of its squared length in the joined vector; the weights of all embedders sum to 1
@@ -64,7 +64,7 @@ class Pipeline {
  public:
   // mesh and embedders may be left out (nullptr, empty) where only detection is wanted. Throws RuntimeFailure if a
   // model's tensors are not those of the named networks.
-  Pipeline(std::shared_ptr<Session> detector, std::shared_ptr<Session> mesh, std::vector<Embedder> embedders);
+  Pipeline(std::shared_ptr<Network> detector, std::shared_ptr<Network> mesh, std::vector<Embedder> embedders);
 
   // Faces in the frame, the largest first.
   std::vector<Detection> detect(const Image& frame);
@@ -92,7 +92,7 @@ class Pipeline {
 
   Process process_;
   std::mutex mutex_;
-  std::shared_ptr<Session> detector_, mesh_;
+  std::shared_ptr<Network> detector_, mesh_;
   std::vector<Embedder> embedders_;
   std::vector<std::vector<uint8_t>> input_tables_;  // byte -> input element, 256 entries (of 1 or 4 bytes) each
   size_t regressors_ = 0, logits_ = 0, points_ = 0, presence_ = 0, dimension_ = 0;

@@ -1,4 +1,4 @@
-// The LiteRT session against a library of our own that fails where it is told to.
+// The LiteRT network against a library of our own that fails where it is told to.
 #include <dlfcn.h>
 
 #include <cstring>
@@ -40,13 +40,13 @@ FakeState& fresh() {
 
 std::shared_ptr<LiteRtLibrary> library() { return std::make_shared<LiteRtLibrary>(kFake); }
 
-std::unique_ptr<Session> session(int threads = 2) { return make_litert_session(library(), kModel, threads); }
+std::unique_ptr<Network> network(int threads = 2) { return make_litert_network(library(), kModel, threads); }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // A whole life: load, compile, write, run, read, destroy.
 void live_once() {
-  const auto s = session();
+  const auto s = network();
   std::memset(s->input(), 7, 6);
   s->invoke();
   s->output(0);
@@ -76,7 +76,7 @@ void fail_once(const std::string& call, int at) {
 std::string refusal(const FakeTensor& input) {
   FakeState& state = fresh();
   state.input = input;
-  const std::string message = test::message_of<RuntimeFailure>([] { session(); });
+  const std::string message = test::message_of<RuntimeFailure>([] { network(); });
   check_balanced(state);
   return message;
 }
@@ -86,7 +86,7 @@ std::string refusal(const FakeTensor& input) {
 TEST(litert_describes_its_tensors) {
   const FakeState& state = fresh();
   {
-    const auto s = session();
+    const auto s = network();
     CHECK_EQ(s->input_info().name, std::string("in"));
     CHECK(s->input_info().type == ElementType::int8);
     CHECK(s->input_info().shape == (std::vector<int>{1, 6}));
@@ -104,7 +104,7 @@ TEST(litert_describes_its_tensors) {
 
 TEST(litert_gives_the_very_bytes_and_options) {
   const FakeState& state = fresh();
-  session(3);
+  network(3);
   CHECK_EQ(state.model_bytes, static_cast<const void*>(kModel.data()));
   CHECK_EQ(state.model_size, kModel.size());
   CHECK_EQ(std::string(state.payload_id), std::string("xnnpack"));
@@ -120,7 +120,7 @@ TEST(litert_gives_the_very_bytes_and_options) {
 TEST(litert_runs_again_and_again) {
   const FakeState& state = fresh();
   {
-    const auto s = session();
+    const auto s = network();
     for (int round = 0; round < 5; ++round) {
       std::memset(s->input(), 10 * round, 6);
       CHECK_EQ(s->input(), s->input());
@@ -170,7 +170,7 @@ TEST(litert_failure_has_what_the_library_said) {
   state.says = "INFO: of no interest\nERROR: this model is too large";
   state.fail_call = "CreateCompiledModel";
   state.status = 7;
-  const std::string message = test::message_of<RuntimeFailure>([] { session(); });
+  const std::string message = test::message_of<RuntimeFailure>([] { network(); });
   CHECK(contains(message, "CreateCompiledModel answered status 7: ERROR: this model is too large"));
   CHECK(!contains(message, "of no interest"));
   check_balanced(state);
@@ -179,7 +179,7 @@ TEST(litert_failure_has_what_the_library_said) {
 TEST(litert_works_after_a_failed_run) {
   FakeState& state = fresh();
   {
-    const auto s = session();
+    const auto s = network();
     state.fail_call = "RunCompiledModel";
     state.status = 3;
     std::memset(s->input(), 1, 6);
@@ -194,7 +194,7 @@ TEST(litert_works_after_a_failed_run) {
 TEST(litert_works_after_a_failed_lock) {
   FakeState& state = fresh();
   {
-    const auto s = session();
+    const auto s = network();
     state.fail_call = "LockTensorBuffer";
     state.status = 4;
     CHECK_THROWS(RuntimeFailure, "LockTensorBuffer answered status 4", s->input());
@@ -216,7 +216,7 @@ TEST(litert_refuses_small_buffers) {
   CHECK(contains(refusal(small), "in needs 24 bytes, its buffer has 23"));
   FakeState& state = fresh();
   state.output[1].buffer_bytes = 0;
-  CHECK_THROWS(RuntimeFailure, "second needs 5 bytes", session());
+  CHECK_THROWS(RuntimeFailure, "second needs 5 bytes", network());
   check_balanced(state);
   // A larger one is how runtimes pad.
   FakeState& padded = fresh();
@@ -243,12 +243,12 @@ TEST(litert_refuses_other_types_and_shapes) {
   }
   FakeState& state = fresh();
   state.output[0].element_type = kInt32;
-  CHECK_THROWS(RuntimeFailure, "tensor first has element type 2", session());
+  CHECK_THROWS(RuntimeFailure, "tensor first has element type 2", network());
   check_balanced(state);
   // A name may be missing, a scalar has no dimensions.
   FakeState& bare = fresh();
   bare.input = {nullptr, kFloat32, 0, {}, 0, 0, 4};
-  CHECK_EQ(session()->input_info().elements(), size_t{1});
+  CHECK_EQ(network()->input_info().elements(), size_t{1});
   check_balanced(bare);
 }
 
@@ -256,16 +256,16 @@ TEST(litert_wants_one_input) {
   for (const size_t inputs : {0, 2, 7}) {
     FakeState& state = fresh();
     state.inputs = inputs;
-    CHECK_THROWS(RuntimeFailure, "one input was expected, this has " + std::to_string(inputs), session());
+    CHECK_THROWS(RuntimeFailure, "one input was expected, this has " + std::to_string(inputs), network());
     check_balanced(state);
   }
 }
 
-TEST(litert_library_outlives_its_sessions) {
+TEST(litert_library_outlives_its_networks) {
   const FakeState& state = fresh();
   {
     auto lib = library();
-    const auto first = make_litert_session(lib, kModel, 1), second = make_litert_session(lib, kModel, 1);
+    const auto first = make_litert_network(lib, kModel, 1), second = make_litert_network(lib, kModel, 1);
     lib.reset();
     std::memset(first->input(), 1, 6);
     std::memset(second->input(), 2, 6);

@@ -26,9 +26,9 @@ TensorInfo tensor(ElementType type, std::vector<int> shape, float scale = 0, int
 }
 
 // Keeps what it was given and answers what it holds.
-class FakeSession final : public Session {
+class FakeNetwork final : public Network {
  public:
-  FakeSession(TensorInfo input, std::vector<TensorInfo> outputs) {
+  FakeNetwork(TensorInfo input, std::vector<TensorInfo> outputs) {
     input_info_ = std::move(input);
     output_infos_ = std::move(outputs);
     given.resize(input_info_.bytes());
@@ -51,13 +51,13 @@ class FakeSession final : public Session {
   bool failing = false;
 };
 
-using Fake = std::shared_ptr<FakeSession>;
+using Fake = std::shared_ptr<FakeNetwork>;
 
 const TensorInfo kDetectorInput = tensor(ElementType::float32, {1, 128, 128, 3});
 const TensorInfo kMeshInput = tensor(ElementType::float32, {1, 192, 192, 3});
 
 Fake fake_detector() {
-  const auto fake = std::make_shared<FakeSession>(
+  const auto fake = std::make_shared<FakeNetwork>(
       kDetectorInput, std::vector{tensor(ElementType::float32, {1, 896, 16}), tensor(ElementType::float32, {1, 896, 1})});
   std::fill_n(fake->answer(1), blazeface::kAnchors, -100.0f);
   return fake;
@@ -65,7 +65,7 @@ Fake fake_detector() {
 
 // A mesh that puts the five points at the given places of its 192 x 192 input, everything else in the middle.
 Fake fake_mesh(const FivePoints& at, float presence_logit = 10.0f) {
-  const auto fake = std::make_shared<FakeSession>(
+  const auto fake = std::make_shared<FakeNetwork>(
       kMeshInput, std::vector{tensor(ElementType::float32, {1, 1, 1, 1404}), tensor(ElementType::float32, {1, 1, 1, 1})});
   std::fill_n(fake->answer(0), 1404, 96.0f);
   const std::vector<std::vector<int>> indexes = {{33, 133, 159, 145}, {362, 263, 386, 374}, {1, 4}, {61}, {291}};
@@ -80,7 +80,7 @@ Fake fake_mesh(const FivePoints& at, float presence_logit = 10.0f) {
 }
 
 Fake fake_embedder(ElementType in, ElementType out, int n, float scale = 0.0078125f, int zero_point = 0, int out_zero = 0) {
-  const auto fake = std::make_shared<FakeSession>(tensor(in, {1, kCropSize, kCropSize, 3}, scale, zero_point),
+  const auto fake = std::make_shared<FakeNetwork>(tensor(in, {1, kCropSize, kCropSize, 3}, scale, zero_point),
                                                   std::vector{tensor(out, {1, 1, 1, n}, 0.5f, out_zero)});
   for (int i = 0; i < n; ++i) {
     if (out == ElementType::float32) fake->answer(0)[i] = static_cast<float>(i + 1);
@@ -122,13 +122,13 @@ double squared_length(const float* values, size_t n) {
 TEST(pipeline_refuses_other_networks) {
   const auto float32 = ElementType::float32, int8 = ElementType::int8;
   const auto detector = [](TensorInfo in, std::vector<TensorInfo> out) {
-    Pipeline(std::make_shared<FakeSession>(std::move(in), std::move(out)), nullptr, {});
+    Pipeline(std::make_shared<FakeNetwork>(std::move(in), std::move(out)), nullptr, {});
   };
   const auto mesh = [](TensorInfo in, std::vector<TensorInfo> out) {
-    Pipeline(nullptr, std::make_shared<FakeSession>(std::move(in), std::move(out)), {});
+    Pipeline(nullptr, std::make_shared<FakeNetwork>(std::move(in), std::move(out)), {});
   };
   const auto embedder = [](TensorInfo in, std::vector<TensorInfo> out) {
-    Pipeline(nullptr, nullptr, {{std::make_shared<FakeSession>(std::move(in), std::move(out)), 128, 128, 1}});
+    Pipeline(nullptr, nullptr, {{std::make_shared<FakeNetwork>(std::move(in), std::move(out)), 128, 128, 1}});
   };
   const TensorInfo boxes = tensor(float32, {1, 896, 16}), scores = tensor(float32, {1, 896, 1});
   const TensorInfo points = tensor(float32, {1, 1404}), flag = tensor(float32, {1, 1});
@@ -352,18 +352,18 @@ TEST(pipeline_points_in_one_place_give_no_features) {
   CHECK(!sample_of(pipeline, frame.image).look.aligned);
 }
 
-TEST(pipeline_survives_a_failing_session) {
+TEST(pipeline_survives_a_failing_network) {
   const Frame frame(192, 192, 3, test::noise());
   const Fake detector = fake_detector(), mesh = fake_mesh(scaled(1, 40, 40));
   const Fake embedder = fake_embedder(ElementType::int8, ElementType::int8, 4);
   Pipeline pipeline(detector, mesh, {{embedder, 128, 128, 1}});
-  for (const Fake& session : {detector, mesh, embedder}) {
-    session->failing = true;
+  for (const Fake& network : {detector, mesh, embedder}) {
+    network->failing = true;
     CHECK_THROWS(RuntimeFailure, "the fake fails", {
       pipeline.detect(frame.image);
       sample_of(pipeline, frame.image);
     });
-    session->failing = false;
+    network->failing = false;
     CHECK_EQ(sample_of(pipeline, frame.image).features.size(), size_t{4});
   }
 }
@@ -386,7 +386,7 @@ TEST(pipeline_calls_wait_for_each_other) {
   CHECK_EQ(embedder->invocations, 81);
 }
 
-TEST(session_counts_elements) {
+TEST(network_counts_elements) {
   CHECK_EQ(tensor(ElementType::float32, {1, 896, 16}).elements(), size_t{14336});
   CHECK_EQ(tensor(ElementType::float32, {1, 896, 16}).bytes(), size_t{4 * 14336});
   CHECK_EQ(tensor(ElementType::int8, {2, 3}).bytes(), size_t{6});

@@ -31,7 +31,7 @@ MAXIMUM_NODES = {"sface": 27, "mobilefacenet": 33}
 SOURCE = Path(__file__).parent / "delegate"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="network")
 def built(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
@@ -96,11 +96,11 @@ def features(engine: Engine, name: str = "obama_2012") -> np.ndarray:
 @pytest.mark.parametrize("name", sorted(MAXIMUM_NODES))
 def test_claimed_nodes_run_and_give_the_processor_s_bits(library, sface, name) -> None:
     engine = sface if name == "sface" else Engine(name)
-    session = EdgeTpu().session(load_model(name))
+    network = EdgeTpu().network(load_model(name))
     entry = load_manifest().models[name]
-    for crop in probes(engine._sessions):
+    for crop in probes(engine._networks):
         before = library.test_runs()
-        assert twin.compare(session, engine._sessions[name], [crop], entry=entry) == (pytest.approx(1.0), True)
+        assert twin.compare(network, engine._networks[name], [crop], entry=entry) == (pytest.approx(1.0), True)
         assert library.test_runs() - before == MAXIMUM_NODES[name]
 
 
@@ -175,9 +175,9 @@ def test_devices_are_listed_and_asked_for_by_number(library, monkeypatch) -> Non
     assert EdgeTpu().devices() == [Device("usb", "/sys/bus/usb/devices/1-1")]
     library.test_set(DEVICES, 2)
     assert len(EdgeTpu("usb:1").devices()) == 2
-    assert EdgeTpu("usb:1").session(load_model("mobilefacenet"))
+    assert EdgeTpu("usb:1").network(load_model("mobilefacenet"))
     with pytest.raises(AcceleratorError, match="cannot be opened"):
-        EdgeTpu("usb:2").session(load_model("mobilefacenet"))
+        EdgeTpu("usb:2").network(load_model("mobilefacenet"))
     library.test_set(DEVICES, 0)
     monkeypatch.setattr(edgetpu, "attached", list)
     with pytest.raises(AcceleratorError, match="no Edge TPU is attached"):
@@ -345,12 +345,12 @@ def test_not_a_number_is_a_disagreement(library, compiled, monkeypatch) -> None:
 def test_bound_lies_below_what_rounding_does(sface) -> None:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    from facesdk.engine.runtime import _interpreter_session
+    from facesdk.engine.runtime import interpreter_network
 
     plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    session = _interpreter_session(plain, load_model("sface"), 1)
-    crops, entry = probes(sface._sessions), load_manifest().models["sface"]
-    cosine, _ = twin.compare(session, sface._sessions["sface"], crops, entry=entry)
+    network = interpreter_network(plain, load_model("sface"), 1)
+    crops, entry = probes(sface._networks), load_manifest().models["sface"]
+    cosine, _ = twin.compare(network, sface._networks["sface"], crops, entry=entry)
     assert twin.MIN_COSINE < cosine <= 1.0
 
 
@@ -374,7 +374,7 @@ def resident_kb() -> int:
 def test_two_hundred_engines_leave_nothing_behind(library, compiled, monkeypatch) -> None:
     compiled("mobilefacenet")
     crops = [synthetic_crop()]
-    monkeypatch.setattr(twin, "probes", lambda _sessions: crops)
+    monkeypatch.setattr(twin, "probes", lambda _networks: crops)
     after_warm_up = 0
     for count in range(200):
         engine = Engine("mobilefacenet", runtime=("auto", "edgetpu")[count % 2])

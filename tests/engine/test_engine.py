@@ -213,14 +213,14 @@ def test_weights_given_back_lie_inside_the_model_and_are_not_needed(sface: Engin
     entry = load_manifest().models["sface"]
     assert sum(size for _, size in entry.packed) > 0.9 * entry.size
     crop = np.random.default_rng(0).integers(-128, 128, (1, 112, 112, 3), np.int8)
-    session = choose_runtime("litert-native").make_session(load_model("sface"))
-    (before,) = session.run(crop)
-    session.release(entry.packed)
-    (after,) = session.run(crop)
+    network = choose_runtime("litert-native").make_network(load_model("sface"))
+    (before,) = network.run(crop)
+    network.release(entry.packed)
+    (after,) = network.run(crop)
     assert np.array_equal(before, after)
     for wrong in ([(0, entry.size + 1)], [(entry.size, 1)], [(2**63, 2**63)]):
         with pytest.raises(ValueError, match="range inside the model"):
-            session.release(wrong)
+            network.release(wrong)
 
 
 def test_missing_runtime_says_what_to_install() -> None:

@@ -32,7 +32,7 @@ PHOTOS, MONTAGES = sorted(GOLDEN["photos"]), sorted(GOLDEN["montages"])
 def pipeline() -> _core.Pipeline:
     library = _core.LiteRtLibrary(str(LITERT / "libLiteRt.so"))
     detector, mesh = (
-        _core.LiteRtSession(library, (MODELS / name).read_bytes(), 1)
+        _core.LiteRtNetwork(library, (MODELS / name).read_bytes(), 1)
         for name in ("blazeface_short_range.tflite", "face_mesh.tflite")
     )
     return _core.Pipeline(detector, mesh, [])

@@ -52,7 +52,7 @@ from facesdk.engine.twin import synthetic_crop
 from facesdk.engine.networks import load_model
 from facesdk.engine.runtime import choose_runtime
 crop = (synthetic_crop()[None].astype("int16") - 128).astype("int8")
-first, second = (choose_runtime(name).make_session(load_model("sface")) for name in ("litert", "litert-native"))
+first, second = (choose_runtime(name).make_network(load_model("sface")) for name in ("litert", "litert-native"))
 assert numpy.array_equal(first.run(crop)[0], second.run(crop)[0])
 assert first.run(crop)[0].any()
 """

@@ -1,4 +1,4 @@
-"""What the native pipeline's tests share: the library, a pipeline of the models, a face, sessions made in Python."""
+"""What the native pipeline's tests share: the library, a pipeline of the models, a face, networks made in Python."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def library() -> _core.LiteRtLibrary:
 
 
 def make_pipeline(library: _core.LiteRtLibrary) -> _core.Pipeline:
-    detector, mesh, embedder = (_core.LiteRtSession(library, model, 1) for model in (DETECTOR, MESH, EMBEDDER))
+    detector, mesh, embedder = (_core.LiteRtNetwork(library, model, 1) for model in (DETECTOR, MESH, EMBEDDER))
     return _core.Pipeline(detector, mesh, [(embedder, 128.0, 128.0, 1.0)])
 
 
@@ -51,8 +51,8 @@ def tensor(*shape: int, dtype: str = "float32", scale: float = 0.0, zero_point: 
     return {"name": "t", "dtype": dtype, "shape": list(shape), "scale": scale, "zero_point": zero_point}
 
 
-def scripted_detector(run: Callable[[Any, Any], None]) -> _core.PythonSession:
-    return _core.PythonSession(tensor(1, 128, 128, 3), [tensor(1, 896, 16), tensor(1, 896, 1)], run)
+def scripted_detector(run: Callable[[Any, Any], None]) -> _core.PythonNetwork:
+    return _core.PythonNetwork(tensor(1, 128, 128, 3), [tensor(1, 896, 16), tensor(1, 896, 1)], run)
 
 
 def one_face(_: Any, outputs: Any) -> None:

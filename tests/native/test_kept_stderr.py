@@ -83,9 +83,9 @@ def test_what_the_runtime_says_about_a_failure_is_in_the_error(capfd: pytest.Cap
     """The first convolution's weights are said to be ten times as many as there are."""
     library = _core.LiteRtLibrary(str(Path(runtime.LITERT) / "libLiteRt.so"))
     model, shape = bytes(load_model("blazeface_short_range")), struct.pack("<5i", 4, 24, 5, 5, 3)
-    assert _core.LiteRtSession(library, model, 1).output_infos
+    assert _core.LiteRtNetwork(library, model, 1).output_infos
     assert shape in model
     damaged = model.replace(shape, struct.pack("<5i", 4, 24, 5, 5, 30))
     with pytest.raises(_core.RuntimeFailure, match=r"CreateCompiledModel answered.*: ERROR: .*; ERROR: Tensor"):
-        _core.LiteRtSession(library, damaged, 1)
+        _core.LiteRtNetwork(library, damaged, 1)
     assert capfd.readouterr().err == ""

@@ -126,7 +126,7 @@ class TestHostileInput:
         assert not outside.any()
 
 
-class TestSessionsInPython:
+class TestNetworksInPython:
     def test_answers_are_used(self) -> None:
         seen: list[NDArray[np.float32]] = []
 
@@ -167,7 +167,7 @@ class TestSessionsInPython:
             outputs[1][:] = 10
             outputs[part][:] = value
 
-        mesh = _core.PythonSession(tensor(1, 192, 192, 3), [tensor(1, 1404), tensor(1, 1)], run)
+        mesh = _core.PythonNetwork(tensor(1, 192, 192, 3), [tensor(1, 1404), tensor(1, 1)], run)
         pipeline = _core.Pipeline(None, mesh, [])
         part = 0
         assert pipeline.mesh(np.zeros((300, 300, 3), np.uint8), *good_face())[1] == 0
@@ -180,14 +180,14 @@ class TestSessionsInPython:
         def run(_: Any, outputs: Any) -> None:
             outputs[0][:] = value
 
-        embedder = _core.PythonSession(tensor(1, CROP_PX, CROP_PX, 3), [tensor(1, 8)], run)
-        pipeline = _core.Pipeline(None, _core.LiteRtSession(library, MESH, 1), [(embedder, 127.5, 128.0, 1.0)])
+        embedder = _core.PythonNetwork(tensor(1, CROP_PX, CROP_PX, 3), [tensor(1, 8)], run)
+        pipeline = _core.Pipeline(None, _core.LiteRtNetwork(library, MESH, 1), [(embedder, 127.5, 128.0, 1.0)])
         with pytest.raises(_core.RuntimeFailure, match="features without a direction"):
             pipeline.embed(np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
 
     def test_networks_of_other_shapes_are_refused(self, library: _core.LiteRtLibrary) -> None:
-        mesh = _core.LiteRtSession(library, MESH, 1)
-        detector = _core.LiteRtSession(library, DETECTOR, 1)
+        mesh = _core.LiteRtNetwork(library, MESH, 1)
+        detector = _core.LiteRtNetwork(library, DETECTOR, 1)
         with pytest.raises(_core.RuntimeFailure, match="1 x 128 x 128 x 3"):
             _core.Pipeline(mesh, None, [])
         with pytest.raises(_core.RuntimeFailure, match="1 x 192 x 192 x 3"):
@@ -203,20 +203,20 @@ class TestSessionsInPython:
     ])  # fmt: skip
     def test_embedders_with_impossible_numbers_are_refused(self, mean: float, scale: float, weight: float) -> None:
         info = tensor(1, CROP_PX, CROP_PX, 3, dtype="int8", scale=INT8_SCALE)
-        embedder = _core.PythonSession(info, [tensor(1, 8)], one_face)
+        embedder = _core.PythonNetwork(info, [tensor(1, 8)], one_face)
         _core.Pipeline(None, None, [(embedder, 128.0, 128.0, 1.0)])
         with pytest.raises(_core.RuntimeFailure, match="embedder"):
             _core.Pipeline(None, None, [(embedder, mean, scale, weight)])
 
-    def test_session_run_checks_its_input(self, library: _core.LiteRtLibrary) -> None:
-        session = _core.LiteRtSession(library, DETECTOR, 1)
+    def test_network_run_checks_its_input(self, library: _core.LiteRtLibrary) -> None:
+        network = _core.LiteRtNetwork(library, DETECTOR, 1)
         good = np.zeros((1, 128, 128, 3), np.float32)
-        outputs = session.run(good)
+        outputs = network.run(good)
         assert sorted(output.size for output in outputs) == [896, 896 * 16]
-        assert np.array_equal(session.run(good)[0], outputs[0])
+        assert np.array_equal(network.run(good)[0], outputs[0])
         for bad in (good.astype(np.float64), good[:, ::2], good[:, :64], np.zeros(0, np.float32)):
             with pytest.raises(ValueError, match="like the model's input, got"):
-                session.run(bad)
+                network.run(bad)
 
 
 def run_child(code: str, *arguments: str) -> str:
@@ -234,7 +234,7 @@ def run_child(code: str, *arguments: str) -> str:
 
 
 class TestModelsThatAreNoModels:
-    def test_no_session_is_refused_without_a_crash(self) -> None:
+    def test_no_network_is_refused_without_a_crash(self) -> None:
         code = """
 from facesdk import _core
 try:
@@ -261,11 +261,11 @@ cases += [model[:8] + random.randbytes(size) for size in (8, 100, 1000, 10_000)]
 accepted = 0
 for case in cases:
     try:
-        _core.LiteRtSession(library, case, 1)
+        _core.LiteRtNetwork(library, case, 1)
         accepted += 1
     except _core.RuntimeFailure as error:
         assert "LiteRT" in str(error), error
-_core.LiteRtSession(library, model, 1)
+_core.LiteRtNetwork(library, model, 1)
 print(len(cases), accepted)
 """
         model = ROOT / "models" / "blazeface_short_range.tflite"
@@ -273,37 +273,37 @@ print(len(cases), accepted)
         assert int(count) > 90
         assert int(accepted) == 0
 
-    def test_the_model_is_held_as_long_as_its_session(self, library: _core.LiteRtLibrary) -> None:
+    def test_the_model_is_held_as_long_as_its_network(self, library: _core.LiteRtLibrary) -> None:
         model = bytearray(DETECTOR)
-        session = _core.LiteRtSession(library, model, 1)
+        network = _core.LiteRtNetwork(library, model, 1)
         with pytest.raises(BufferError):
             model.append(0)
-        del session
+        del network
         model.append(0)
         # Not one that was refused either.
         broken = bytearray(b"no model")
         with pytest.raises(_core.RuntimeFailure):
-            _core.LiteRtSession(library, broken, 1)
+            _core.LiteRtNetwork(library, broken, 1)
         broken.append(0)
 
     def test_mapped_models_run_like_read_ones(self, library: _core.LiteRtLibrary) -> None:
         picture = np.random.default_rng(3).uniform(-1, 1, (1, 128, 128, 3)).astype(np.float32)
         with (ROOT / "models" / "blazeface_short_range.tflite").open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        session = _core.LiteRtSession(library, mapped, 1)
+        network = _core.LiteRtNetwork(library, mapped, 1)
         with pytest.raises(BufferError):
             mapped.close()
-        expected = _core.LiteRtSession(library, DETECTOR, 1).run(picture)
-        assert all(map(np.array_equal, session.run(picture), expected))
-        del session
+        expected = _core.LiteRtNetwork(library, DETECTOR, 1).run(picture)
+        assert all(map(np.array_equal, network.run(picture), expected))
+        del network
         mapped.close()
 
     def test_what_holds_no_bytes(self, library: _core.LiteRtLibrary) -> None:
         for bad in (None, "model", 7, [0, 1, 2]):
             with pytest.raises(TypeError):
-                _core.LiteRtSession(library, bad, 1)
+                _core.LiteRtNetwork(library, bad, 1)
         with pytest.raises(BufferError):
-            _core.LiteRtSession(library, memoryview(DETECTOR)[::2], 1)
+            _core.LiteRtNetwork(library, memoryview(DETECTOR)[::2], 1)
 
     def test_what_is_no_library(self, tmp_path: Path) -> None:
         text = tmp_path / "text.so"

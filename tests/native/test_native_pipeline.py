@@ -105,7 +105,7 @@ class TestThreads:
             stop.set()
             thread.join()
 
-    def test_python_sessions_in_threads_do_not_lock_up(self) -> None:
+    def test_python_networks_in_threads_do_not_lock_up(self) -> None:
         # run() waits for the GIL while its pipeline's lock is held: nobody may hold the GIL and wait for the lock.
         shared = _core.Pipeline(scripted_detector(one_face), None, [])
         frame = np.zeros((64, 64, 3), np.uint8)

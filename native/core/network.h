@@ -33,9 +33,9 @@ struct TensorInfo {
   size_t bytes() const { return elements() * (type == ElementType::float32 ? 4 : 1); }
 };
 
-class Session {
+class Network {
  public:
-  virtual ~Session() = default;
+  virtual ~Network() = default;
 
   const Process& process() const { return process_; }
 

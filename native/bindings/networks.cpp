@@ -1,4 +1,4 @@
-// The sessions that run a model: LiteRT's, and those of a Python function.
+// The networks that run a model: LiteRT's, and those of a Python function.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -12,7 +12,7 @@
 #include "arrays.h"
 #include "core/kept_stderr.h"
 #include "core/litert.h"
-#include "core/session.h"
+#include "core/network.h"
 #include "register.h"
 
 namespace py = pybind11;
@@ -33,11 +33,11 @@ TensorInfo tensor_of(const py::dict& d) {
           d["shape"].cast<std::vector<int>>(), d["scale"].cast<float>(), d["zero_point"].cast<int>()};
 }
 
-// A LiteRT session together with the Python buffer (bytes, mmap) that its model lies in.
-class KeptSession final : public Session {
+// A LiteRT network together with the Python buffer (bytes, mmap) that its model lies in.
+class KeptNetwork final : public Network {
  public:
-  KeptSession(std::shared_ptr<LiteRtLibrary> library, const py::buffer& model, int threads) {
-    // Held for as long as the session lives: an mmap cannot be closed meanwhile.
+  KeptNetwork(std::shared_ptr<LiteRtLibrary> library, const py::buffer& model, int threads) {
+    // Held for as long as the network lives: an mmap cannot be closed meanwhile.
     if (PyObject_GetBuffer(model.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
     const std::string_view bytes(static_cast<const char*>(view_.buf), static_cast<size_t>(view_.len));
     try {
@@ -47,7 +47,7 @@ class KeptSession final : public Session {
       throw;
     }
   }
-  ~KeptSession() override {
+  ~KeptNetwork() override {
     if (process_.left()) {
       // LiteRT would wait for its threads, which are not in this child; its memory goes with the process.
       static_cast<void>(inner_.release());
@@ -87,20 +87,20 @@ class KeptSession final : public Session {
  private:
   void open(std::shared_ptr<LiteRtLibrary> library, std::string_view bytes, int threads) {
     const py::gil_scoped_release release;
-    inner_ = make_litert_session(std::move(library), bytes, threads);
+    inner_ = make_litert_network(std::move(library), bytes, threads);
     input_info_ = inner_->input_info();
     output_infos_ = inner_->output_infos();
   }
 
   Py_buffer view_{};
   std::vector<std::pair<void*, size_t>> released_;
-  std::unique_ptr<Session> inner_;
+  std::unique_ptr<Network> inner_;
 };
 
-// A session whose model is run by a Python function: run(input, outputs) reads one array and fills the others.
-class PythonSession final : public Session {
+// A network whose model is run by a Python function: run(input, outputs) reads one array and fills the others.
+class PythonNetwork final : public Network {
  public:
-  PythonSession(const py::dict& input, const std::vector<py::dict>& outputs, py::function run) : run_(std::move(run)) {
+  PythonNetwork(const py::dict& input, const std::vector<py::dict>& outputs, py::function run) : run_(std::move(run)) {
     input_info_ = tensor_of(input);
     input_array_ = make_array(input_info_);
     for (const py::dict& d : outputs) {
@@ -110,7 +110,7 @@ class PythonSession final : public Session {
     }
     input_data_ = input_array_.mutable_data();
   }
-  ~PythonSession() override {
+  ~PythonNetwork() override {
     const py::gil_scoped_acquire acquire;
     run_ = py::function();
     input_array_ = py::array();
@@ -140,19 +140,19 @@ class PythonSession final : public Session {
 
 }  // namespace
 
-void register_sessions(py::module_& m) {
+void register_networks(py::module_& m) {
   py::register_exception<RuntimeFailure>(m, "RuntimeFailure", PyExc_RuntimeError);
   py::register_exception<MadeBeforeFork>(m, "MadeBeforeFork", PyExc_RuntimeError);
   py::class_<LiteRtLibrary, std::shared_ptr<LiteRtLibrary>>(m, "LiteRtLibrary").def(py::init<const std::string&>());
-  py::class_<Session, std::shared_ptr<Session>>(m, "Session")
-      .def_property_readonly("input_info", [](const Session& s) { return tensor_dict(s.input_info()); })
+  py::class_<Network, std::shared_ptr<Network>>(m, "Network")
+      .def_property_readonly("input_info", [](const Network& s) { return tensor_dict(s.input_info()); })
       .def_property_readonly("output_infos",
-                             [](const Session& s) {
+                             [](const Network& s) {
                                py::list out;
                                for (const TensorInfo& t : s.output_infos()) out.append(tensor_dict(t));
                                return out;
                              })
-      .def("run", [](Session& s, const py::array& in) {
+      .def("run", [](Network& s, const py::array& in) {
         const TensorInfo& info = s.input_info();
         const py::dtype type = info.type == ElementType::int8 ? py::dtype::of<int8_t>() : py::dtype::of<float>();
         if (!in.dtype().equal(type) || in.size() != static_cast<py::ssize_t>(info.elements()) ||
@@ -172,14 +172,14 @@ void register_sessions(py::module_& m) {
         }
         return out;
       });
-  py::class_<KeptSession, Session, std::shared_ptr<KeptSession>>(m, "LiteRtSession")
+  py::class_<KeptNetwork, Network, std::shared_ptr<KeptNetwork>>(m, "LiteRtNetwork")
       .def(py::init<std::shared_ptr<LiteRtLibrary>, const py::buffer&, int>(), py::arg("library"), py::arg("model"),
            py::arg("threads"))
-      .def("release", &KeptSession::release);
+      .def("release", &KeptNetwork::release);
   // A context manager: what this thread's libraries say on stderr, kept; see core/kept_stderr.h.
   py::class_<KeptStderr>(m, "KeptStderr")
       .def(py::init<>())
       .def("take", [](KeptStderr& said) { return said.take("; "); });
-  py::class_<PythonSession, Session, std::shared_ptr<PythonSession>>(m, "PythonSession")
+  py::class_<PythonNetwork, Network, std::shared_ptr<PythonNetwork>>(m, "PythonNetwork")
       .def(py::init<const py::dict&, const std::vector<py::dict>&, py::function>());
 }
