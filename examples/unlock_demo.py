@@ -13,7 +13,7 @@ from pathlib import Path
 
 from facesdk import FaceVerifier
 from facesdk.camera import open_source
-from facesdk.cli.common import ask_passphrase as asked  # only where somebody can type; getpass would open the terminal
+from facesdk.cli.secrets import ask_passphrase as asked  # only where somebody can type; getpass would open the terminal
 from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
 from facesdk.vault.keys.passphrase import read_passphrase
 

@@ -410,15 +410,12 @@ def test_an_engine_s_class_is_no_engine(tmp_path) -> None:
 
 
 def test_status_says_what_the_contract_is(verifier: FaceVerifier) -> None:
-    from facesdk.cli.keys import contract_of
-
     verifier.enroll("owner", [portrait(n) for n in ("obama_2005", "obama_2009", "obama_2012")])
-    found = contract_of(verifier.vault, "owner")
+    found = verifier.status("owner").enrollment
+    assert found is not None
     # Those of 2005 and 2012 are so alike that they count as one.
-    assert {k: found[k] for k in ("embedder", "samples", "differing", "target_fmr")} == {
-        "embedder": "sface", "samples": 3, "differing": 2, "target_fmr": 2e-5
-    }  # fmt: skip
+    assert (found.embedder, found.samples, found.differing, found.target_fmr) == ("sface", 3, 2, 2e-5)
     point = load_manifest().embedder("sface").point(2e-5, samples=2, frames=3)
-    assert found["fnmr"][3] == point.fnmr
-    assert "2 of 3 samples count" in found["text"]
-    assert f"{100 * point.fnmr:.1f} % with 3 frame(s)" in found["text"]
+    assert found.misses[3] == point.fnmr
+    assert "2 of 3 samples count" in found.text
+    assert f"{100 * point.fnmr:.1f} % with 3 frame(s)" in found.text

@@ -165,11 +165,9 @@ def remove(context: Context, options: argparse.Namespace) -> int:
 
 
 def _confirm_removal(context: Context, *, confirmed: bool) -> None:
-    """UsageError unless somebody has said that this template may go."""
-    if confirmed:
+    """UsageError where somebody is there to be asked and does not want this template to go; a script has decided."""
+    if confirmed or not at_terminal():
         return
-    if not at_terminal():
-        raise UsageError(f"nothing was removed: nobody could be asked about {context.user!r}", hint="give --yes")
     if ask(f"Destroy the template of {context.user} for good? Type the name: ") != context.user:
         raise UsageError("nothing was removed: another name was typed")
 

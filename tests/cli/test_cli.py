@@ -15,8 +15,9 @@ from conftest import PORTRAITS
 from places_tools import needs_keyring
 
 from facesdk.cli import main
-from facesdk.cli.keys import contract_of
+from facesdk.cli.state import enrollment_as_dict
 from facesdk.errors import Reason
+from facesdk.status import status_of
 from facesdk.vault import KeyFileKey, ProcessOpenKeys, Vault, VaultFolder
 from facesdk.vault.rules import PRESETS
 
@@ -227,7 +228,9 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
     def contract() -> dict:
         with_key = Vault(VaultFolder(Path(enrolled[1])), ProcessOpenKeys())
         with_key.unlock("owner", KeyFileKey(enrolled[3]), rules=PRESETS["phone"])
-        return contract_of(with_key, "owner")
+        enrolled = status_of(with_key, "owner").enrollment
+        assert enrolled is not None
+        return enrollment_as_dict(enrolled)
 
     assert main(["verify", *enrolled, "--learn", portrait_file("obama_2009")]) == 0
     assert (contract()["learned"], contract()["moving_to"]) == (0, {})

@@ -90,7 +90,7 @@ class Trial:
             return "zeros open it"
         if not self.vault.folder.exists(USER):
             return "no file, though it was done" if done else ""
-        meant = self.make() if done or self.operation == "renew" else self.old
+        meant = self.make() if done or self.operation in ("renew", "replace") else self.old
         return "" if self._opens(meant) else "the key that was meant does not open it"
 
     def clear(self) -> None:
