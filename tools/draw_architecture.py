@@ -12,7 +12,7 @@ OUT = Path(__file__).resolve().parent.parent / "docs" / "assets" / "architecture
 FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("programs", "#eceff1", [("cli", "the command"), ("examples", "unlock_demo"), ("evaluation", "rates, reports"), ("device", "doctor, boards")]),
     ("composer", "#b2dfdb", [("verifier", "FaceVerifier: the only place where the three below meet")]),
-    ("rooms", "#e0f2f1", [("camera", "where frames come from"), ("capture", "frames to samples, quality"), ("vault", "keys, attempts, sealed files, audit log")]),
+    ("rooms", "#e0f2f1", [("camera", "where frames come from"), ("capture", "frames to samples, quality"), ("vault", "keys, attempts, files, audit")]),
     ("engine", "#e0f2f1", [("engine", "networks, runtimes, tracking, Edge TPU")]),
     ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("policy", ""), ("matching", ""), ("digest", "")]),
     ("core", "#cfd8dc", [("_core", "C++: pipeline, kernels, secrets in locked memory, LiteRT")]),

@@ -24,6 +24,8 @@ ELSEWHERE = {
     "README.md": "index.md",
 }
 LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\(([^()\s]+)\)")
+# The plugin `offline` asks another server for this; a script of ours does the same.
+SHIM, OURS = "https://unpkg.com/iframe-worker/shim", "assets/file-worker.js"
 FENCE = re.compile(r"^ *(```|~~~)")
 
 
@@ -72,3 +74,13 @@ def _link(found: re.Match[str], here: str) -> str:
         return f"`{path}`" if plain == path or plain == posixpath.basename(path) else f"{text} (`{path}`)"
     start = posixpath.dirname(here) or "."
     return f"[{text}]({posixpath.relpath(page, start)}{'#' + anchor if anchor else ''})"
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """The page without the one script that came from elsewhere."""
+    return output.replace(SHIM, posixpath.relpath(OURS, posixpath.dirname(page.url) or "."))
+
+
+def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
+    """The same for 404.html."""
+    return output_content.replace(SHIM, OURS)
