@@ -11,10 +11,12 @@ OUT = Path(__file__).resolve().parent.parent / "docs" / "assets" / "architecture
 # Each floor imports from those below it: rooms (name, what it does), and their colour.
 FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("programs", "#eceff1", [("cli", "the command"), ("examples", "unlock_demo"), ("evaluation", "rates, reports"), ("device", "doctor, boards")]),
-    ("composer", "#b2dfdb", [("verifier", "FaceVerifier: the only place where the three below meet")]),
+    ("composer", "#b2dfdb", [("verifier", "FaceVerifier: the only place where camera, capture and vault meet")]),
+    ("what binds", "#eceff1", [("policy", "rates, limits, attempts"), ("learning", "templates that get better")]),
     ("rooms", "#e0f2f1", [("camera", "where frames come from"), ("capture", "frames to samples, quality"), ("vault", "keys, attempts, files, audit")]),
     ("engine", "#e0f2f1", [("engine", "networks, runtimes, tracking, Edge TPU")]),
-    ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("policy", ""), ("matching", ""), ("digest", "")]),
+    ("below", "#e0f2f1", [("images", "files and arrays as frames"), ("matching", "scores, fused")]),
+    ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("digest", ""), ("environment", "")]),
     ("core", "#cfd8dc", [("_core", "C++: pipeline, kernels, secrets in locked memory, LiteRT")]),
 ]
 WIDTH, LEFT, HEIGHT, GAP = 900, 130, 62, 22
