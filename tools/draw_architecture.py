@@ -10,16 +10,19 @@ from pathlib import Path
 OUT = Path(__file__).resolve().parent.parent / "docs" / "assets" / "architecture.svg"
 # Each floor imports from those below it: rooms (name, what it does), and their colour.
 FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
-    ("programs", "#eceff1", [("cli", "the command"), ("examples", "unlock_demo"), ("evaluation", "rates, reports"), ("device", "doctor, boards")]),
-    ("composer", "#b2dfdb", [("verifier", "FaceVerifier: the only place where camera, capture and vault meet")]),
-    ("what binds", "#eceff1", [("policy", "rates, limits, attempts"), ("learning", "templates that get better")]),
-    ("rooms", "#e0f2f1", [("camera", "where frames come from"), ("capture", "frames to samples, quality"), ("vault", "keys, attempts, files, audit")]),
+    ("programs", "#eceff1", [("cli", "the command"), ("examples", "the loop of a device")]),
+    ("measuring", "#eceff1", [("evaluation", "rates, reports, times, the demo")]),
+    ("composer", "#b2dfdb", [("verifier", "FaceVerifier: where camera, capture and vault meet")]),
+    ("what binds", "#eceff1", [("learning", "templates that get better")]),
+    ("", "#eceff1", [("policy", "false match rate, limits, attempts")]),
+    ("rooms", "#e0f2f1", [("camera", "frames"), ("capture", "samples, quality"), ("vault", "keys, files, log"), ("device", "doctor, boards")]),
     ("engine", "#e0f2f1", [("engine", "networks, runtimes, tracking, Edge TPU")]),
     ("below", "#e0f2f1", [("images", "files and arrays as frames"), ("matching", "scores, fused")]),
-    ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("digest", ""), ("environment", "")]),
-    ("core", "#cfd8dc", [("_core", "C++: pipeline, kernels, secrets in locked memory, LiteRT")]),
+    ("core", "#cfd8dc", [("_core", "C++: pipeline, kernels, locked memory, LiteRT")]),
+    ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("digest", "")]),
+    ("", "#eceff1", [("environment", "")]),
 ]
-WIDTH, LEFT, HEIGHT, GAP = 900, 130, 62, 22
+WIDTH, LEFT, HEIGHT, GAP = 900, 130, 46, 18
 STEPS = ["1  a frame comes from a camera, a file or an array", "2  engine: find the face, align it; capture: is it good enough?",
          "3  vault: pay for the attempt, before anything is compared", "4  matching: compare with this one template, at the threshold",
          "5  vault: settle the attempt, write the audit log", "6  verifier: an Outcome; only a match is true"]
@@ -39,12 +42,12 @@ def drawing() -> str:
         for i, (name, does) in enumerate(rooms):
             x = LEFT + i * (room + GAP / 2)
             parts.append(f'<rect x="{x:g}" y="{y:g}" width="{room:g}" height="{HEIGHT}" rx="6" fill="{colour}" stroke="#78909c"/>')
-            parts.append(text(x + room / 2, y + (26 if does else HEIGHT / 2 + 5), name, 16, bold=True))
+            parts.append(text(x + room / 2, y + (20 if does else HEIGHT / 2 + 5), name, 15, bold=True))
             if does:
-                parts.append(text(x + room / 2, y + 47, does, 13))
+                parts.append(text(x + room / 2, y + 37, does, 13))
         if number < len(FLOORS) - 1:
             middle = (LEFT + WIDTH - 20) / 2
-            parts.append(f'<path d="M{middle:g} {y + HEIGHT + 3:g}v{GAP - 9}" stroke="#607d8b" stroke-width="2" marker-end="url(#to)"/>')
+            parts.append(f'<path d="M{middle:g} {y + HEIGHT + 3:g}v{GAP - 8}" stroke="#607d8b" stroke-width="2" marker-end="url(#to)"/>')
         y += HEIGHT + GAP
     y += 12
     parts.append(text(LEFT, y, "The way of a verification", 16, bold=True, anchor="start"))

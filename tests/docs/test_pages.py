@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from blocks import ROOT
+from test_imports import ROWS
 
 import facesdk
 
@@ -117,13 +118,12 @@ def test_what_the_reference_says_of_the_command_and_of_errors_is_fresh() -> None
     assert reference_pages.stale(write=False) == [], "run python tools/reference_pages.py"
 
 
-def test_the_drawing_is_fresh_and_has_the_rooms_that_there_are() -> None:
+def test_the_drawing_is_fresh_and_has_the_rooms_as_the_imports_have_them() -> None:
     assert draw_architecture.OUT.read_text(encoding="utf-8") == draw_architecture.drawing()
-    drawn = {name for _, _, rooms in draw_architecture.FLOORS for name, _ in rooms}
-    packages = {path.parent.name for path in (ROOT / "facesdk").glob("*/__init__.py")} - {"portraits"}
-    assert packages <= drawn
-    for name in drawn - {"examples"}:
-        assert list((ROOT / "facesdk").glob(f"{name}*")), name
+    floors = [{name for name, _ in rooms} - {"examples"} for _, _, rooms in draw_architecture.FLOORS]
+    there = {path.relative_to(ROOT / "facesdk").parts[0].removesuffix(".py") for path in (ROOT / "facesdk").rglob("*.py")}
+    rows = [row & there - {"__main__", "portraits"} for row in ROWS]
+    assert floors == [row for row in rows if row]
 
 
 def test_the_readme_is_short_and_its_commands_are_whole() -> None:
