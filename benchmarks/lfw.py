@@ -4,8 +4,8 @@ python benchmarks/lfw.py --data DATA [--write] [--json FILE]
 
 DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of
 people with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify;
-the interval is a bootstrap over people. A group is compared with itself. In LFW the labelled face is the one nearest the
-photo's centre. --write puts the tables into docs/measurements.md.
+the interval is a bootstrap over people. A group is compared with itself. In LFW the labelled face is the one nearest
+the photo's centre. --write puts the tables into docs/measurements.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""check_links.py [FILE...]: whether each relative link and anchor of the pages leads somewhere; exit code 1 if one does not.
+"""check_links.py [FILE...]: whether each relative link and anchor of the pages leads somewhere, else exit code 1.
 
 Without FILE: README.md, SECURITY.md, CONTRIBUTING.md, CHANGELOG.md, docs/**, and the other pages that the site shows.
 Also whether each docs/*.md that code, tests and tools name is there. Nothing asks the network.
@@ -15,10 +15,14 @@ from pathlib import Path
 from site_pages import ELSEWHERE, FENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*([^()\s]+(?:\([^()]*\))?)(?:\s+\"[^\"]*\")?\s*\)|(?:src|href)=\"([^\"]+)\"")
+LINK = re.compile(
+    r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*([^()\s]+(?:\([^()]*\))?)(?:\s+\"[^\"]*\")?\s*\)|(?:src|href)=\"([^\"]+)\""
+)
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*\s*$")
 NAMED = re.compile(r"\bdocs/[\w./-]+\.(?:md|svg)\b")
-CODE = ("facesdk", "tests", "tools", "benchmarks", "native", "examples", "models", "pyproject.toml", "setup.py", ".ci/run")
+CODE = (
+    "facesdk", "tests", "tools", "benchmarks", "native", "examples", "models", "pyproject.toml", "setup.py", ".ci/run",
+)  # fmt: skip
 
 
 def pages() -> list[Path]:

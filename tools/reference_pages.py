@@ -1,7 +1,7 @@
 """Writes what docs/reference/ says of the command and of the errors, from the parser and from facesdk.errors.
 
-python tools/reference_pages.py [--check]: between the markers `<!-- NAME:begin -->` and `<!-- NAME:end -->` of command.md
-and errors.md. --check only says whether they are as they should be (exit code 1).
+python tools/reference_pages.py [--check]: between the markers `<!-- NAME:begin -->` and `<!-- NAME:end -->` of
+command.md and errors.md. --check only says whether they are as they should be (exit code 1).
 """
 
 from __future__ import annotations

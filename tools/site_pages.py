@@ -1,7 +1,7 @@
 """What mkdocs is told of this repository: pages whose source lies outside docs/, and links as GitHub reads them.
 
-A hook of mkdocs.yml. Links in the pages are relative to the file that they stand in, so that they work in the repository;
-on the site, one to a page goes to the page, and one to a file of code becomes the file's name.
+A hook of mkdocs.yml. Links in the pages are relative to the file that they stand in, so that they work in the
+repository; on the site, one to a page goes to the page, and one to a file of code becomes the file's name.
 """
 
 from __future__ import annotations

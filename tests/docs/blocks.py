@@ -21,14 +21,17 @@ PORTRAITS = ROOT / "facesdk" / "portraits"
 STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 PAGES = [
     ROOT / "README.md",
-    *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.name in ("index.md", "start.md", "extend.md")),
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.name in ("index.md", "start.md", "extend.md", "evaluate.md")),
     *sorted(p for name in ("guides", "concepts", "reference") for p in (ROOT / "docs" / name).rglob("*.md")),
 ]
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL
+)
 COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)
 # Marks of commands that install: the gate and tools/install_paths.sh run those.
 INSTALLS = {"demo-command", "test-command", "wheel-command"}
 PASSPHRASE, BLOCK_S = "only you know this", 60
+
 
 @dataclass(frozen=True)
 class Block:
@@ -65,6 +68,7 @@ class Block:
             code = code.replace(old, new)
         return code
 
+
 def blocks_of(path: Path) -> list[Block]:
     """The blocks of a page, in order."""
     text, blocks = path.read_text(encoding="utf-8"), []
@@ -76,6 +80,7 @@ def blocks_of(path: Path) -> list[Block]:
         line = text.count("\n", 0, found.start()) + 1
         blocks.append(Block(str(path.relative_to(ROOT)), line, found["language"], code, notes))
     return blocks
+
 
 @dataclass
 class Person:
@@ -95,6 +100,7 @@ class Person:
                 self.last = typed.encode() + b"\n"
                 return self.last
         return None
+
 
 @dataclass
 class Place:
@@ -122,6 +128,11 @@ class Place:
                 half = image.convert("RGB").crop((0, 0, image.width // 2, image.height))
                 image.paste(ImageEnhance.Brightness(half).enhance(0.45))
                 image.save(self.work / f"{person}3.jpg")
+        for person, names in photos.items():
+            for number, name in enumerate(names, 1):
+                to = self.work / "photos" / person / f"{number}.jpg"
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PORTRAITS / f"{name}.jpg", to)
         (self.work / "frames").mkdir()
         for number in range(10):
             shutil.copy(self.work / "now.jpg", self.work / "frames" / f"{number}.jpg")
@@ -129,15 +140,22 @@ class Place:
         secret.write_text(PASSPHRASE + "\n")
         secret.chmod(0o600)
         self.environment = {
-            "HOME": str(self.home), "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin", "TERM": "dumb", "NO_COLOR": "1",
-            "PYTHONPATH": f"{ROOT}:{STAND_INS}", "LANG": "C.UTF-8", "COLUMNS": "160", "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
+            "HOME": str(self.home), "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": f"{ROOT}:{STAND_INS}", "TERM": "dumb", "NO_COLOR": "1", "LANG": "C.UTF-8", "COLUMNS": "160",
+            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
         }  # fmt: skip
 
     def run(self, words: list[str]) -> tuple[int, str]:
         """Exit code and output of a command at a terminal where somebody answers."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=self.work, env=self.environment, start_new_session=True
+            words,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=self.work,
+            env=self.environment,
+            start_new_session=True,
         )
         os.close(theirs)
         person, said, answered, end = Person(), b"", 0, time.monotonic() + BLOCK_S
@@ -175,6 +193,7 @@ class Place:
         file.write_text(code, encoding="utf-8")
         return self.run([sys.executable, "-W", "error", str(file)])
 
+
 def commands_of(session: str) -> list[tuple[str, list[str]]]:
     """The commands of a terminal session, each with the lines that it shows."""
     commands: list[tuple[str, list[str]]] = []
@@ -185,10 +204,14 @@ def commands_of(session: str) -> list[tuple[str, list[str]]]:
             commands[-1][1].append(line)
     return commands
 
+
 def pattern_of(shown: str) -> str:
     """A line of the page as a pattern: numbers may be others, `...` stands for anything."""
-    parts = (re.sub(r"\d+(?:[.,:-]\d+)*", r"[\\d.,:-]+", re.escape(part).replace(r"\-", "-")) for part in shown.split("..."))
+    parts = (
+        re.sub(r"\d+(?:[.,:-]\d+)*", r"[\\d.,:-]+", re.escape(part).replace(r"\-", "-")) for part in shown.split("...")
+    )
     return ".*".join(re.sub(r"(?:\\ )+", r" +", part) for part in parts)
+
 
 def check_output(shown: list[str], said: str) -> None:
     """That the command says what the page shows: every line, unless one of the page's is `...` alone."""
@@ -199,7 +222,9 @@ def check_output(shown: list[str], said: str) -> None:
     for line in shown:
         if line.strip() == "...":
             continue
-        found = next((n for n, real in enumerate(lines[at:], at) if re.fullmatch(pattern_of(line.rstrip()), real.rstrip())), None)
+        found = next(
+            (n for n, real in enumerate(lines[at:], at) if re.fullmatch(pattern_of(line.rstrip()), real.rstrip())), None
+        )
         assert found is not None, f"the page shows\n  {line}\nbut the command says\n{said}"
         at = found + 1
     if "..." not in [line.strip() for line in shown]:

@@ -59,10 +59,18 @@ def test_a_block_that_is_not_run_says_why(block: Block) -> None:
 
 def test_a_block_that_breaks_is_noticed(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    for language, code in (("python", "from facesdk import Nobody"), ("sh", "facesdk nonsense\ntrue"), ("console", "$ false")):
+    for language, code in (
+        ("python", "from facesdk import Nobody"),
+        ("sh", "facesdk nonsense\ntrue"),
+        ("console", "$ false"),
+    ):
         with pytest.raises(AssertionError):
             run(Block("page", 1, language, code, ()), place, "")
-    for language, code in (("python", "from facesdk import FaceVerifier"), ("sh", "true"), ("console", "$ echo a 1\na 2")):
+    for language, code in (
+        ("python", "from facesdk import FaceVerifier"),
+        ("sh", "true"),
+        ("console", "$ echo a 1\na 2"),
+    ):
         run(Block("page", 1, language, code, ()), place, "")
     with pytest.raises(AssertionError):
         run(Block("page", 1, "console", "$ echo b\na", ()), place, "")

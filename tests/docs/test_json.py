@@ -96,8 +96,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 
 COMMANDS = [
-    "enroll", "unlock", "verify", "status", "list", "renew", "unlearn", "rekey", "export", "import", "lock", "panic", "audit",
-    "remove", "models", "errors",
+    "enroll", "unlock", "verify", "status", "list", "renew", "unlearn", "rekey", "export", "import", "lock", "panic",
+    "audit", "remove", "models", "errors",
 ]  # fmt: skip
 
 

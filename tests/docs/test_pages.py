@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, names are there, every public name is documented, what is written by a script is fresh."""
+"""The pages: links and names lead somewhere, every public name is documented, what a script writes is fresh."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ def test_what_the_reference_says_of_the_command_and_of_errors_is_fresh() -> None
 def test_the_drawing_is_fresh_and_has_the_rooms_as_the_imports_have_them() -> None:
     assert draw_architecture.OUT.read_text(encoding="utf-8") == draw_architecture.drawing()
     floors = [{name for name, _ in rooms} - {"examples"} for _, _, rooms in draw_architecture.FLOORS]
-    there = {path.relative_to(ROOT / "facesdk").parts[0].removesuffix(".py") for path in (ROOT / "facesdk").rglob("*.py")}
+    there = {
+        path.relative_to(ROOT / "facesdk").parts[0].removesuffix(".py") for path in (ROOT / "facesdk").rglob("*.py")
+    }
     rows = [row & there - {"__main__", "portraits"} for row in ROWS]
     assert floors == [row for row in rows if row]
 
