@@ -34,7 +34,7 @@ FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
 WIDTH, LEFT, HEIGHT, GAP = 900, 130, 46, 18
 STEPS = [
     "1  a frame comes from a camera, a file or an array",
-    "2  engine: find the face, align it; capture: is it good enough?",
+    "2  engine: find the face, align it; capture: is it good enough? engine: features",
     "3  vault: pay for the attempt, before anything is compared",
     "4  matching: compare with this one template, at the threshold",
     "5  vault: settle the attempt, write the audit log",
