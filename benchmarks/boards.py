@@ -1,6 +1,6 @@
 """The table of boards, from the JSON files that `facesdk bench --board` wrote into benchmarks/boards/.
 
-python benchmarks/boards.py [--write README.md]
+python benchmarks/boards.py [--write docs/measurements.md]
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def row(data: dict[str, Any], embedder: str) -> list[str]:
 
 
 def table(files: list[dict[str, Any]], embedder: str = "mobilefacenet") -> str:
-    """The README's table, boards before emulated processors."""
+    """The table of docs/measurements.md, boards before emulated processors."""
     rows = [row(data, embedder) for data in sorted(files, key=lambda d: (d["emulated"], _name(d)))]
     lines = [HEADER, ["---"] * len(HEADER), *rows]
     return "\n".join([
         f"{embedder}, 640x480 frames. An emulated processor has decisions and bits but no times. See [how to add a "
-        "board](benchmarks/boards/README.md).", "",
+        "board](../benchmarks/boards/README.md).", "",
         *("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines),
     ])  # fmt: skip
 
@@ -92,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--embedder", choices=("mobilefacenet", "joint"), default="mobilefacenet")
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--write", type=Path, metavar="README")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     text = table([read(path) for path in sorted(arguments.folder.glob("*.json"))], arguments.embedder)
     print(text)

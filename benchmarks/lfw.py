@@ -4,8 +4,8 @@ python benchmarks/lfw.py --data DATA [--write] [--json FILE]
 
 DATA: see photo_sets.py. Labels that are wrong are left out (lfw_exclusions.csv), in the ten folds too. FNMR is of
 people with eight photos and more, each weighing the same: random photos enroll as an enrollment does, others verify;
-the interval is a bootstrap over people. A group is compared with itself. --write puts the tables into README.md. In LFW
-the labelled face is the one nearest the photo's centre.
+the interval is a bootstrap over people. A group is compared with itself. In LFW the labelled face is the one nearest
+the photo's centre. --write puts the tables into docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def measure(
 
 
 def table(results: list[dict], photos: PhotoSet) -> str:
-    """The README's tables."""
+    """The table of docs/measurements.md."""
     lines = [
         f"LFW deep-funneled, cleaned: {len(photos.paths):,} photos of {photos.people.max() + 1:,} people;",
         f"FNMR of those with {LEAST_PHOTOS} photos and more, each weighing the same ({platform.machine()}, "
@@ -142,7 +142,7 @@ def table(results: list[dict], photos: PhotoSet) -> str:
 
 
 def main() -> int:
-    """Measures, prints, and with --write updates README.md."""
+    """Measures, prints, and with --write updates docs/measurements.md."""
     parser = photo_sets.parser(__doc__)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -154,7 +154,7 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write:
-        write_between_markers(ROOT / "README.md", "lfw", table(results, photos))
+        write_between_markers(ROOT / "docs" / "measurements.md", "lfw", table(results, photos))
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Frame to features against the bare networks, for each embedder, with one thread: the README's table.
+"""Frame to features against the bare networks, for each embedder, with one thread: the table of docs/measurements.md.
 
-python benchmarks/overhead.py [--rounds 200] [--write README.md]
+python benchmarks/overhead.py [--rounds 200] [--write docs/measurements.md]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from facesdk.evaluation.timing import run_bench
 
 
 def table(rows: list[dict]) -> str:
-    """The README's table."""
+    """The table of docs/measurements.md."""
     date = datetime.date.today().isoformat()
     lines = [
         f"640x480 frame, one thread, n = {rows[0]['n']} ({platform.machine()}, {date}).",
@@ -37,7 +37,7 @@ def main() -> int:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--write", type=Path, metavar="README")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     rows = [run_bench(Engine(name), rounds=arguments.rounds) for name in sorted(load_manifest().embedders)]
     text = table(rows)

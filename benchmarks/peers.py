@@ -1,6 +1,6 @@
 """Measure facesdk beside what people install instead, in one run on one machine.
 
-    python benchmarks/peers.py [--only NAME[,NAME]] [--json FILE] [--write README.md] [--cache FOLDER]
+    python benchmarks/peers.py [--only NAME[,NAME]] [--json FILE] [--write docs/measurements.md] [--cache FOLDER]
 
 Makes an environment per peer in the cache (about 2.5 GB in all, once), then has every contestant decide about the same
 photo: file to decision, cold start, peak memory, import time, installed size. The table goes to stdout. Nothing here
@@ -58,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=named_contestants, default=list(CONTESTANTS), metavar="NAME[,NAME]")
     parser.add_argument("--cache", type=lambda text: Path(text).resolve(), default=ROOT / ".cache" / "peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample there")
-    parser.add_argument("--write", type=Path, metavar="README", help="replace the table between its markers")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="replace the table between its markers")
     parser.add_argument("--warm", type=int, default=30, help="rounds in living processes")
     parser.add_argument("--cold", type=int, default=7, help="rounds of fresh processes")
     parser.add_argument("--imports", type=int, default=15, help="rounds of imports")

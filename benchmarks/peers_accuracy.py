@@ -7,7 +7,7 @@ another one verifies; no face found is a miss. False matches: one photo against 
 two East Asian people, and of each of the eight groups; a pair without both faces is none. The groups have no
 identities: pairs that two independent networks, SFace and dlib's, both hold for one person (score .5, distance .45) are
 left out for everybody; some of one person remain, and some of two may go. --write puts the table into
-README.md. The environments are those of peers.py.
+docs/measurements.md. The environments are those of peers.py.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _one_in(matched: int, total: int) -> str:
 
 
 def main() -> int:
-    """Measures, prints, and with --write updates README.md."""
+    """Measures, prints, and with --write updates docs/measurements.md."""
     parser = photo_sets.parser(__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "peers")
     arguments = parser.parse_args()
@@ -228,7 +228,7 @@ def main() -> int:
         lines.append(line(row, sets, made[row.name], twice))
         print(lines[-1], flush=True)
     if arguments.write:
-        write_between_markers(ROOT / "README.md", "peers-accuracy", "\n".join(lines))
+        write_between_markers(ROOT / "docs" / "measurements.md", "peers-accuracy", "\n".join(lines))
     return 0
 
 

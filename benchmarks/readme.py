@@ -1,4 +1,4 @@
-"""Where a benchmark's table stands in a README: between two markers that bear its name."""
+"""Where a benchmark's table stands in a page: between two markers that bear its name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A new process to its first decision, step by step; first frame against later ones; one thread against two.
 
-    python benchmarks/startup.py [--processes 15] [--write README.md]
+    python benchmarks/startup.py [--processes 15] [--write docs/measurements.md]
 
 Each row is the median of new processes, files in the page cache, kinds of process taking turns. The last table says
 what XNNPACK's weight cache would save of making a network, and what checking that file before each use would cost: a
@@ -131,7 +131,7 @@ def main() -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=15)
-    parser.add_argument("--write", type=Path, metavar="README.md")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     text = (
         f"Medians of {arguments.processes} new processes ({platform.machine()}, {os.cpu_count()} processors,"

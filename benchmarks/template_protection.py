@@ -1,6 +1,6 @@
 """What the secret rotation of a template keeps and hides, on LFW: scores, linkage without the key, and renewal.
 
-python benchmarks/template_protection.py --data DATA [--write README.md]
+python benchmarks/template_protection.py --data DATA [--write docs/measurements.md]
 
 DATA as for benchmarks/photo_sets.py. An enrollment here is one photo, sealed and opened by the vault's own code under a
 key of its own. A linker sees two references as they are sealed, without a key, and must say whether they are of one
@@ -176,7 +176,7 @@ def failures(result: dict) -> list[str]:
 
 
 def table(results: list[dict]) -> str:
-    """The README's table."""
+    """The table of docs/measurements.md."""
     date = datetime.date.today().isoformat()
     people, pairs = results[0]["people"], results[0]["pairs"]
     lines = [
@@ -213,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=24745)
-    parser.add_argument("--write", type=Path, metavar="README")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     photos = photo_sets.load(arguments.data, "lfw")
     results = [measure(photos, embedder, seed=arguments.seed) for embedder in ("sface", "joint", "mobilefacenet")]

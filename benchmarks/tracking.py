@@ -1,6 +1,6 @@
 """Continuous frames: the face followed (facesdk.engine.tracking) against the detector in every frame; do decisions agree?
 
-    python benchmarks/tracking.py [--clips FOLDER] [--write README.md]
+    python benchmarks/tracking.py [--clips FOLDER] [--write docs/measurements.md]
 
 Without --clips, on a clip that this script makes of a bundled portrait; with it, on every video of the folder too
 (needs OpenCV); what is written names no video. Both ways take turns, one thread; means over the frames of a clip, as
@@ -187,7 +187,7 @@ def main() -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, help="folder of videos, searched through")
-    parser.add_argument("--write", type=Path, metavar="README.md")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     clips = {MADE: made_clip()}
     for path in sorted(arguments.clips.rglob("*.m*")) if arguments.clips else []:

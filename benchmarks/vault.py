@@ -1,6 +1,6 @@
 """What the vault costs: opening a template with the key in memory and comparing, an attempt, unlocking by provider.
 
-python benchmarks/vault.py [--rounds 2000] [--samples 5] [--folder FOLDER] [--write README.md]
+python benchmarks/vault.py [--rounds 2000] [--samples 5] [--folder FOLDER] [--write docs/measurements.md]
 
 FOLDER decides the disk that is measured (default: the system's temporary folder); an attempt waits for it, as its entry
 in the audit log must be durable. Providers that this machine cannot run are left out, and named.
@@ -158,7 +158,7 @@ def unlock_rows(folder: Path, *, samples: int) -> list[str]:
 
 
 def table(folder: Path, *, samples: int, rounds: int) -> str:
-    """The README's table."""
+    """The table of docs/measurements.md."""
     opening = session_rows(folder, samples=samples, rounds=rounds)
     lines = [
         f"{samples} samples of {DIMENSION} features, {os.cpu_count()} processors ({platform.machine()},"
@@ -176,7 +176,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--write", type=Path, metavar="README")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         text = table(Path(folder), samples=arguments.samples, rounds=arguments.rounds)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # install_paths.sh --wheels DIR [--root bookworm-amd64]... [--source] [--run PATH] [--work DIR]
 #
-# Tries the README's install commands as written, in fresh Debian root file systems: Debian 12 and 13 on x86-64, and on
-# 64-bit ARM what Raspberry Pi OS bookworm (CPython 3.11) and trixie (3.13) are made of. Prints for each how long it took
-# and how large site-packages became without pip and setuptools.
+# Tries the install commands of the README and of docs/guides/raspberry-pi-door.md as written, in fresh Debian root file
+# systems: Debian 12 and 13 on x86-64, and on 64-bit ARM what Raspberry Pi OS bookworm (CPython 3.11) and trixie (3.13) are
+# made of. Prints for each how long it took and how large site-packages became without pip and setuptools.
 #   --wheels DIR   the wheels and the source distribution that tools/build_wheels.sh made
 #   --root NAME    SUITE-ARCH, may be repeated; default: bookworm and trixie, amd64 and arm64
 #   --source       also the README's first command, in the unpacked source distribution; it compiles, which takes long
@@ -31,15 +31,14 @@ mkdir -p "$work"; work=$(cd "$work" && pwd)
 say() { printf '[paths %4ds] %s\n' "$SECONDS" "$*"; }
 die() { printf 'install_paths.sh: %s\n' "$*" >&2; exit 1; }
 
-# The line of shell that follows a marker in the README and begins with a word.
-readme() {
+# The one line of shell in the block that follows a mark in a page.
+line_of() {
   local line
-  line=$(awk -v mark="<!-- $1 -->" -v word="$2" '$0 == mark {found=1} found && $1 == word {print; exit}' "$project/README.md")
-  [ -n "$line" ] || die "README.md has no line of $2 after its mark $1"
+  line=$(awk -v mark="<!-- $2 -->" '$0 == mark {found=1; next} found && /^```/ {if (inside) exit; inside=1; next} inside' "$project/$1")
+  [ "$(wc -l <<< "$line")" = 1 ] && [ -n "$line" ] || die "$1 has no block of one line after its mark $2"
   printf '%s' "$line"
 }
-demo_apt=$(readme demo-command apt) demo=$(readme demo-command python3)
-wheel_apt=$(readme wheel-command apt) wheel=$(readme wheel-command python3)
+demo=$(line_of README.md demo-command) wheel=$(line_of docs/guides/raspberry-pi-door.md wheel-command)
 
 # Makes $work/NAME/root from the host's own mirror.
 make_root() {
@@ -73,14 +72,12 @@ inside() {
   fi
 }
 
-quietly() { printf '%s' "${1/apt install/apt-get -qq install -y --no-install-recommends}"; }
-
 # One of the README's ways, timed; $3 is its line.
 try() {
   local start=$SECONDS size
   rm -rf "$work/$1/root/project/.venv"
-  cp -L /etc/ssl/certs/ca-certificates.crt "$work/$1/root/etc/ssl/certs/"  # again: installing packages writes it anew
-  inside "$1" "export DEBIAN_FRONTEND=noninteractive PIP_ROOT_USER_ACTION=ignore PIP_CERT=/etc/ssl/certs/ca-certificates.crt; $3" \
+  cp -L /etc/ssl/certs/ca-certificates.crt "$work/$1/root/root/host.crt"  # installing packages writes the root's own anew
+  inside "$1" "export DEBIAN_FRONTEND=noninteractive PIP_ROOT_USER_ACTION=ignore PIP_CERT=/root/host.crt; $3" \
     > "$work/$1/$2.log" 2>&1 || { tail -30 "$work/$1/$2.log" >&2; die "$1, $2: $3"; }
   say "$1: $2 passed in $((SECONDS - start)) s"
   [ -d "$work/$1/root/project/.venv" ] || return 0
@@ -99,15 +96,13 @@ for name in "${roots[@]}"; do
   [ "${name##*-}" != arm64 ] || (cd / && "$run" true)  # tells the kernel how to run arm64 programs
   make_root "$name"
   say "$name: root file system made"
-  try "$name" packages "apt-get -qq update && $(quietly "$wheel_apt")"
-  version=$(inside "$name" "python3 -c 'import sys; print(\"cp%d%d\" % sys.version_info[:2])'")
-  machine=$(inside "$name" "uname -m")
+  case ${name%-*} in bookworm) version=cp311 ;; trixie) version=cp313 ;; *) die "which CPython has ${name%-*}?" ;; esac
+  case ${name##*-} in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; *) die "which machine is ${name##*-}?" ;; esac
   cp "$wheels"/*-"$version"-*"$machine".whl "$work/$name/root/project/" || die "no wheel for $version on $machine in $wheels"
-  # The README's line has one CPython and machine for an example.
+  # The guide's line has one CPython and machine for an example.
   try "$name" wheel "$(sed -E "s/cp3[0-9]+-/$version-/; s/(aarch64|x86_64)\.whl/$machine.whl/" <<< "$wheel")"
   [ -n "$source" ] || continue
   tar -C "$work/$name/root/project" --strip-components=1 -xzf "$wheels"/facesdk_unlock-*.tar.gz
-  try "$name" packages-to-compile "$(quietly "$demo_apt")"
   try "$name" source "$demo"
 done
 say "done"

@@ -1,4 +1,4 @@
-"""Rows as a Markdown table and as JSON, and the place of the table in a README."""
+"""Rows as a Markdown table and as JSON, and the place of the table in a page."""
 
 from __future__ import annotations
 
