@@ -47,6 +47,25 @@ def blocked_network():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_names_in_the_keyring(worker_id: str):
+    """Workers share one keyring of the kernel, and some tests forget whatever of ours is in it: each has its own names.
+
+    Processes that a test starts have the usual ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if worker_id != "master":
+            patch.setattr("facesdk.vault.keyring._RINGS", f"facesdk-{worker_id}:")
+            patch.setattr("facesdk.vault.keyring._WHYS", f"facesdk-why-{worker_id}:")
+        yield
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """The name of this worker of pytest-xdist, "master" where there is one process alone, or no pytest-xdist."""
+    return getattr(request.config, "workerinput", {}).get("workerid", "master")
+
+
 @cache
 def portrait(name: str) -> np.ndarray:
     """A portrait, bundled or the tests' own, uint8 (H, W, 3)."""

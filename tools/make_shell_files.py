@@ -3,7 +3,7 @@
 Usage: python tools/make_shell_files.py [--check]
 
 --check writes nothing: exit code 1 where a file is not what it would write. Needs shtab and argparse-manpage (extra
-test).
+shell).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from facesdk.cli.options import add_command
 from facesdk.cli.output import show
 
 # tools/make_shell_files.py makes the files, with shtab, and tests hold them to the parser.
-FILES = {"bash": "facesdk.bash", "zsh": "_facesdk", "fish": "facesdk.fish"}
+FILES = {"bash": "facesdk", "zsh": "_facesdk", "fish": "facesdk.fish"}
 
 
 def add(commands: Any) -> None:

@@ -8,6 +8,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_enroll_verify_list_remove(options, capsys) -> None:
     assert main(["verify", *options, "--user", "anna", portrait_file("sunak")]) == 1
     assert capsys.readouterr().out.startswith("non_match")
     assert main(["list", "--vault", options[1], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"users": ["anna"]}
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "users": ["anna"]}
     assert main(["remove", "--vault", options[1], "--user", "anna"]) == 0
     assert main(["verify", *options, "--user", "anna", portrait_file("ardern_2022")]) == 3
 
@@ -76,8 +77,10 @@ def test_verify_json_has_no_score(enrolled, capsys) -> None:
     for name, decision, code in (("obama_2012", "match", 0), ("sunak", "non_match", 1)):
         assert main(["verify", *enrolled, "--json", portrait_file(name)]) == code
         result = json.loads(capsys.readouterr().out)
-        assert set(result) == {"decision", "reason", "guidance", "elapsed_ms"}
-        assert result["guidance"] is None
+        fields = {"schema", "user", "match", "decision", "reason", "guidance", "guidance_code", "elapsed_ms"}
+        assert set(result) == fields
+        assert (result["schema"], result["user"], result["match"]) == (1, "owner", code == 0)
+        assert (result["guidance"], result["guidance_code"]) == (None, "none")
         assert result["decision"] == decision
         assert not any(character.isdigit() for character in result["reason"])
 
@@ -124,7 +127,7 @@ def test_refused_samples_exit_with_one_and_say_why(options, capsys) -> None:
     assert main(["enroll", "--allow-few-samples", *options, portrait_file("obama_2012"), portrait_file("sunak")]) == 1
     assert "not the same person" in capsys.readouterr().err
     assert main(["list", "--vault", options[1], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"users": []}
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "users": []}
 
 
 def test_a_pipe_or_a_folder_as_picture_is_a_usage_error(enrolled, capsys, tmp_path) -> None:
@@ -138,6 +141,7 @@ def test_a_pipe_or_a_folder_as_picture_is_a_usage_error(enrolled, capsys, tmp_pa
 def test_closed_or_full_streams_end_without_a_traceback(enrolled, stream) -> None:
     command = [sys.executable, "-m", "facesdk", "verify", *enrolled, portrait_file("obama_2012")]
     if stream == "stdin":
+        assert main(["lock", "--vault", enrolled[1]]) == 0
         command = [*command[:4], "--vault", enrolled[1], portrait_file("obama_2012")]
     redirect = {"stdin": "<&-", "stdout": ">&-", "full": "> /dev/full"}[stream]
     shell = ["sh", "-c", f'"$@" {redirect}', "sh", *command]
@@ -184,7 +188,7 @@ def test_passphrase_file(tmp_path, capsys) -> None:
 
 @pytest.mark.usefixtures("keyring")
 def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
-    """A real terminal: consent, passphrase twice, then once to unlock; then faces alone, until it is locked."""
+    """A real terminal: consent, passphrase twice; then faces alone, until it is locked and unlocked once."""
 
     def facesdk(command: str, *words: str, answers: tuple[str, ...] = ()) -> tuple[int, str]:
         vault = ("--vault", str(tmp_path / "vault"))
@@ -196,6 +200,8 @@ def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
     me, later = portrait_file("obama_2012"), portrait_file("obama_2009")
     twice = ("yes", "secret words", "secret words")
     assert facesdk("enroll", "--allow-few-samples", "--embedder", "sface", me, answers=twice)[0] == 0
+    assert facesdk("verify", later)[0] == 0
+    assert facesdk("lock")[0] == 0
     assert facesdk("verify", later)[0] == 4
     assert facesdk("unlock", answers=("wrong",))[0] == 4
     assert facesdk("unlock", answers=("secret words",))[0] == 0
@@ -217,7 +223,7 @@ def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
     assert code == 0
     events = [line.split()[3] for line in text.splitlines() if "(" in line and line.split()[0].isdigit()]
     assert events == [
-        "enrolled", "passphrase_refused", "unlocked", "verified", "verified", "locked", "unlocked", "verified",
+        "enrolled", "verified", "locked", "passphrase_refused", "unlocked", "verified", "verified", "locked", "unlocked", "verified",
         "verified", "verified", "locked_out", "unlocked", "panic",
     ]  # fmt: skip
 
@@ -228,9 +234,9 @@ def test_learned_moved_and_unlearned(enrolled, tmp_path, capsys) -> None:
     def contract() -> dict:
         with_key = Vault(VaultFolder(Path(enrolled[1])), ProcessOpenKeys())
         with_key.unlock("owner", KeyFileKey(enrolled[3]), rules=PRESETS["phone"])
-        enrolled = status_of(with_key, "owner").enrollment
-        assert enrolled is not None
-        return enrollment_as_dict(enrolled)
+        found = status_of(with_key, "owner").enrollment
+        assert found is not None
+        return enrollment_as_dict(found)
 
     assert main(["verify", *enrolled, "--learn", portrait_file("obama_2009")]) == 0
     assert (contract()["learned"], contract()["moving_to"]) == (0, {})
@@ -331,8 +337,11 @@ def test_no_terminal_and_no_key_is_a_usage_error(enrolled) -> None:
 
 
 def test_status_doctor_models_bench(enrolled, capsys) -> None:
+    assert main(["lock", "--vault", enrolled[1]]) == 0
+    capsys.readouterr()
     assert main(["status", "--vault", enrolled[1], "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
+    assert status["schema"] == 1
     assert status["users"]["owner"]["sealed_by"] == "key file"
     assert status["users"]["owner"]["state"] == "passphrase required"
     assert status["users"]["owner"]["rollback"].startswith("not protected")
@@ -395,3 +404,51 @@ def test_few_pictures_are_refused_before_anything_is_asked_for(options: list[str
         assert f"3 or more pictures were expected, {len(pictures)} came" in err
         assert "or give --allow-few-samples" in err
         assert "template" not in err
+
+
+@pytest.mark.usefixtures("keyring")
+def test_show_says_what_is_kept_of_one_person(enrolled, capsys) -> None:
+    assert main(["show", "owner", "--vault", enrolled[1]]) == 0
+    text = capsys.readouterr().out
+    for words in ("consent   taken as given", "embedder  sface, 2 samples", "key       key file", "min_sharpness 20"):
+        assert words in text
+    assert main(["lock", "--vault", enrolled[1]]) == 0
+    capsys.readouterr()
+    assert main(["show", "--vault", enrolled[1]]) == 4
+    assert "passphrase is required" in capsys.readouterr().err
+    assert main(["show", *enrolled, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["user"], found["sealed_by"]) == (1, "owner", "key file")
+    assert found["policy_floor"]["target_fmr"] == 2e-5
+    assert abs(found["created_unix_s"] - time.time()) < 600
+    assert main(["show", "nobody", "--vault", enrolled[1]]) == 3
+
+
+def test_removing_asks_who_is_there_and_leaves_a_receipt(enrolled, tmp_path, capsys) -> None:
+    vault = ["--vault", enrolled[1]]
+    command = [sys.executable, "-m", "facesdk", "remove", *vault]
+    code, text = _in_terminal(command, ["bob"])
+    assert (code, "another name was typed" in text) == (2, True)
+    assert main(["list", *vault, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["users"] == ["owner"]
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text("mine")
+    assert main(["remove", *vault, "--receipt", str(receipt)]) == 2
+    assert receipt.read_text() == "mine"
+    code, text = _in_terminal([*command, "--receipt", str(tmp_path / "new.json")], ["owner"])
+    assert code == 0
+    assert "receipt: key, template, learned samples, audit log destroyed at" in text
+    found = json.loads((tmp_path / "new.json").read_text())
+    assert (found["schema"], found["removed"]) == (1, "owner")
+    assert not list(Path(enrolled[1]).glob("owner*"))
+    assert main(["remove", *vault, "--yes"]) == 3
+
+
+def test_colour_is_for_terminals_that_want_it(enrolled, capsys, monkeypatch) -> None:
+    command = [sys.executable, "-m", "facesdk", "verify", *enrolled, portrait_file("obama_2012")]
+    assert main(command[3:]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[32mmatch\x1b[0m" in _in_terminal(command, [])[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in _in_terminal(command, [])[1]

@@ -1,0 +1,1 @@
+"""The completions of the shells and the manual page, made by tools/make_shell_files.py."""
