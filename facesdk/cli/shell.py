@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib.resources import files
 from typing import Any
 
 from facesdk.cli.context import Context
@@ -23,6 +22,8 @@ def add(commands: Any) -> None:
 
 def completion(context: Context, options: argparse.Namespace) -> int:
     """Prints the script."""
+    from importlib.resources import files
+
     text = files("facesdk.cli.completions").joinpath(FILES[options.shell]).read_text(encoding="utf-8")
     show(context, {"shell": options.shell, "script": text}, [text.rstrip("\n")])
     return 0

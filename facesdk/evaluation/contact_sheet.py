@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facesdk.evaluation.contours import CONTOURS
+from facesdk.evaluation.framing import window_of
 from facesdk.evaluation.pen import Line, Style, arc, corners, stroke, width_of, wrap, write
 
 if TYPE_CHECKING:
@@ -28,23 +30,9 @@ TITLE, SUBTITLE, HEADING = Style(48, INK), Style(27, GRAY), Style(30, INK, bold=
 VERDICT, NAME, DETAIL = Style(27, PAPER, bold=True), Style(24, INK, bold=True), Style(24, GRAY)
 LEGEND, NOTE, CREDIT = Style(24, INK), Style(24, INK, bold=True), Style(24, GRAY)
 NAME_LINES, DETAIL_LINES = 2, 4
-FACE_PART = 0.47  # of the photo's height, from the top of the forehead to the chin: the same scale in every tile
-FACE_CENTRE = 0.48  # of the photo's height
 LINES = (PAPER, "#0b2533")  # on a dark face, on a bright one
 BRIGHT = 150  # gray level
 LINE_WIDTH, LINE_OPACITY = 1.0, 0.7
-
-# Paths through the face mesh's points. Source: the numbering of MediaPipe's canonical face model, whose mesh this is.
-CONTOURS: dict[str, tuple[int, ...]] = {
-    "oval": (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
-             148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109, 10),
-    "right eye": (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246, 33),
-    "left eye": (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466, 263),
-    "right brow": (46, 53, 52, 65, 55, 107, 66, 105, 63, 70, 46),
-    "left brow": (276, 283, 282, 295, 285, 336, 296, 334, 293, 300, 276),
-    "lips": (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 61),
-    "mouth": (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191, 78),
-}  # fmt: skip
 
 
 class Kind(Enum):
@@ -189,7 +177,7 @@ def _place(tile: Tile, column: int, y: int) -> Placed:
     below = _lines(texts, tile.detail, (x, below), width=PHOTO_WIDTH, style=DETAIL, most=DETAIL_LINES)
     box = points = None
     if tile.face is not None:
-        left, top, scale = _window(tile.frame, tile.face)
+        left, top, scale = window_of(tile.frame, tile.face, size=(PHOTO_WIDTH, PHOTO_HEIGHT))
         offset = np.array([x - left * scale, y - top * scale])
         ends = (np.asarray(tile.face.box_px).reshape(2, 2) + 0.5) * scale + offset
         box = Box(*(float(v) for v in ends.clip(photo[:2], photo[2:]).ravel()))
@@ -215,34 +203,9 @@ def _legend(sheet: Sheet, tiles: Sequence[Tile], note: str, corner: tuple[int, i
     return below + 8
 
 
-def _window(frame: Frame, face: Face | None) -> tuple[float, float, float]:
-    """left, top in pixels of the frame (of its edge, not of pixel centres), and the photo's pixels for one of them.
-
-    Head and shoulders, moved into the frame where that is possible.
-    """
-    height, width = frame.shape[:2]
-    if face is None:
-        scale = max(PHOTO_WIDTH / width, PHOTO_HEIGHT / height)
-        return (width - PHOTO_WIDTH / scale) / 2, (height - PHOTO_HEIGHT / scale) / 2, scale
-    x0, y0, x1, y1 = (float(v) + 0.5 for v in face.box_px)
-    long = 0.97 * (y1 - y0)
-    if face.landmarks_px is not None:
-        long = float(np.linalg.norm(face.landmarks_px[10, :2] - face.landmarks_px[152, :2]))
-    scale = min(
-        FACE_PART * PHOTO_HEIGHT / max(long, 1.0), 0.9 * PHOTO_WIDTH / (x1 - x0), 0.8 * PHOTO_HEIGHT / (y1 - y0)
-    )
-    left = (x0 + x1) / 2 - PHOTO_WIDTH / scale / 2
-    top = (y0 + y1) / 2 - FACE_CENTRE * PHOTO_HEIGHT / scale
-    return _inside(left, PHOTO_WIDTH / scale, width), _inside(top, PHOTO_HEIGHT / scale, height), scale
-
-
-def _inside(start: float, length: float, size: int) -> float:
-    return min(max(start, 0.0), size - length) if length <= size else (size - length) / 2
-
-
 def photo(tile: Tile) -> Image.Image:
     """The tile's photo without marks; what lies beyond the frame's edge is the panel's colour."""
-    left, top, scale = _window(tile.frame, tile.face)
+    left, top, scale = window_of(tile.frame, tile.face, size=(PHOTO_WIDTH, PHOTO_HEIGHT))
     height, width = tile.frame.shape[:2]
     part = (max(left, 0.0), max(top, 0.0), min(left + PHOTO_WIDTH / scale, width),
             min(top + PHOTO_HEIGHT / scale, height))  # fmt: skip

@@ -19,8 +19,9 @@ from facesdk import Engine, FaceVerifier, Guidance, Outcome
 from facesdk.cli import main
 from facesdk.cli.new_file import new_path
 from facesdk.errors import UsageError
-from facesdk.evaluation import contact_sheet, demo, pen
+from facesdk.evaluation import contact_sheet, demo, framing, pen
 from facesdk.evaluation.contact_sheet import COLOURS, Box, Kind, Placed, Sheet, Tile
+from facesdk.evaluation.contours import CONTOURS
 from facesdk.portraits.credits import credit_line, credits
 from facesdk.types import Decision, Face
 
@@ -272,7 +273,7 @@ def test_each_face_lies_in_its_photo_at_the_same_scale(faces: dict[str, Face]) -
         assert place.face.y0 - place.photo.y0 > 30, "there is a head above the face"
         assert place.photo.y1 - place.face.y1 > 50, "and shoulders below"
         height = np.linalg.norm(place.points[10] - place.points[152])
-        assert height == pytest.approx(contact_sheet.FACE_PART * contact_sheet.PHOTO_HEIGHT, rel=0.01)
+        assert height == pytest.approx(framing.FACE_PART * contact_sheet.PHOTO_HEIGHT, rel=0.01)
 
 
 def test_the_photo_shows_what_lies_at_the_place_of_the_points(engine: Engine, faces: dict[str, Face]) -> None:
@@ -292,7 +293,7 @@ def test_the_contours_run_around_what_they_are_called_after(faces: dict[str, Fac
         assert face.landmarks_px is not None
         right_eye, left_eye, nose, mouth, *_ = face.keypoints_px
         unit = np.linalg.norm(left_eye - right_eye)
-        middle = {n: face.landmarks_px[list(p[:-1]), :2].mean(axis=0) for n, p in contact_sheet.CONTOURS.items()}
+        middle = {n: face.landmarks_px[list(p[:-1]), :2].mean(axis=0) for n, p in CONTOURS.items()}
         for name, keypoint in (("right eye", right_eye), ("left eye", left_eye), ("lips", mouth), ("mouth", mouth)):
             assert np.linalg.norm(middle[name] - keypoint) < 0.25 * unit, name
         for side in ("right", "left"):
@@ -300,7 +301,7 @@ def test_the_contours_run_around_what_they_are_called_after(faces: dict[str, Fac
             assert 0.1 * unit < above[1] < 0.7 * unit
             assert abs(above[0]) < 0.25 * unit
         assert np.linalg.norm(middle["oval"] - nose) < 0.6 * unit
-        for name, path in contact_sheet.CONTOURS.items():
+        for name, path in CONTOURS.items():
             assert path[0] == path[-1]
             steps = np.linalg.norm(np.diff(face.landmarks_px[list(path), :2], axis=0), axis=1)
             assert steps.max() < 0.6 * unit, f"{name} leaps"
@@ -317,7 +318,7 @@ def test_marks_do_not_hide_the_face(faces: dict[str, Face]) -> None:
         assert 0.04 < (changed > 0).mean() <= 0.12
         assert place.points is not None
         drawn = np.abs(cut(image, place.photo) - cut(bare, place.photo)).max(axis=2)
-        eye = place.points[list(contact_sheet.CONTOURS["right eye"])] - np.array(place.photo[:2])
+        eye = place.points[list(CONTOURS["right eye"])] - np.array(place.photo[:2])
         assert np.mean([drawn[int(y), int(x)] > 0 for x, y in eye]) > 0.9
 
 
