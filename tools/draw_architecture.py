@@ -13,7 +13,8 @@ FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("programs", "#eceff1", [("cli", "the command"), ("examples", "the loop of a device")]),
     ("measuring", "#eceff1", [("evaluation", "rates, reports, times, the demo")]),
     ("composer", "#b2dfdb", [("verifier", "FaceVerifier: where capture and vault meet")]),
-    ("what binds", "#eceff1", [("learning", "templates that get better")]),
+    ("what binds", "#eceff1", [("status", "what holds for one user now")]),
+    ("", "#eceff1", [("learning", "templates that get better")]),
     ("", "#eceff1", [("policy", "false match rate, limits, attempts")]),
     (
         "rooms",
@@ -29,7 +30,7 @@ FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("below", "#e0f2f1", [("images", "files and arrays as frames"), ("matching", "scores, fused")]),
     ("core", "#cfd8dc", [("_core", "C++: pipeline, kernels, locked memory, LiteRT")]),
     ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("digest", "")]),
-    ("", "#eceff1", [("environment", "")]),
+    ("", "#eceff1", [("environment", ""), ("lazy", ""), ("version", "")]),
 ]
 WIDTH, LEFT, HEIGHT, GAP = 900, 130, 46, 18
 STEPS = [

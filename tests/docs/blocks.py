@@ -30,7 +30,7 @@ FENCE = re.compile(
 COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)
 # Marks of commands that install: the gate and tools/install_paths.sh run those.
 INSTALLS = {"demo-command", "test-command", "wheel-command"}
-PASSPHRASE, BLOCK_S = "only you know this", 60
+PASSPHRASE, BLOCK_S = "only you know this", 40
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class Person:
         """What is typed at the prompt that the output ends with."""
         if said.endswith(b"again: "):
             return self.last
+        if named := re.search(rb"template of (\S+) for good\? Type the name: \Z", said):
+            return named[1] + b"\n"
         for prompt, typed in self.answers.items():
             if said.endswith(prompt):
                 self.last = typed.encode() + b"\n"
