@@ -3,8 +3,8 @@
 python tools/artifact_sbom.py FILE...
 
 A source distribution: its models, its portraits, what it asks for when it is built and when it runs. A Debian package:
-what the SBOM in its facesdk wheel lists, the wheels it was made of with their SHA-256 and the places of their own SBOMs,
-and what it depends on. A wheel has its own, made by tools/sbom.py. The same input gives the same bytes.
+what the SBOM in its facesdk wheel lists, the wheels it was made of with their SHA-256 and the places of their own
+SBOMs, and what it depends on. A wheel has its own, made by tools/sbom.py. The same input gives the same bytes.
 """
 
 from __future__ import annotations

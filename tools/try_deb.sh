@@ -2,9 +2,10 @@
 # try_deb.sh [--run PATH] [--work DIR] DEB SUITE
 #
 # Tries a Debian package in a fresh minimal root of SUITE (bookworm, trixie):
-#   1. apt install with the mirror, as a user would, the demo, apt purge;
-#   2. without a network: apt install, the commands as root and as a user who owns nothing, dpkg --verify, installed again
-#      over itself, apt purge; then every file of the root must be what it was before, but for the logs and states of apt and dpkg.
+#   1. apt install with the mirror, as a user would, and the demo;
+#   2. in the fresh root again, with what the package depends on and without a network: apt install, the commands as root and
+#      as a user who owns nothing, dpkg --verify, installed again over itself, apt purge. Then every file of the root must be
+#      what it was before, but for the logs and states of apt and dpkg.
 # Prints what it does; any failure ends it with exit code 1.
 #   --run PATH   the runner of an emulated arm64 environment ([QEMU_CPU=...] PATH CMD ARG..., which works in the folder
 #                `root` beside itself and shows the /proc and /sys of a board); needed for arm64's package
@@ -16,11 +17,11 @@ while [ $# -gt 0 ]; do
   case $1 in
     --run) run=$(readlink -e "${2:?}"); shift 2 ;;
     --work) work=${2:?}; shift 2 ;;
-    -*) sed -n '2,14p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,15p' "$0" >&2; exit 2 ;;
     *) given+=("$1"); shift ;;
   esac
 done
-[ ${#given[@]} -eq 2 ] || { sed -n '2,14p' "$0" >&2; exit 2; }
+[ ${#given[@]} -eq 2 ] || { sed -n '2,15p' "$0" >&2; exit 2; }
 deb=$(readlink -e "${given[0]}") suite=${given[1]}
 say() { printf '[try %4ds] %s\n' "$SECONDS" "$*"; }
 die() { printf 'try_deb.sh: %s\n' "$*" >&2; exit 1; }
@@ -91,12 +92,15 @@ install="apt-get -q install -y $file"
 demo="cd /tmp && facesdk demo --no-picture | tail -1 | grep '^demo passed'"
 
 step online "apt update" "apt-get -q update"
+# A copy, because what the package left in the first part would be taken for the root's own in the second.
+rm -rf --one-file-system "$work/fresh"; cp -a "$root" "$work/fresh"
 step online "apt install, with what it depends on" "$install"
 step online "demo as root" "$demo"
-step online "apt purge" "apt-get -q purge -y $name"
+rm -rf --one-file-system "$root"; mv "$work/fresh" "$root"
+
+step online "what it depends on" "apt-get -q satisfy -y '$(dpkg-deb -f "$deb" Depends)'"
 listing > "$work/before"
 say "before: $(wc -l < "$work/before") lines of listing"
-
 step offline "apt install without a network" "$install"
 say "installed: $(du -smx "$root/usr/lib/facesdk" | cut -f1) MB in /usr/lib/facesdk with byte code"
 step offline "doctor" "facesdk doctor"
