@@ -18,11 +18,11 @@ while [ $# -gt 0 ]; do
   case $1 in
     --out) out=${2:?}; shift 2 ;;
     --revision) revision=u${2:?}; shift 2 ;;
-    -*) sed -n '2,11p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,10p' "$0" >&2; exit 2 ;;
     *) wheels+=("$(readlink -e "$1")"); shift ;;
   esac
 done
-[ ${#wheels[@]} -gt 0 ] || { sed -n '2,11p' "$0" >&2; exit 2; }
+[ ${#wheels[@]} -gt 0 ] || { sed -n '2,10p' "$0" >&2; exit 2; }
 mkdir -p "$out"; out=$(cd "$out" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore LC_ALL=C TZ=UTC

@@ -16,10 +16,10 @@ while [ $# -gt 0 ]; do
     --quick) quick=1; shift ;;
     --no-deb) deb=; shift ;;
     --out) out=${2:?}; shift 2 ;;
-    *) sed -n '2,11p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,10p' "$0" >&2; exit 2 ;;
   esac
 done
-[ -n "$out" ] || { sed -n '2,11p' "$0" >&2; exit 2; }
+[ -n "$out" ] || { sed -n '2,10p' "$0" >&2; exit 2; }
 say() { printf '[release %4ds] %s\n' "$SECONDS" "$*"; }
 die() { printf 'release.sh: %s\n' "$*" >&2; exit 1; }
 refused=()

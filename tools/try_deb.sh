@@ -17,11 +17,11 @@ while [ $# -gt 0 ]; do
   case $1 in
     --run) run=$(readlink -e "${2:?}"); shift 2 ;;
     --work) work=${2:?}; shift 2 ;;
-    -*) sed -n '2,15p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,13p' "$0" >&2; exit 2 ;;
     *) given+=("$1"); shift ;;
   esac
 done
-[ ${#given[@]} -eq 2 ] || { sed -n '2,15p' "$0" >&2; exit 2; }
+[ ${#given[@]} -eq 2 ] || { sed -n '2,13p' "$0" >&2; exit 2; }
 deb=$(readlink -e "${given[0]}") suite=${given[1]}
 say() { printf '[try %4ds] %s\n' "$SECONDS" "$*"; }
 die() { printf 'try_deb.sh: %s\n' "$*" >&2; exit 1; }
