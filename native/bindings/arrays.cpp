@@ -1,7 +1,5 @@
 #include "arrays.h"
 
-#include "core/pipeline.h"
-
 namespace py = pybind11;
 using namespace facesdk;
 

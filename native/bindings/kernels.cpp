@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "arrays.h"
-#include "core/pipeline.h"
 #include "register.h"
 
 namespace py = pybind11;

@@ -6,6 +6,9 @@
 
 namespace facesdk {
 
+// Of a picture that the pipeline takes.
+constexpr int kMinSide = 64, kMaxSide = 8192;
+
 // Rows of interleaved uint8 pixels; channels is 3 (RGB) or 1 (gray). Owns nothing.
 struct Image {
   const uint8_t* data;

@@ -14,8 +14,6 @@
 
 namespace facesdk {
 
-constexpr int kMinSide = 64, kMaxSide = 8192;
-
 // One embedding network: how bytes become its input, and its share of the joined features.
 struct Embedder {
   std::shared_ptr<Network> network;
