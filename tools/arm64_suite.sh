@@ -65,7 +65,7 @@ assert _core.variant() == '$2', _core.variant()"
   part "$1" demo facesdk demo --no-picture
   part "$1" doctor facesdk doctor
   grep -E '^(machine|kernels|runtime)' "$log"
-  part "$1" tests env PYTHONDONTWRITEBYTECODE=1 python -m pytest -q -ra -p no:cacheprovider --durations=5 \
+  part "$1" tests env PYTHONDONTWRITEBYTECODE=1 python -m pytest -n0 -q -ra -p no:cacheprovider --durations=5 \
     -c "$root/pyproject.toml" --rootdir "$root" "${LEFT_OUT[@]/#/--deselect=}" "${TESTS[@]/#/$root/}"
   sed -n '/slowest/,$p' "$log"
   if grep -qE '[0-9]+ (skipped|xfailed)' "$log"; then say "$1: tests were skipped"; exit 1; fi

@@ -129,11 +129,19 @@ def rotated(image: Frame, degrees: int) -> Frame:
 
 
 def open_source(name: str | os.PathLike[str] | int, *, rotate: int = 0) -> FrameSource:
-    """The source of this name: a camera's number or device node, a folder of pictures, or a video file.
+    """Open a source of frames.
 
-    rotate: degrees clockwise by which its pictures are turned, 0, 90, 180 or 270; of a camera that is mounted upside
-    down, 180. CameraError for one that is not there, is something else or cannot be opened, InputError for what is no
-    name.
+    Args:
+        name: a camera's number or device node, a folder of pictures, or a video file.
+        rotate: degrees clockwise by which its pictures are turned, 0, 90, 180 or 270; 180 for a camera that is mounted
+            upside down.
+
+    Returns:
+        The source: a context that yields CapturedFrame, whose image is uint8 (H, W, 3) RGB.
+
+    Raises:
+        CameraError: one that is not there, is something else or cannot be opened.
+        InputError: what is no name.
     """
     text = os.fsdecode(name) if isinstance(name, (str, os.PathLike)) else str(_number(name))
     if text.isdecimal():

@@ -13,8 +13,8 @@ from facesdk import _core
 from facesdk.digest import sha256
 from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, TURNED_PIXELS, face_of, fills, moved, sample_of
-from facesdk.engine.networks import COMMON_MODELS, Manifest, ModelEntry, load_manifest, load_model
-from facesdk.engine.runtime import Runtime, checked_threads, open_runtime
+from facesdk.engine.networks import COMMON_MODELS, load_manifest
+from facesdk.engine.runtime import Runtime, checked_network, checked_threads, open_runtime
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 from facesdk.images.file import MIN_SIDE
 from facesdk.images.frames import array_frame, in_margin
@@ -30,41 +30,25 @@ DETECTORS = ("blazeface", "mediapipe")
 MARGIN_180, MARGIN_90 = 0.03, 0.1
 
 
-def _checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Network:
-    """A network of one model whose tensors are those of the manifest."""
-    model = load_model(entry.name, manifest)
-    try:
-        network = runtime.make_network(model)
-        if isinstance(network, _core.LiteRtNetwork):
-            network.release(entry.packed)
-    except _core.RuntimeFailure as error:
-        raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
-    found = [network.input_info, *network.output_infos]
-    for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
-        for key in ("name", "dtype", "shape"):
-            if expected[key] != came[key]:
-                raise ModelIntegrityError(
-                    f"model {entry.name}: {key} is {came[key]!r} where the manifest says {expected[key]!r}"
-                )
-    if len(found) != 1 + len(entry.outputs):
-        raise ModelIntegrityError(
-            f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}"
-        )
-    return network
-
-
 class Engine:
     """Finds faces and makes features of them.
 
-    embedder: "sface" (default), "joint" or "mobilefacenet". threads: of each network, 1 to 16. runtime: "auto", one of
-    facesdk.engine.runtime.RUNTIMES, or "edgetpu" (or "edgetpu:usb:0" ..., see docs/edge-tpu.md). detector: "blazeface", or
-    "mediapipe" for the installed package's own (an extra).
-    Calls from several threads wait for each other; one engine a thread runs them side by side. Raises InputError,
-    AcceleratorError, ModelIntegrityError.
-
     Frames are uint8 arrays, (H, W, 3) in RGB or (H, W) in gray, sides from 64 to 8192 px; those that are not
-    C-contiguous (views) are copied first. Anything else is an InputError with the call that makes a frame of it. An
-    engine cannot be pickled or copied.
+    C-contiguous (views) are copied first. Anything else is an InputError with the call that makes a frame of it. Calls
+    from several threads wait for each other; one engine a thread runs them side by side. An engine cannot be pickled or
+    copied, and after a fork it raises ForkedError.
+
+    Args:
+        embedder: "sface", "joint" or "mobilefacenet".
+        threads: of each network, 1 to 16.
+        runtime: "auto", one of facesdk.engine.runtime.RUNTIMES, or "edgetpu" (or "edgetpu:usb:0" ..., see
+            docs/edge-tpu.md).
+        detector: "blazeface", or "mediapipe" for the installed package's own (an extra).
+
+    Raises:
+        InputError: a name or number that there is not.
+        AcceleratorError: no runtime can be used, or not the one that was asked for.
+        ModelIntegrityError: a model is missing or is not what the manifest says.
     """
 
     def __init__(
@@ -80,7 +64,7 @@ class Engine:
         self.threads = threads
         base, networks = open_runtime(
             "auto" if device_of(runtime) is not None else runtime,
-            lambda chosen: {n: _checked_network(chosen, manifest.models[n], manifest) for n in names},
+            lambda chosen: {n: checked_network(chosen, manifest.models[n], manifest) for n in names},
             threads=threads,
         )
         self._networks, self._placement = accelerate(
@@ -128,18 +112,41 @@ class Engine:
         return int(self._pipeline.dimension)
 
     def detect(self, frame: Frame, *, landmarks: bool = False) -> list[Face]:
-        """Faces in the frame, the largest first; empty where there is none. landmarks: run the face mesh on each."""
+        """Find the faces in a frame.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+            landmarks: run the face mesh on each: 468 points, and the pose by them.
+
+        Returns:
+            The faces, the largest first; empty where there is none.
+        """
         frame = array_frame(frame)
         faces = self._detect(frame)
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
-        """Features of the given face, or of the largest; None where there is no face, or none that could be aligned."""
+        """Make the features of one face.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+            face: one of detect(frame); without it the largest.
+
+        Returns:
+            The features; None where there is no face, or none that could be aligned.
+        """
         sample = self.sample(frame, face)
         return None if sample is None or sample.turned else self.embed(sample)
 
     def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
-        """The largest face's sample and all faces found. No sample: no face, or none that its mesh could align."""
+        """Look at a frame before features are made.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+
+        Returns:
+            The largest face's sample and all faces found. No sample: no face, or none that its mesh could align.
+        """
         frame = array_frame(frame)
         return self._with_surroundings(frame, *self._observe(frame))
 

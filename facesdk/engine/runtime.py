@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from facesdk import _core
-from facesdk.errors import AcceleratorError, InputError
+from facesdk.engine.networks import Manifest, ModelEntry, load_model
+from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 
 RUNTIMES = ("litert-native", "litert", "tflite-runtime")
 # The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
@@ -189,3 +190,26 @@ class Placement:
         if self.lost:
             return replace(self._base, reason=f"edgetpu was lost: {self.lost}; {self._base.reason}")
         return self._accelerated
+
+
+def checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Network:
+    """A network of one model whose tensors are those of the manifest."""
+    model = load_model(entry.name, manifest)
+    try:
+        network = runtime.make_network(model)
+        if isinstance(network, _core.LiteRtNetwork):
+            network.release(entry.packed)
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"{runtime.name} cannot run the model {entry.name}: {error}") from error
+    found = [network.input_info, *network.output_infos]
+    for expected, came in zip([entry.input, *entry.outputs], found, strict=False):
+        for key in ("name", "dtype", "shape"):
+            if expected[key] != came[key]:
+                raise ModelIntegrityError(
+                    f"model {entry.name}: {key} is {came[key]!r} where the manifest says {expected[key]!r}"
+                )
+    if len(found) != 1 + len(entry.outputs):
+        raise ModelIntegrityError(
+            f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}"
+        )
+    return network

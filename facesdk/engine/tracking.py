@@ -29,7 +29,14 @@ class Tracker:
     would have found the face, so that samples are like those of detection. The detector looks at the whole frame in the
     first, then in one of `detect_every`, where the mesh says that there is no face, and where it jumped; so a second
     person is noticed at most `detect_every` - 1 frames late. For pictures that do not follow each other, use
-    Engine.observe. One tracker for one camera and one thread. InputError for detect_every outside 1..100.
+    Engine.observe. One tracker for one camera and one thread.
+
+    Args:
+        engine: finds and follows.
+        detect_every: frames, 1 to 100.
+
+    Raises:
+        InputError: for another detect_every.
     """
 
     def __init__(self, engine: Engine, *, detect_every: int = 5) -> None:

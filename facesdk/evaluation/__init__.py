@@ -19,13 +19,31 @@ BLOCK_SCORES = 4_000_000  # at once: 16 MB
 
 
 def vector(features: Features) -> Float32Array:
-    """float32 (d,), unit length, a copy."""
+    """Give the numbers of features out, for measuring.
+
+    Args:
+        features: of one face.
+
+    Returns:
+        float32 (d,), of unit length, a copy.
+    """
     copy: Float32Array = matching.vectors_of([features])[0].copy()
     return copy
 
 
 def score(features_a: Features, features_b: Features) -> float:
-    """Comparison score, the cosine: -1 to 1, higher is more alike. InputError for features of two embedders."""
+    """Compare two faces by the cosine of their features.
+
+    Args:
+        features_a: of one face.
+        features_b: of another one, by the same embedder.
+
+    Returns:
+        -1 to 1, higher is more alike.
+
+    Raises:
+        InputError: for features of two embedders.
+    """
     a, b = matching.vectors_of([features_a, features_b])
     return matching.score(a, b)
 
