@@ -4,8 +4,8 @@ python benchmarks/runtimes.py --data DATA --runtime NAME --out FILE     # in the
 python benchmarks/runtimes.py --data DATA --compare FILE FILE ...
 
 DATA holds lfw-deepfunneled.tar and lfw_pairs.txt. The first form writes an embedder's features of the pairs' photos
-(--embedder, default sface) with one runtime of facesdk.engine.runtime.RUNTIMES; the second says how many decisions differ from
-the first file's.
+(--embedder, default sface) with one runtime of facesdk.engine.runtime.RUNTIMES; the second says how many decisions
+differ from the first file's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Continuous frames: the face followed (facesdk.engine.tracking) against the detector in every frame; do decisions agree?
+"""Continuous frames: the face followed (engine/tracking.py) against the detector in every frame; do decisions agree?
 
     python benchmarks/tracking.py [--clips FOLDER] [--write docs/measurements.md]
 

@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     __version__: str
 
 _WHERE = {
-    "FaceVerifier": "verifier", "Policy": "policy", "Enrollment": "status", "Status": "status", "Engine": "engine.engine",
-    "Tracker": "engine.tracking", "QualityLimits": "capture.quality", "AttemptRules": "vault.rules",
+    "FaceVerifier": "verifier", "Policy": "policy", "Enrollment": "status", "Status": "status",
+    "Engine": "engine.engine", "Tracker": "engine.tracking",
+    "QualityLimits": "capture.quality", "AttemptRules": "vault.rules",
     "Phase": "vault.attempts", "KeyFileKey": "vault.keys.key_file", "PassphraseKey": "vault.keys.passphrase",
     "KeyKind": "vault.keys.provider", "KeyProvider": "vault.keys.provider",
     "SecretServiceKey": "vault.keys.secret_service", "TpmKey": "vault.keys.tpm", "protect_process": "vault.memory",

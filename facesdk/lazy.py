@@ -1,4 +1,4 @@
-"""Public names of a package that are imported when they are first asked for, so that a command pays for its own alone."""
+"""Public names of a package that are imported when first asked for: a command pays for what it uses alone."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Asked for as a target false match rate, never as a raw threshold.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from facesdk.capture.quality import BOUNDS, QualityLimits
 from facesdk.engine.networks import load_manifest
@@ -26,7 +26,7 @@ class Policy:
     """
 
     target_fmr: float = 2e-5
-    quality: QualityLimits = QualityLimits()
+    quality: QualityLimits = field(default_factory=QualityLimits)
     attempts: AttemptRules = PRESETS["phone"]
 
     def sealed(self) -> str:

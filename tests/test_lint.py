@@ -57,7 +57,7 @@ def test_ci_runs_the_line_that_contributors_are_given() -> None:
 # Modules of more than 300 lines, each with the reason.
 LONG = {
     "facesdk/verifier.py": "the one composer; nearly half of it are the docstrings that editors and the reference show",
-    "facesdk/vault/vault.py": "what may be done with a template, one method each, with the docstrings of a public class",
+    "facesdk/vault/vault.py": "what may be done with a template, one method each, with a public class's docstrings",
 }
 
 

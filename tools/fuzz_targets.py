@@ -158,8 +158,8 @@ def targets() -> tuple[Target, ...]:
                     for f, s in zip(files, sections, strict=True))  # fmt: skip
     contents = [struct.pack("<QQ32s32s", first, 9, bytes(32), kept) for first, kept in ((0, bytes(32)), (3, b"k" * 32))]
     waiting = audit_entry.Entry(
-        n=0, time_unix_s=1, boot_ns=2, event=audit_entry.AuditEvent.VERIFIED, outcome=Decision.MATCH, camera="c", policy="p",
-        prev="0" * 64, count=3, until_boot_ns=9,
+        n=0, time_unix_s=1, boot_ns=2, event=audit_entry.AuditEvent.VERIFIED, outcome=Decision.MATCH, camera="c",
+        policy="p", prev="0" * 64, count=3, until_boot_ns=9,
     )  # fmt: skip
     sealed_heads = [audit_entry.Head(0, 9, bytes(32)), audit_entry.Head(3, 9, bytes(32), b"k" * 32, (waiting,) * 2)]
     heads = tuple(

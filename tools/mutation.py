@@ -246,7 +246,18 @@ class Trials:
         return float(self._kept[key]["took_s"])
 
     def _run(self, tests: list[str], limit_s: float) -> tuple[str, float]:
-        command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_profile"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n0",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "mutation_profile",
+        ]
         start = time.monotonic()
         process = subprocess.Popen(
             [*command, *tests], cwd=self._copy, env={**os.environ, "PYTHONPATH": str(self._copy)},

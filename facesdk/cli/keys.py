@@ -20,7 +20,7 @@ _OTHERS = "a program that opened one for itself needs the passphrase at its next
 
 def add(commands: Any) -> None:
     """The commands of this module."""
-    unlocking = add_command(commands, "unlock", unlock, "Take the passphrase: from now on the face works.")
+    unlocking = add_command(commands, "unlock", unlock, "Enable face unlock with the passphrase.")
     unlocking.add_argument("--rules", choices=RULES, default=RULES[0], help="attempt rules (default: %(default)s)")
     add_vault(unlocking)
     add_vault(add_command(commands, "lock", lock, "Forget the key: the passphrase is needed."), key=False, tpm=False)
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
     add_passphrase(either, "new-passphrase", "read the new passphrase")
     add_path(either, "--new-key-file", metavar="F", help="the new key file, made if missing")
     add_vault(rekeying)
-    add_vault(add_command(commands, "renew", renew, "Turn the template anew: a leaked old one is of no use then."))
+    add_vault(add_command(commands, "renew", renew, "Re-randomise the template, so that a leaked copy is useless."))
     text = "Forget for good what the template has learned since the enrollment."
     add_vault(add_command(commands, "unlearn", unlearn, text))
     text = "Seal the template for another device, by a recovery passphrase."
@@ -108,7 +108,7 @@ def rekey(context: Context, options: argparse.Namespace) -> int:
 
 
 def renew(context: Context, _options: argparse.Namespace) -> int:
-    """Turns the template anew."""
+    """Re-randomises the template."""
     return _rewritten(context, "renewed", "what leaked of the old template is of no use any more")
 
 

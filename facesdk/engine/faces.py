@@ -1,4 +1,4 @@
-"""What the detector and the mesh found, as faces and samples; which of them fills its frame, lies in another or is the next largest."""
+"""What the detector and the mesh found, as faces and samples; which fills its frame, lies in another, comes next."""
 
 from __future__ import annotations
 

@@ -85,10 +85,10 @@ def as_frame(picture: Picture, *, colors: str = "rgb") -> Frame:
     """Anything that shows one picture as a C-contiguous uint8 frame, (H, W, 3) in RGB or (H, W) in gray.
 
     A path (str, os.PathLike), the bytes of a JPEG or PNG file or a regular file that is open for reading in binary (it
-    is read from where it stands, and put back there), a picture of Pillow's, or an array as facesdk.images.frames.array_frame
-    takes them: one that is a frame already is returned itself. Files have the limits of load_rgb; what it costs to read
-    a picture that Pillow has opened but not read is up to the caller. colors: "bgr" for arrays as OpenCV gives them;
-    files and Pillow know their own. InputError for anything else, with the call to use.
+    is read from where it stands, and put back there), a picture of Pillow's, or an array as array_frame of
+    facesdk.images.frames takes it: one that is a frame already is returned itself. Files have the limits of load_rgb;
+    what it costs to read a picture that Pillow has opened but not read is up to the caller. colors: "bgr" for arrays as
+    OpenCV gives them; files and Pillow know their own. InputError for anything else, with the call to use.
     """
     if frames.is_array(picture):  # first, since frames of a camera come this way
         return frames.array_frame(picture, colors=colors)

@@ -80,7 +80,7 @@ class Comparison:
         return match
 
     def learn(self, vault: Vault, user: str, *, generation: int, camera: str, label: str) -> None:
-        """After a match: learn what is wanted of the first sure sample that an enrollment takes. The match stands anyway.
+        """After a match: learn what is wanted of the first sure sample fit for an enrollment; the match stands.
 
         A warning says where something could not be learned.
         """

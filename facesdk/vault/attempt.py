@@ -24,8 +24,8 @@ class PaidAttempt:
     """
 
     def __init__(
-        self, file: UserFiles, held: OpenKey, heads: Heads, openings: Openings, *, now_ns: Callable[[], int], camera: str,
-        label: str,
+        self, file: UserFiles, held: OpenKey, heads: Heads, openings: Openings, *, now_ns: Callable[[], int],
+        camera: str, label: str,
     ) -> None:  # fmt: skip
         self._file, self._held, self._heads, self._openings, self._now_ns = file, held, heads, openings, now_ns
         self._open_keys = openings.open_keys

@@ -208,8 +208,8 @@ def step(state: State, event: AttemptEvent, *, now_ns: int, rules: AttemptRules)
     """The state after the event. TIME is applied before every other event, so no event sees an expired state.
 
     Raises for ATTEMPT alone PassphraseRequiredError (reason) and LockedOutError (whole seconds to wait), and InputError
-    for a state, event or time that is none. Guarantees: only PASSPHRASE_OK leads out of PassphraseRequired. Does not know whether
-    a MATCH was charged: use charge(), which does.
+    for a state, event or time that is none. Guarantees: only PASSPHRASE_OK leads out of PassphraseRequired. Does not
+    know whether a MATCH was charged: use charge(), which does.
     """
     if not isinstance(state, (Ready, PassphraseRequired)) or not isinstance(event, AttemptEvent):
         raise InputError(f"step needs a Ready or PassphraseRequired and an AttemptEvent, not {state!r} and {event!r}")
@@ -227,7 +227,7 @@ def kind(state: State, *, now_ns: int, rules: AttemptRules) -> Phase:
 class Charged:
     """One attempt, paid for before its comparison: save `after`, then compare, then save match() or mismatch().
 
-    A kill in between leaves `after`: the attempt is lost and nothing is won. The last attempt's `after` is PassphraseRequired.
+    A kill in between leaves `after`: the attempt is lost and nothing is won. The last attempt's is PassphraseRequired.
     """
 
     before: Ready

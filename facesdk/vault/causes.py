@@ -59,7 +59,7 @@ def hint_for(code: int | None, path: Path | None = None) -> str | None:
 
 @contextlib.contextmanager
 def reporting(path: Path, doing: str) -> Iterator[None]:
-    """Nothing; an OSError within becomes a VaultError with the same errno and a hint. Our own errors pass."""
+    """Make an OSError within a VaultError with the same errno and a hint. Our own errors pass."""
     try:
         yield
     except FaceSdkError:

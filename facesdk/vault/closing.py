@@ -108,7 +108,7 @@ class Closing:
 
 @contextlib.contextmanager
 def _not_logged(closed: Sequence[int]) -> Iterator[None]:
-    """Nothing; what stops a lock's entry in the log is raised as that: by then sum(closed) keys are gone."""
+    """Raise what stops a lock's entry in the log as that: by then sum(closed) keys are gone."""
     try:
         yield
     except (NotEnrolledError, InputError):

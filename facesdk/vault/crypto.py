@@ -26,7 +26,7 @@ class TagMismatchError(Exception):
 
 @contextlib.contextmanager
 def wiping_free() -> Iterator[None]:
-    """Nothing; blocks that other libraries free within, on this thread, are overwritten.
+    """Overwrite the blocks that other libraries free within, on this thread.
 
     On glibc alone: with another C library the copies stay until the memory is used again.
     """

@@ -49,7 +49,7 @@ def pread_exactly(descriptor: int, size: int, position: int) -> bytes:
 
 @contextlib.contextmanager
 def locked(folder: int, *, shared: bool = False) -> Iterator[None]:
-    """Nothing; the folder's lock is held within, among threads and processes. The kernel frees it when one is killed.
+    """Hold the folder's lock within, among threads and processes. The kernel frees it when one is killed.
 
     VaultError after 10 s. A shared lock needs no write permission, and is skipped when nobody ever wrote here.
     """

@@ -83,7 +83,7 @@ class Record:
 
 
 def check_whole(value: int, name: str) -> None:
-    """Nothing; InputError unless the value is an int from 0 to 2**63 - 1."""
+    """Check that the value is an int from 0 to 2**63 - 1. InputError."""
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise InputError(f"{name} must be an int within 0 and 2**63 - 1, not {value!r:.80}")
 

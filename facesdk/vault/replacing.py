@@ -14,8 +14,8 @@ from facesdk.vault.userfiles import UserFiles
 def replacing(file: UserFiles, provider: KeyProvider, *, replace: bool) -> Iterator[bool]:
     """Whether the user has a file, which is replaced inside; what its section holds elsewhere is freed afterwards.
 
-    Its counter does not go on. Raises AlreadyEnrolledError where it may not be replaced, and where the provider does not
-    open it the errors of Vault.unlock: who cannot open a template may remove it, which is seen, and no more.
+    Its counter does not go on. Raises AlreadyEnrolledError where it may not be replaced, and the errors of Vault.unlock
+    where the provider does not open it: who cannot open a template may remove it, which is seen, and no more.
     """
     there = file.exists()
     if there:

@@ -47,8 +47,9 @@ UNLOGGED_WAIT_S = 2.0  # after a wrong one that cannot be logged
 LOOK_BACK = 100_000  # entries; more than a log can have
 PROVES_KEY = frozenset(
     {
-        AuditEvent.UNLOCKED, AuditEvent.ENROLLED, AuditEvent.REPLACED, AuditEvent.UPDATED, AuditEvent.RENEWED, AuditEvent.REKEYED, AuditEvent.EXPORTED,
-        AuditEvent.IMPORTED, AuditEvent.LOG_RESTARTED, AuditEvent.UNLEARNED,
+        AuditEvent.UNLOCKED, AuditEvent.ENROLLED, AuditEvent.REPLACED, AuditEvent.UPDATED, AuditEvent.RENEWED,
+        AuditEvent.REKEYED, AuditEvent.EXPORTED, AuditEvent.IMPORTED, AuditEvent.LOG_RESTARTED,
+        AuditEvent.UNLEARNED,
     }
 )  # fmt: skip
 
@@ -148,7 +149,7 @@ class UserFiles:
             return Heads(self.folder, self.user, key, header.key_id).newest()
 
     def check_log(self, head: Head) -> None:
-        """Nothing; VaultIntegrityError where anything of the log that the head vouches for is not as it was written."""
+        """Check what the head vouches for in the log. VaultIntegrityError where anything is not as it was written."""
         problem = self.log.verify(head).problem
         if problem is not None and problem.sealed:
             raise VaultIntegrityError(f"the audit log of {self.user!r}: {problem.message}; {HINT}")
@@ -244,7 +245,7 @@ class UserFiles:
 
     @contextlib.contextmanager
     def _undone(self, provider: KeyProvider, section: bytes, keep: bytes | None) -> Iterator[None]:
-        """Nothing; after a failure, what a new section holds outside the file is freed, unless the file came to be."""
+        """After a failure within, free what a new section holds outside the file, unless the file came to be."""
         try:
             yield
         except BaseException:
@@ -277,7 +278,7 @@ class UserFiles:
 
 
 def check_kind(header: Header, provider: KeyProvider) -> None:
-    """Nothing; KeyUnavailableError where the file is sealed by another kind of key."""
+    """Check the kind of key. KeyUnavailableError where the file is sealed by another one."""
     if header.kind is not provider.kind:
         raise KeyUnavailableError(
             f"the file of {header.user!r} is sealed with a {header.kind.label}: give that, not a {provider.kind.label}"

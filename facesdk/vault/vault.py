@@ -151,7 +151,7 @@ class Vault:
                 file.folder.drop_learned(user)
 
     def renew(self, user: str, provider: KeyProvider, *, rules: AttemptRules, opening: Opening | None = None) -> None:
-        """Turns the features anew under a new key: what leaked of the old template is of no use any more."""
+        """Re-randomise the template under a new key, so that a leaked copy is useless."""
         opening = opening or self.begin(user)
         with (
             self._locked("write the vault", user) as file,
@@ -160,8 +160,8 @@ class Vault:
         ):
             self._check_log(file, file.read_head(header, kek))
             held = file.put(
-                fresh, provider, lambda g: template.repacked(fresh, generation=g), event=AuditEvent.RENEWED, rules=rules,
-                keep=header.section, old=(header, kek), after=template.generation,
+                fresh, provider, lambda g: template.repacked(fresh, generation=g), event=AuditEvent.RENEWED,
+                rules=rules, keep=header.section, old=(header, kek), after=template.generation,
             )  # fmt: skip
             self._openings.save(file, held, opening)
 
@@ -363,7 +363,7 @@ class Vault:
             yield file, held, template, label
 
     def _check_log(self, file: UserFiles, head: Head) -> None:
-        """Nothing; where the log is not whole, VaultIntegrityError, and the key is forgotten."""
+        """Check the log; if it is damaged, forget the key and raise VaultIntegrityError."""
         try:
             file.check_log(head)
         except VaultIntegrityError:

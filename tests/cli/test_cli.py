@@ -223,8 +223,8 @@ def test_terminal_session_from_enroll_to_lock_does_not_echo(tmp_path) -> None:
     assert code == 0
     events = [line.split()[3] for line in text.splitlines() if "(" in line and line.split()[0].isdigit()]
     assert events == [
-        "enrolled", "verified", "locked", "passphrase_refused", "unlocked", "verified", "verified", "locked", "unlocked", "verified",
-        "verified", "verified", "locked_out", "unlocked", "panic",
+        "enrolled", "verified", "locked", "passphrase_refused", "unlocked", "verified", "verified", "locked",
+        "unlocked", "verified", "verified", "verified", "locked_out", "unlocked", "panic",
     ]  # fmt: skip
 
 

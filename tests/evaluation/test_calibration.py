@@ -17,7 +17,7 @@ from operating_points import write_points  # noqa: E402
 from tails import GRID, Scores, tail_over_people, threshold_for  # noqa: E402
 
 from facesdk.engine.networks import load_manifest, tomllib  # noqa: E402
-from facesdk.engine.operating_points import matrix_of
+from facesdk.engine.operating_points import matrix_of  # noqa: E402
 
 
 def normal_scores(seed: int, people: int, draws: int, spread: float) -> Scores:

@@ -213,7 +213,8 @@ def test_module_is_pure() -> None:
     tree = ast.parse(Path(attempts.__file__).read_text())
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert froms <= {
-        "__future__", "collections.abc", "dataclasses", "enum", "types", "typing", "facesdk.errors", "facesdk.vault.rules",
+        "__future__", "collections.abc", "dataclasses", "enum", "types", "typing", "facesdk.errors",
+        "facesdk.vault.rules",
     }  # fmt: skip
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
 

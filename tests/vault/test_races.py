@@ -99,7 +99,8 @@ def test_no_failure_is_lost_among_processes(root: Path, each: int, compared: int
 
 
 EVENTS = {
-    "unlock": AuditEvent.UNLOCKED, "rekey": AuditEvent.REKEYED, "renew": AuditEvent.RENEWED, "enroll": AuditEvent.REPLACED,
+    "unlock": AuditEvent.UNLOCKED, "rekey": AuditEvent.REKEYED, "renew": AuditEvent.RENEWED,
+    "enroll": AuditEvent.REPLACED,
 }  # fmt: skip
 
 

@@ -78,8 +78,8 @@ class AuditEvent(Enum):
 # What tells of somebody else, or of trouble: kept longest.
 FAILURES = frozenset(
     {
-        AuditEvent.PASSPHRASE_REFUSED, AuditEvent.LOCKED_OUT, AuditEvent.ROLLED_BACK, AuditEvent.LOG_RESTARTED, AuditEvent.ATTEMPTED,
-        AuditEvent.PANIC, AuditEvent.REPLACED,
+        AuditEvent.PASSPHRASE_REFUSED, AuditEvent.LOCKED_OUT, AuditEvent.ROLLED_BACK, AuditEvent.LOG_RESTARTED,
+        AuditEvent.ATTEMPTED, AuditEvent.PANIC, AuditEvent.REPLACED,
     }
 )  # fmt: skip
 PRESENCE_GAP_NS = 60 * 10**9  # matches with less between them are of one presence

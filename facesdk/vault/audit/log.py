@@ -136,8 +136,8 @@ class AuditLog:
         return self._write(placed, head)
 
     def check(self, head: Head) -> None:
-        """Nothing; VaultIntegrityError unless the log ends in the sealed head, or in entries whose chain continues from
-        it. Reads the end only: what lies before the head is for `verify`."""
+        """Check the end of the log. VaultIntegrityError unless it is the sealed head, or entries whose chain continues
+        from it. Reads the end only: what lies before the head is for `verify`."""
         self._tail(head)
 
     def verify(self, head: Head | None) -> Report:

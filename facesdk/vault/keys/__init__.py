@@ -2,4 +2,4 @@
 
 from facesdk.lazy import attributes
 
-__getattr__, __dir__ = attributes(__name__, {name: "provider" for name in ("KeyKind", "KeyProvider", "random_secret")})
+__getattr__, __dir__ = attributes(__name__, dict.fromkeys(("KeyKind", "KeyProvider", "random_secret"), "provider"))

@@ -16,8 +16,8 @@ KNOWN_BY_HEART = (KeyKind.PASSPHRASE, KeyKind.TPM)
 class GivenKeys:
     """The key that a verifier was made with, and those that were given for one user.
 
-    A passphrase that the verifier was made with belongs to the first user whom it enrolls or unlocks: who knows it could
-    open another user's template too. Key files and the desktop's keyring are the machine's, and may serve several.
+    A passphrase that the verifier was made with belongs to the first user whom it enrolls or unlocks: who knows it
+    could open another user's template too. Key files and the desktop's keyring are the machine's and may serve several.
     """
 
     def __init__(self, common: KeyProvider | None) -> None:

@@ -1,4 +1,4 @@
-"""facesdk.vault.keys.secret_service on a real gnome-keyring-daemon, on a message bus and in a home folder of its own."""
+"""vault.keys.secret_service on a real gnome-keyring-daemon, on a message bus and in a home folder of its own."""
 
 from __future__ import annotations
 
