@@ -46,7 +46,7 @@ def _commands(parser: argparse.ArgumentParser, name: str) -> list[str]:
     if name != "facesdk":
         lines += [f"### {name}", "", _cell(parser.description or ""), ""]
     if rows := _options(parser):
-        lines += ["| option | |", "|---|---|", *rows, ""]
+        lines += ["| option | meaning |", "|---|---|", *rows, ""]
     for word, sub in below:
         lines += _commands(sub, word)
     return lines

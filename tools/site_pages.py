@@ -21,6 +21,7 @@ ELSEWHERE = {
     "facesdk/portraits/CREDITS.md": "portraits.md",
     "native/LICENSES/README.md": "licences.md",
     "benchmarks/boards/README.md": "contribute-a-board.md",
+    "packaging/deb/README.md": "debian-package.md",
     "README.md": "index.md",
 }
 LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\(([^()\s]+)\)")

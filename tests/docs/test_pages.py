@@ -23,7 +23,7 @@ import site_pages
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = check_links.pages()
-PATH = re.compile(r"(?<![\w/.-])((?:facesdk|tests|tools|benchmarks|native|models|examples)/[\w./*-]*\w\*?)")
+PATH = re.compile(r"(?<![\w/.-])((?:facesdk|tests|tools|benchmarks|native|models|examples|packaging)/[\w./*-]*\w\*?)")
 DOTTED = re.compile(r"\b(facesdk(?:\.[A-Za-z]\w*)+)")
 # What begins like a name of the package and is none: files, units of systemd, a kind of wheel.
 NO_NAME = re.compile(r"\.(py|md|toml|service|cdx|json|so)$")
