@@ -56,7 +56,8 @@ print("enrolled", count())
 assert verifier.verify("owner", [f"{portraits}/obama_2012.jpg", f"{portraits}/obama_2009.jpg"])
 print("verified", count())
 try:
-    verifier.enroll("other", [f"{portraits}/obama_2005.jpg", f"{portraits}/sunak.jpg"], allow_few_samples=True)
+    verifier.enroll("other", [f"{portraits}/obama_2005.jpg", f"{portraits}/sunak.jpg"], allow_few_samples=True,
+                    passphrase="others")
 except EnrollmentError:
     print("refused", count())
 print("pieces", len(pieces))

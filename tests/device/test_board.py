@@ -21,7 +21,7 @@ from facesdk.cli import main
 from facesdk.device import board, doctor
 from facesdk.engine.edgetpu import Device
 from facesdk.engine.runtime import LITERT
-from facesdk.evaluation import timing as bench
+from facesdk.evaluation import board_report, timing
 
 PI_FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 SECRETS = ("10000000cafebabe", "b8:27:eb:12:34:56", "nadias-pi")
@@ -141,10 +141,10 @@ def test_power_from_rapl_and_ina_sensors(tmp_path) -> None:
         put(tmp_path, {f"{folder}energy_uj": 5_000_000, f"{folder}max_energy_range_uj": 10_000_000})
     assert board.energy_j(tmp_path) == {"intel-rapl:0": (5.0, 10.0), "intel-rapl:1": (5.0, 10.0)}
     put(tmp_path, {"sys/class/powercap/intel-rapl:0/energy_uj": 1_000_000})
-    shown = bench._power({"intel-rapl:0": (5.0, 10.0)}, root=tmp_path, seconds=2.0)
+    shown = board_report._power({"intel-rapl:0": (5.0, 10.0)}, root=tmp_path, seconds=2.0)
     assert shown == {"source": "rapl", "watts": 3.0}  # the counter wrapped
     shutil.rmtree(tmp_path / "sys/class/powercap")
-    assert bench._power({}, root=tmp_path, seconds=2.0) is None
+    assert board_report._power({}, root=tmp_path, seconds=2.0) is None
     put(tmp_path, {
         "sys/class/hwmon/hwmon0/name": "coretemp", "sys/class/hwmon/hwmon0/power1_input": 9_000_000,
         "sys/class/hwmon/hwmon1/name": "ina219", "sys/class/hwmon/hwmon1/power1_input": 2_500_000,
@@ -152,7 +152,7 @@ def test_power_from_rapl_and_ina_sensors(tmp_path) -> None:
         "sys/class/hwmon/hwmon2/curr1_input": 700, "sys/class/hwmon/hwmon2/in2_input": 5000,
     })  # fmt: skip
     assert board.power_w(tmp_path) == {"ina219 (hwmon1)": 2.5, "ina3221 (hwmon2)": 3.5}
-    shown = bench._power({}, root=tmp_path, seconds=2.0)
+    shown = board_report._power({}, root=tmp_path, seconds=2.0)
     assert shown == {"source": "ina219 (hwmon1), ina3221 (hwmon2)", "watts": 6.0}
 
 
@@ -188,7 +188,7 @@ def test_a_big_core_that_exists_is_really_taken(tmp_path) -> None:
     parts = ["0xd03"] * (max(own) + 2)
     root = board_tree(tmp_path, "big.LITTLE", parts=parts, kib=1_000_000)
     put(root, {f"sys/devices/system/cpu/cpu{i}/cpu_capacity": 1024 if i == own[0] else 400 for i in range(len(parts))})
-    code = ("import os, sys; from pathlib import Path; from facesdk import board; "
+    code = ("import os, sys; from pathlib import Path; from facesdk.device import board; "
             "print(board.pin_to_big_cores(Path(sys.argv[1])), os.sched_getaffinity(0))")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [f"{{{own[0]}}}"] * 2
@@ -212,11 +212,11 @@ def assert_private(result: dict[str, object]) -> None:
 
 def test_the_board_kit_measures_and_keeps_to_itself(tmp_path, monkeypatch) -> None:
     root = known_board(tmp_path, "pi-4")
-    monkeypatch.setattr(bench, "FRESH_PROCESSES", 1)
+    monkeypatch.setattr(board_report, "FRESH_PROCESSES", 1)
     put(root, {"sys/bus/usb/devices/1-1/idVendor": "18d1", "sys/bus/usb/devices/1-1/idProduct": "9302",
                board.PI_WORD: "50005"})  # fmt: skip
     said: list[str] = []
-    result = bench.run_board(rounds=5, root=root, say=said.append)
+    result = board_report.run_board(rounds=5, root=root, say=said.append)
     assert said
     assert_private(result)
     assert (result["format"], result["emulated"], result["board"]["kind"]) == (1, False, "pi-4")
@@ -242,7 +242,7 @@ def test_portraits_and_bits_without_times(tmp_path, capsys) -> None:
     path = tmp_path / "board.json"
     assert main(["bench", "--board", "--emulated", "--json", "--out", str(path)]) == 0
     result = json.loads(path.read_text())
-    assert json.loads(capsys.readouterr().out) == result
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, **result}
     assert_private(result)
     assert result["emulated"] is True
     assert result["times"] is result["memory"] is result["conditions"] is None
@@ -282,7 +282,7 @@ def test_doctor_says_which_accelerators_are_attached(capsys, monkeypatch) -> Non
 
 
 def test_the_clip_moves_and_its_face_is_found(sface) -> None:
-    clip = bench.bench_clip(20)
+    clip = timing.bench_clip(20)
     assert {frame.shape for frame in clip} == {(480, 640, 3)}
     first, last = (sface.detect(clip[i])[0].keypoints_px.mean(axis=0) for i in (0, -1))
     assert math.dist(first, last) > 15
@@ -340,7 +340,8 @@ def test_litert_needs_nothing_but_the_system() -> None:
 WITHOUT_AVX = """
 from facesdk import Engine, _core
 from facesdk.engine.twin import synthetic_crop
-from facesdk.evaluation.timing import _bits, bench_frame
+from facesdk.evaluation.board_report import _bits
+from facesdk.evaluation.timing import bench_frame
 import numpy as np
 frame = bench_frame()
 vector = np.linspace(-1, 1, 128, dtype=np.float32)

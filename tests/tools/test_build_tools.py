@@ -1,4 +1,4 @@
-"""What builds and guards the package: compiling only what changed, the SBOM, the audit, files that must not be committed."""
+"""What builds and guards the package: compiling what changed, the SBOM, the audit, files that must not be committed."""
 
 import json
 import os
