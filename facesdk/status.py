@@ -13,8 +13,8 @@ from facesdk.errors import PassphraseRequiredError, Reason
 from facesdk.learning import learned_of, moving_of
 from facesdk.policy import Policy
 from facesdk.vault.attempts import NS, PassphraseRequired, Phase, State
+from facesdk.vault.clock import boot_ns
 from facesdk.vault.keys.kinds import Protection, protection
-from facesdk.vault.vault import boot_ns
 
 if TYPE_CHECKING:
     from facesdk.vault import KeyKind, Template, Vault

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     importing = add_command(commands, "import", import_, "Enroll an exported file on this device.")
     add_protection(importing)
     for command in (exporting, importing):
-        add_path(command, "file", metavar="FILE")
+        add_path(command, "file", metavar="FILE", help="the exported file")
         text = "read the recovery passphrase, else it is asked for"
         add_passphrase(command.add_mutually_exclusive_group(), "recovery-passphrase", text)
         add_vault(command, user=command is exporting)

@@ -60,8 +60,9 @@ def add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool =
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which networks run, and how."""
     parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint or mobilefacenet")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--runtime", default="auto", metavar="NAME")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each network (default: %(default)s)")
+    text = "litert-native, litert, tflite-runtime or edgetpu (default: the first that works)"
+    parser.add_argument("--runtime", default="auto", metavar="NAME", help=text)
 
 
 def add_protection(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     check = actions.add_parser("check-edgetpu", help=text, description=text, allow_abbrev=False)
     check.set_defaults(run=check_edgetpu)
     check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
-    add_path(check, "file", metavar="FILE")
+    add_path(check, "file", metavar="FILE", help="a .tflite file")
 
 
 def doctor(context: Context, options: argparse.Namespace) -> int:

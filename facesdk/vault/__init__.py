@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from facesdk.vault.audit.log import AuditLog
     from facesdk.vault.keyring import KeyringOpenKeys
     from facesdk.vault.keys.key_file import KeyFileKey
-    from facesdk.vault.keys.passphrase import PassphraseKey
+    from facesdk.vault.keys.passphrase import PassphraseKey, read_passphrase
     from facesdk.vault.keys.provider import KeyKind, KeyProvider
     from facesdk.vault.keys.secret_service import SecretServiceKey
     from facesdk.vault.keys.tpm import TpmKey
@@ -30,13 +30,13 @@ _WHERE = {
     "KeyProvider": "keys.provider", "KeyringOpenKeys": "keyring", "OpenKey": "open_keys", "OpenKeys": "open_keys",
     "PassphraseKey": "keys.passphrase", "ProcessOpenKeys": "open_keys", "Record": "record", "SampleSet": "learned",
     "SecretServiceKey": "keys.secret_service", "Template": "template", "TpmKey": "keys.tpm", "Vault": "vault",
-    "VaultFolder": "store",
+    "VaultFolder": "store", "read_passphrase": "keys.passphrase",
 }  # fmt: skip
 
 __all__ = [
     "AttemptRules", "AuditLog", "KeyFileKey", "KeyKind", "KeyProvider", "KeyringOpenKeys", "OpenKey", "OpenKeys",
     "PassphraseKey", "ProcessOpenKeys", "Record", "SampleSet", "SecretServiceKey", "Template", "TpmKey", "Vault",
-    "VaultFolder",
+    "VaultFolder", "read_passphrase",
 ]  # fmt: skip
 
 __getattr__, __dir__ = attributes(__name__, _WHERE)

@@ -20,6 +20,7 @@ from facesdk.vault.folder import is_ours as is_ours
 LOCK_TIMEOUT_S = 10.0
 _LOCK_POLL_S = 0.005
 # O_NONBLOCK: opening a pipe somebody put there must not wait for its other end.
+MAX_NOTE = 1 << 20  # bytes; notes are far shorter
 _GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -137,11 +138,9 @@ def replace_file(folder: int, name: str, content: bytes, *, durable_name: bool =
 
 def note(folder: int, name: str, content: bytes) -> None:
     """Puts content under `name`, for who comes after a kill: not durable, and after a power cut it may be anything."""
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | _GUARDED, 0o600, dir_fd=folder)
+    descriptor = open_guarded(folder, name, os.O_WRONLY | os.O_CREAT, limit=MAX_NOTE, private=False)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_ours(status):
-            raise VaultIntegrityError(f"{name} is not a regular file of this user with one name", hint="move it away")
         if stat.S_IMODE(status.st_mode) != 0o600:
             os.fchmod(descriptor, 0o600)
         rest = memoryview(content)
@@ -176,25 +175,41 @@ def read_guarded(folder: int, name: str, *, limit: int) -> bytes:
     FileNotFoundError when missing. VaultIntegrityError when something else is there or it is longer than `limit`, which
     is seen before anything is read. VaultError when group or others may use it.
     """
+    descriptor = open_guarded(folder, name, limit=limit)
     try:
-        descriptor = os.open(name, os.O_RDONLY | _GUARDED, dir_fd=folder)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink; a socket
-            raise _not_a_file(name) from error
-        raise
-    try:
-        status = os.fstat(descriptor)
-        _check_kept(status, name)
-        content = read_at_most(descriptor, limit) if status.st_size <= limit else b""
-        if status.st_size > limit or len(content) > limit:
-            raise VaultIntegrityError(f"{name} has {status.st_size} bytes, at most {limit} were expected")
+        content = read_at_most(descriptor, limit)
+        if len(content) > limit:
+            raise VaultIntegrityError(f"{name} grew while it was read, at most {limit} bytes were expected")
         return content
     finally:
         os.close(descriptor)
 
 
-def _check_kept(status: os.stat_result, name: str) -> None:
-    """The errors of read_guarded for what is not a file as we keep it."""
+def open_guarded(folder: int, name: str, flags: int = os.O_RDONLY, *, limit: int, private: bool = True) -> int:
+    """A descriptor of a file as we keep it: regular, ours, with one name, at most `limit` bytes, mode 0600 or stricter.
+
+    flags: as os.open takes them; a new file has mode 0600. private: whether the mode is looked at. Raises as
+    read_guarded.
+    """
+    try:
+        descriptor = os.open(name, flags | _GUARDED, 0o600, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a symlink; a socket; a folder
+            raise _not_a_file(name) from error
+        raise
+    try:
+        status = os.fstat(descriptor)
+        _check_kept(status, name, private=private)
+        if status.st_size > limit:
+            raise VaultIntegrityError(f"{name} has {status.st_size} bytes, at most {limit} were expected")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_kept(status: os.stat_result, name: str, *, private: bool) -> None:
+    """The errors of open_guarded for what is not a file as we keep it."""
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file(name)
     if status.st_nlink != 1:
@@ -208,7 +223,7 @@ def _check_kept(status: os.stat_result, name: str) -> None:
             f"{name} belongs to {owner}, the vault's folder does not",
             hint=f"where a backup was put back under the wrong name, run `sudo chown {me} {name}` in the folder",
         )
-    if stat.S_IMODE(status.st_mode) & 0o077:
+    if private and stat.S_IMODE(status.st_mode) & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise VaultError(
             f"others can use {name} (mode {mode:04o})", hint=f"run `chmod 600 {name}` in the vault's folder"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from facesdk.errors import KeyUnavailableError, Reason, VaultError, VaultIntegri
 from facesdk.vault import identity
 from facesdk.vault.attempts import NS, PassphraseRequired
 from facesdk.vault.causes import reporting
+from facesdk.vault.clock import boot_ns
 from facesdk.vault.open_keys import LAYOUT, OpenKey, foreign, packed, unpacked
 
 REMOVED_WHY_S = 3600  # the kernel counts keys by user: nothing stays for ever of somebody who was removed
@@ -178,7 +178,7 @@ def _left_s(held: OpenKey) -> int:
     """Seconds that the kernel may keep the key: what is left of the rule, within 1 and the whole of it."""
     every_s = held.rules.passphrase_every_s
     end_ns = held.state.opened_ns + every_s * NS
-    return max(1, min(every_s, -(-(end_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // NS)))
+    return max(1, min(every_s, -(-(end_ns - boot_ns()) // NS)))
 
 
 def _digest(text: str) -> str:

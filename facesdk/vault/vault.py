@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from facesdk.vault.attempts import PassphraseRequired, State, charge
 from facesdk.vault.audit.entry import AuditEvent, Head, check_labels
 from facesdk.vault.audit.verify import Report
 from facesdk.vault.audited import audited, head_for_audit
+from facesdk.vault.clock import boot_ns
 from facesdk.vault.closing import Closing
 from facesdk.vault.format import parse_header
 from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider, random_secret
@@ -39,11 +39,6 @@ from facesdk.vault.userfiles import UserFiles
 if TYPE_CHECKING:
     from facesdk.vault.audit.entry import Entry
     from facesdk.vault.moving import MayMove
-
-
-def boot_ns() -> int:
-    """Nanoseconds since the machine started, suspend included; the wall clock has no part in it."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Vault:

@@ -18,13 +18,10 @@ from facesdk.vault.audit.entry import NO_DIGEST, AuditEvent, Entry, Head
 from facesdk.vault.audit.kept import KeptFailures
 from facesdk.vault.audit.segments import MAX_SEGMENT, MAX_SEGMENTS, Segments
 from facesdk.vault.audit.verify import Judge, Line, ProblemKind, Report, make_problem
+from facesdk.vault.clock import boot_ns
 from facesdk.vault.record import check_user
 
 KEEP = 4  # full segments kept behind the current one
-
-
-def _boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class AuditLog:
@@ -38,7 +35,7 @@ class AuditLog:
 
     def __init__(
         self, folder: int, user: str, *, max_segment: int = MAX_SEGMENT, keep: int = KEEP,
-        wall: Callable[[], float] = time.time, boot_ns: Callable[[], int] = _boot_ns,
+        wall: Callable[[], float] = time.time, boot_ns: Callable[[], int] = boot_ns,
     ) -> None:  # fmt: skip
         if not 1 <= keep < MAX_SEGMENTS or not 1 <= max_segment <= MAX_SEGMENT:
             raise InputError(f"keep must be within 1 and {MAX_SEGMENTS - 1}, max_segment within 1 and {MAX_SEGMENT}")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import stat
 from collections.abc import Generator, Iterator, Sequence
 
 from facesdk.digest import sha256
@@ -18,7 +16,6 @@ from facesdk.vault.audit.verify import Line
 MAX_SEGMENT = 256 * 1024  # bytes; about 1,200 entries
 MAX_SEGMENTS = 64  # entries made without the key cannot drop old segments: here they end
 
-_GUARDED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # as in files.py
 _APPENDING = os.O_RDWR | os.O_APPEND
 _WINDOW = 4096
 
@@ -42,26 +39,11 @@ class Segments:
         return sorted(int(m[1] or 0) for m in map(pattern.fullmatch, os.listdir(self._folder)) if m)
 
     def open(self, name: str, flags: int) -> int:
+        """A descriptor of this segment, by the rules of files.open_guarded."""
         try:
-            descriptor = os.open(name, flags | _GUARDED, 0o600, dir_fd=self._folder)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                raise self.broken(f"{name} is not a regular file") from error
-            raise
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, descriptor)
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not files.is_ours(status):
-                raise self.broken(f"{name} is not a regular file of this user with one name")
-            if status.st_size > MAX_SEGMENT + MAX_LINE:
-                raise self.broken(f"{name} has {status.st_size} bytes, at most {MAX_SEGMENT} were expected")
-            mode = stat.S_IMODE(status.st_mode)
-            if mode & 0o077:
-                raise VaultError(
-                    f"others can use {name} (mode {mode:04o}): run `chmod 600 {name}` in the vault's folder"
-                )
-            stack.pop_all()
-        return descriptor
+            return files.open_guarded(self._folder, name, flags, limit=MAX_SEGMENT + MAX_LINE)
+        except VaultIntegrityError as error:
+            raise self.broken(error.message) from error
 
     def backwards(self, *, torn_allowed: bool) -> Generator[bytes, None, None]:
         """The lines, the newest first, read as far as asked for; a torn end of the current segment left out."""
