@@ -157,6 +157,15 @@ def test_the_tables_of_measurements_have_their_markers() -> None:
     assert ":begin -->" not in README
 
 
+def test_every_extra_is_named() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = project.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    extras = re.findall(r"^([\w-]+) = \[", listed, re.MULTILINE)
+    page = (ROOT / "docs" / "reference" / "extras.md").read_text(encoding="utf-8")
+    assert len(extras) > 8
+    assert [extra for extra in extras if f"`{extra}`" not in page] == []
+
+
 def test_every_page_is_in_the_sites_index() -> None:
     index = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
     named = set(re.findall(r"([\w/-]+\.md)", index))
