@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class Vault:
     """Opens, closes and changes the templates of a vault, one user at a time. now_ns: CLOCK_BOOTTIME, for tests.
 
-    What takes a provider also opens the user's key in the session, under the rules given, unless it was locked since
+    What takes a provider also opens the user's key, under the rules given, unless it was locked since
     `opening` began (the start of the call, where none is given). After any failure the old file opens, except that a
     failing fsync of the folder at the very end is reported with the new file in place.
     """
@@ -311,7 +311,7 @@ class Vault:
     def audit(self, user: str, provider: KeyProvider | None = None) -> tuple[Report, list[Entry], bool]:
         """What the audit log holds, its entries where it is whole, and whether a sealed head vouched for it.
 
-        With the key, given or in the session, everything up to the head is checked; without it the chain alone. Needs
+        With the key, given or open, everything up to the head is checked; without it the chain alone. Needs
         no disk that can be written to, on which a wrong key cannot be logged.
         """
         if provider is not None:

@@ -68,8 +68,8 @@ complete -c facesdk -n '_shtab_facesdk_using enroll' -l passphrase-file -xka "(_
 complete -c facesdk -n '_shtab_facesdk_using enroll' -l passphrase-fd -x -d 'the same from an open descriptor'
 complete -c facesdk -n '_shtab_facesdk_using enroll' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'a key of 0600 instead (development)'
 complete -c facesdk -n '_shtab_facesdk_using enroll' -l embedder -x -d 'sface (default), joint or mobilefacenet'
-complete -c facesdk -n '_shtab_facesdk_using enroll' -l threads -x -d N
-complete -c facesdk -n '_shtab_facesdk_using enroll' -l runtime -x -d NAME
+complete -c facesdk -n '_shtab_facesdk_using enroll' -l threads -x -d 'of each network (default: 1)'
+complete -c facesdk -n '_shtab_facesdk_using enroll' -l runtime -x -d 'litert-native, litert, tflite-runtime or edgetpu (default: the first that works)'
 complete -c facesdk -n '_shtab_facesdk_using enroll' -l protect -xka "passphrase tpm secret-service" -d 'what seals the template (default: passphrase)'
 complete -c facesdk -n '_shtab_facesdk_using enroll' -l replace -d 'replace the template that is there, which takes its own key; it then seals the new one'
 complete -c facesdk -n '_shtab_facesdk_using enroll' -l allow-few-samples -d 'take one or two pictures; the threshold for them refuses the owner much more often'
@@ -85,8 +85,8 @@ complete -c facesdk -n '_shtab_facesdk_using verify' -l passphrase-file -xka "(_
 complete -c facesdk -n '_shtab_facesdk_using verify' -l passphrase-fd -x -d 'the same from an open descriptor'
 complete -c facesdk -n '_shtab_facesdk_using verify' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'a key of 0600 instead (development)'
 complete -c facesdk -n '_shtab_facesdk_using verify' -l embedder -x -d 'sface (default), joint or mobilefacenet'
-complete -c facesdk -n '_shtab_facesdk_using verify' -l threads -x -d N
-complete -c facesdk -n '_shtab_facesdk_using verify' -l runtime -x -d NAME
+complete -c facesdk -n '_shtab_facesdk_using verify' -l threads -x -d 'of each network (default: 1)'
+complete -c facesdk -n '_shtab_facesdk_using verify' -l runtime -x -d 'litert-native, litert, tflite-runtime or edgetpu (default: the first that works)'
 complete -c facesdk -n '_shtab_facesdk_using verify' -l learn -d 'let the template get better by pictures that are surely the owner'"'"'s, and what it learned count'
 complete -c facesdk -n '_shtab_facesdk_using verify' -l migrate-to -x -d 'move the template to this embedder during matches; it takes over at the next facesdk unlock after enough'
 complete -c facesdk -n '_shtab_facesdk_using verify; and test $_shtab_facesdk_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'JPEG or PNG file'
@@ -163,7 +163,7 @@ complete -c facesdk -n '_shtab_facesdk_using export' -l tcti -x -d 'how a TPM is
 complete -c facesdk -n '_shtab_facesdk_using export' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'read the passphrase; the key is opened for this one run (no attempt count) (file, pipe or - for stdin; a pipe has 30 s to end)'
 complete -c facesdk -n '_shtab_facesdk_using export' -l passphrase-fd -x -d 'the same from an open descriptor'
 complete -c facesdk -n '_shtab_facesdk_using export' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'a key of 0600 instead (development)'
-complete -c facesdk -n '_shtab_facesdk_using export; and test $_shtab_facesdk_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d FILE
+complete -c facesdk -n '_shtab_facesdk_using export; and test $_shtab_facesdk_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the exported file'
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a import -d 'Enroll an exported file on this device.'
 complete -c facesdk -n '_shtab_facesdk_using import' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using import' -l json -d 'print the result as JSON'
@@ -176,7 +176,7 @@ complete -c facesdk -n '_shtab_facesdk_using import' -l tcti -x -d 'how a TPM is
 complete -c facesdk -n '_shtab_facesdk_using import' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'read the passphrase; the key is opened for this one run (no attempt count) (file, pipe or - for stdin; a pipe has 30 s to end)'
 complete -c facesdk -n '_shtab_facesdk_using import' -l passphrase-fd -x -d 'the same from an open descriptor'
 complete -c facesdk -n '_shtab_facesdk_using import' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'a key of 0600 instead (development)'
-complete -c facesdk -n '_shtab_facesdk_using import; and test $_shtab_facesdk_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d FILE
+complete -c facesdk -n '_shtab_facesdk_using import; and test $_shtab_facesdk_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the exported file'
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a status -d 'Say which state holds and why, and what protects the templates.'
 complete -c facesdk -n '_shtab_facesdk_using status' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using status' -l json -d 'print the result as JSON'
@@ -208,8 +208,8 @@ complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 
 complete -c facesdk -n '_shtab_facesdk_using bench' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using bench' -l json -d 'print the result as JSON'
 complete -c facesdk -n '_shtab_facesdk_using bench' -l embedder -x -d 'sface (default), joint or mobilefacenet'
-complete -c facesdk -n '_shtab_facesdk_using bench' -l threads -x -d N
-complete -c facesdk -n '_shtab_facesdk_using bench' -l runtime -x -d NAME
+complete -c facesdk -n '_shtab_facesdk_using bench' -l threads -x -d 'of each network (default: 1)'
+complete -c facesdk -n '_shtab_facesdk_using bench' -l runtime -x -d 'litert-native, litert, tflite-runtime or edgetpu (default: the first that works)'
 complete -c facesdk -n '_shtab_facesdk_using bench' -l rounds -x -d 'default: 100'
 complete -c facesdk -n '_shtab_facesdk_using bench' -l board -d 'all that this board can tell, as a file to contribute'
 complete -c facesdk -n '_shtab_facesdk_using bench' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'with --board: default facesdk-board.json'
@@ -226,7 +226,7 @@ complete -c facesdk -n '_shtab_facesdk_using models' -l json -d 'print the resul
 complete -c facesdk -n '_shtab_facesdk_using models; and test $_shtab_facesdk_npos -eq 0' -a check-edgetpu -d 'Say whether the Edge TPU compiler would take all of a .tflite, and whether it fits.'
 complete -c facesdk -n '_shtab_facesdk_using models check-edgetpu' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using models check-edgetpu' -l json -d 'print the result as JSON'
-complete -c facesdk -n '_shtab_facesdk_using models check-edgetpu; and test $_shtab_facesdk_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d FILE
+complete -c facesdk -n '_shtab_facesdk_using models check-edgetpu; and test $_shtab_facesdk_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a .tflite file'
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a evaluate -d 'Measure errors on your own photos and write a report (extra: eval).'
 complete -c facesdk -n '_shtab_facesdk_using evaluate' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using evaluate' -l json -d 'print the result as JSON'
