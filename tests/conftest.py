@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from functools import cache
 from pathlib import Path
@@ -47,23 +48,12 @@ def blocked_network():
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def own_names_in_the_keyring(worker_id: str):
-    """Workers share one keyring of the kernel, and some tests forget whatever of ours is in it: each has its own names.
-
-    Processes that a test starts have the usual ones.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if worker_id != "master":
-            patch.setattr("facesdk.vault.keyring._RINGS", f"facesdk-{worker_id}:")
-            patch.setattr("facesdk.vault.keyring._WHYS", f"facesdk-why-{worker_id}:")
-        yield
-
-
-@pytest.fixture(scope="session")
-def worker_id(request: pytest.FixtureRequest) -> str:
-    """The name of this worker of pytest-xdist, "master" where there is one process alone, or no pytest-xdist."""
-    return getattr(request.config, "workerinput", {}).get("workerid", "master")
+@pytest.fixture
+def own_names_in_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that make the code forget whatever of ours is in the keyring: other workers' keys stay."""
+    own = os.urandom(8).hex()
+    monkeypatch.setattr("facesdk.vault.keyring._RINGS", f"facesdk-{own}:")
+    monkeypatch.setattr("facesdk.vault.keyring._WHYS", f"facesdk-why-{own}:")
 
 
 @cache

@@ -289,6 +289,7 @@ def test_a_vault_that_is_not_there_has_no_key_to_forget(tmp_path: Path, keyring:
     assert_same(keyring.load("alice"), make_held())
 
 
+@pytest.mark.usefixtures("own_names_in_the_keyring")
 def test_where_nobody_can_tell_whose_a_key_is_all_go(tmp_path: Path, keyring: KeyringOpenKeys) -> None:
     """The identity of the vault was moved away, and it has users."""
     for user in ("alice", "bob"):
@@ -302,6 +303,7 @@ def test_where_nobody_can_tell_whose_a_key_is_all_go(tmp_path: Path, keyring: Ke
         assert keyring.load(user) == PassphraseRequired(Reason.LOCKED)
 
 
+@pytest.mark.usefixtures("own_names_in_the_keyring")
 def test_an_identity_that_comes_back_as_something_else_is_looked_at_again(
     tmp_path: Path, keyring: KeyringOpenKeys
 ) -> None:

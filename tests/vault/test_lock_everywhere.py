@@ -242,6 +242,7 @@ def test_a_path_that_is_no_vault_forgets_nothing(enrolled: Vault, tmp_path: Path
     assert attempt(enrolled)
 
 
+@pytest.mark.usefixtures("own_names_in_the_keyring")
 @pytest.mark.parametrize("how", ["moved", "damaged", "a folder", "a pipe"])
 @pytest.mark.parametrize("what", ["lock", "panic"])
 def test_a_vault_whose_identity_is_gone_is_locked_all_the_same(

@@ -41,7 +41,7 @@ OPENINGS: dict[str, tuple[Callable[[World, Vault], object], Call]] = {
     "enroll, replace": (
         enrolled(),
         lambda world, vault, opening: vault.enroll(
-            record(), world.key("b"), replace=True, rules=RULES, opening=opening
+            record(), world.key("a"), replace=True, rules=RULES, opening=opening
         ),
     ),
     "unlock": (
