@@ -31,15 +31,12 @@ class Policy:
 
     def sealed(self) -> str:
         """What an enrollment under this policy seals as the least that a verification must meet."""
-        return json.dumps(self._floor(), sort_keys=True, separators=(",", ":"))
-
-    def _floor(self) -> dict[str, float]:
-        return {"target_fmr": self.target_fmr, **{name: getattr(self.quality, name) for name in FLOOR[1:]}}
+        return json.dumps(_floor(self), sort_keys=True, separators=(",", ":"))
 
     def check_not_looser(self, sealed: str) -> None:
         """PolicyFloorError where any field asks for less than the sealed floor. Attempt rules are for who unlocks."""
-        own = self._floor()
-        for name, floor in _floor_of(sealed).items():
+        own = _floor(self)
+        for name, floor in floor_of(sealed).items():
             value = own[name]
             if _stricter(name, value, floor) != value:
                 raise PolicyFloorError(
@@ -49,7 +46,7 @@ class Policy:
 
     def tightened(self, sealed: str) -> Policy:
         """This policy, or the sealed floor wherever that is stricter."""
-        floor, own = _floor_of(sealed), self._floor()
+        floor, own = floor_of(sealed), _floor(self)
         strict = {name: _stricter(name, own[name], value) for name, value in floor.items()}
         wanted = strict.pop("target_fmr", self.target_fmr)
         if wanted not in _offered():  # sealed by a release with other operating points: the next stricter one
@@ -116,6 +113,11 @@ SINCE = {"min_signal_to_noise"}  # what floors that were sealed before there was
 REPLACED = {"min_brightness": 35.0, "max_overexposed": 0.35}  # the defaults that it took the place of
 
 
+def _floor(policy: Policy) -> dict[str, float]:
+    """The fields that a floor has, as they stand in the policy: not by what a subclass makes of it."""
+    return {"target_fmr": policy.target_fmr, **{name: getattr(policy.quality, name) for name in FLOOR[1:]}}
+
+
 def _offered() -> list[float]:
     return sorted({target for embedder in load_manifest().embedders.values() for target in embedder.targets})
 
@@ -124,8 +126,8 @@ def _stricter(name: str, one: float, other: float) -> float:
     return max(one, other) if name.startswith("min_") else min(one, other)
 
 
-def _floor_of(sealed: str) -> dict[str, float]:
-    """The fields of `sealed`, none for a template from before there was a floor. VaultIntegrityError."""
+def floor_of(sealed: str) -> dict[str, float]:
+    """The fields of a sealed floor, none for a template from before there was a floor. VaultIntegrityError."""
     if not sealed:
         return {}
     try:

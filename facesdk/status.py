@@ -11,9 +11,8 @@ from facesdk import matching
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import PassphraseRequiredError, Reason
 from facesdk.learning import learned_of, moving_of
-from facesdk.policy import Policy
+from facesdk.policy import Policy, floor_of
 from facesdk.vault.attempts import NS, PassphraseRequired, Phase, State
-from facesdk.vault.clock import boot_ns
 from facesdk.vault.keys.kinds import Protection, protection
 
 if TYPE_CHECKING:
@@ -26,9 +25,10 @@ class Enrollment:
 
     samples: how many it holds, differing: how many of them count, as near copies count once. learned: samples learned
     since; moving_to: by the embedder that it moves to; learned_unusable: what is wrong with them, if anything is.
-    target_fmr: false match rate of the policy that binds. misses: share of the owner's own attempts that are refused,
-    by number of frames, empty where this release has no operating points for the template. consent, created_unix_s: as
-    they were sealed. policy: the floor that the enrollment sealed, under which no verification may go.
+    policy: what a verification is held to: the verifier's own, or the defaults tightened to the floor; target_fmr: its
+    false match rate. floor: the fields that the enrollment sealed, under which no verification may go. misses: share of
+    the owner's own attempts that are refused, by number of frames, empty where this release has no operating points for
+    the template. consent, created_unix_s: as they were sealed.
     """
 
     embedder: str
@@ -42,6 +42,7 @@ class Enrollment:
     created_unix_s: int
     consent: str
     policy: Policy
+    floor: Mapping[str, float]
 
     @property
     def text(self) -> str:
@@ -49,8 +50,8 @@ class Enrollment:
         if not self.misses:
             return f"{self.embedder!r} has no operating points in this release: enroll again"
         shares = ", ".join(f"{100 * share:.1f} % with {frames} frame(s)" for frames, share in self.misses.items())
-        held = f"FMR {self.target_fmr:g} in the group that is falsely matched most"
-        text = f"{held}; {self.differing} of {self.samples} samples count; misses {shares} (docs/contract.md)"
+        held = f"at most 1 false match in {1 / self.target_fmr:,.0f} (FMR {self.target_fmr:g}) in the worst-off group"
+        text = f"{held}; {self.differing} of {self.samples} samples count; the owner is refused in {shares}"
         text += f"; {self.learned} learned since" if self.learned else ""
         text += "".join(f"; {count} to move to {name}" for name, count in self.moving_to.items())
         return text + (f"; what was learned is of no use: {self.learned_unusable}" if self.learned_unusable else "")
@@ -82,10 +83,18 @@ class Status:
         return self.phase is Phase.READY
 
 
-def status_of(vault: Vault, user: str, *, tcti: str | None = None) -> Status:
-    """The user's status. tcti: how the TPM of its key is reached.
+def status_of(vault: Vault, user: str, *, policy: Policy | None = None, tcti: str | None = None) -> Status:
+    """The user's status.
 
-    Raises NotEnrolledError, and the errors of a vault that cannot be read or trusted.
+    Args:
+        vault: the vault.
+        user: whose status.
+        policy: what a verification is given; None for the defaults, tightened to what the enrollment sealed.
+        tcti: how the TPM of the key is reached.
+
+    Raises:
+        NotEnrolledError: there is no template of this user.
+        FaceSdkError: the errors of a vault that cannot be read or trusted.
     """
     kind = vault.kind(user)
     state, _ = vault.state(user)
@@ -94,7 +103,7 @@ def status_of(vault: Vault, user: str, *, tcti: str | None = None) -> Status:
         phase, why, reason, wait_s = _phase(vault, state)
         if phase is Phase.READY:
             with vault.opened(user, learned=True) as template:
-                enrollment = enrollment_of(template)
+                enrollment = enrollment_of(template, policy)
     except PassphraseRequiredError as error:  # sealed anew since the key was opened
         reason = Reason(error.reason)
         phase, why, wait_s = Phase.PASSPHRASE_REQUIRED, reason.value, 0
@@ -105,18 +114,18 @@ def status_of(vault: Vault, user: str, *, tcti: str | None = None) -> Status:
 def _phase(vault: Vault, state: State) -> tuple[Phase, str, Reason | None, int]:
     if isinstance(state, PassphraseRequired):
         return Phase.PASSPHRASE_REQUIRED, state.reason.value, state.reason, 0
-    wait_s = -(-(state.not_before_ns - boot_ns()) // NS)
+    wait_s = -(-(state.not_before_ns - vault.now_ns()) // NS)
     if wait_s > 0:
         return Phase.DELAYED, f"{state.failures} attempts did not match: wait {wait_s} s", None, wait_s
     where = f"the key is {vault.open_keys.where}"
     return Phase.READY, f"{where}, {state.failures} attempts did not match since the last match", None, 0
 
 
-def enrollment_of(template: Template) -> Enrollment:
-    """What an opened template says of itself."""
+def enrollment_of(template: Template, policy: Policy | None = None) -> Enrollment:
+    """What an opened template says of itself. policy: as in status_of."""
     now = int(time.time())
     moving = moving_of(template, now_unix_s=now)
-    policy = Policy().tightened(template.policy)
+    policy = policy or Policy().tightened(template.policy)
     differing = len(matching.near_copies(list(template.samples)))
     return Enrollment(
         embedder=template.embedder, samples=template.count, differing=differing,
@@ -125,6 +134,7 @@ def enrollment_of(template: Template) -> Enrollment:
         learned_unusable=None if template.learned is None else template.learned.problem,
         target_fmr=policy.target_fmr, misses=_misses(template, policy, differing),
         created_unix_s=template.created_unix_s, consent=template.consent, policy=policy,
+        floor=floor_of(template.policy),
     )  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core, matching
 from facesdk._core import process_token
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 CONSENT = "given to the program that called enroll()"
 _log = logging.getLogger("facesdk")
+_log.addHandler(logging.NullHandler())
 
 
 class FaceVerifier:
@@ -101,7 +103,7 @@ class FaceVerifier:
         migrate_to: str | None = None,
     ) -> None:
         try:
-            _check_parts(policy, engine, learn, migrate_to)
+            _check_parts(policy, engine, make_engine, learn, migrate_to)
             folder = folder_path(vault)
             self._keys = GivenKeys(given_key(passphrase, key_file, key, may_lack=keyring))
         finally:
@@ -114,7 +116,6 @@ class FaceVerifier:
         self._made: dict[str, Engine] = {}
         self._opened: set[str] = set()
         self._process = process_token()
-        self._closed = False
 
     def __repr__(self) -> str:
         return f"FaceVerifier(policy={self.policy!r})"
@@ -129,15 +130,15 @@ class FaceVerifier:
         self.close()
 
     def close(self) -> None:
-        """Wipe the keys and passphrases of this object; it cannot be used afterwards.
+        """Wipe the keys and passphrases of this object: enroll, verify and unlock raise InputError afterwards.
 
-        Keys in the kernel's keyring stay open for other programs: lock() closes those. Does nothing a second time.
+        What another thread is about comes to nothing. Keys in the kernel's keyring stay open for other programs: lock()
+        closes those. Does nothing a second time.
         """
-        if not self._closed:
-            self._closed = True
-            self._keys.forget_all()
-            self._vault.close()
-            self._made.clear()
+        with contextlib.ExitStack() as every:  # run backwards, each whatever became of those before
+            every.callback(self._made.clear)
+            every.callback(self._keys.close)
+            every.callback(self._vault.close)
 
     @property
     def policy(self) -> Policy:
@@ -157,6 +158,7 @@ class FaceVerifier:
     def enroll(
         self, user: str, images: Pictures, *, replace: bool = False, allow_few_samples: bool = False,
         consent: str = CONSENT, colors: str = "rgb", passphrase: str | bytes | None = None,
+        key: KeyProvider | None = None,
     ) -> None:  # fmt: skip
         """Seal a template of this user from pictures of one face; the pictures themselves are not kept.
 
@@ -174,6 +176,7 @@ class FaceVerifier:
             colors: of arrays, "rgb" or "bgr".
             passphrase: this user's own, in place of the one that the verifier was made with. Two people never share one
                 by accident: for a second user it must be given.
+            key: a provider of this user's own from facesdk.vault, where the verifier's is no passphrase.
 
         Raises:
             EnrollmentError: a picture is poor or shows somebody else, or there are too few; nothing is stored.
@@ -182,21 +185,22 @@ class FaceVerifier:
             FaceSdkError: the errors of the vault: KeyUnavailableError, VaultError, VaultIntegrityError.
         """
         try:
-            self._check_open()
             frames = pictures(images, at_most=MAX_SAMPLES, colors=colors)
             if len(frames) < ENOUGH_SAMPLES and not allow_few_samples:
                 raise few_samples(len(frames))
-            key = self._keys.needed(user) if passphrase is None else PassphraseKey(passphrase)
+            if passphrase is not None:
+                self._keys.check_kind(KeyKind.PASSPHRASE)
+            given = given_key(passphrase, None, key, may_lack=True)
         finally:
             del passphrase  # not in the local variables of a traceback
-        key.check()
-        if not replace and self._vault.folder.exists(user):
-            raise already_enrolled(user)
-        opening = self._vault.begin(user, enrolling=True)
-        # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
-        with enrollment_probe(frames, self.engine, self.policy.quality, colors=colors, mirror=True) as enrolled:
-            self._seal(user, enrolled, key, replace=replace, consent=consent, opening=opening)
-        self._keys.keep(user, key)
+        with self._keys.using(user, given) as key:
+            key.check()
+            if not replace and self._vault.folder.exists(user):
+                raise already_enrolled(user)
+            opening = self._vault.begin(user, enrolling=True)
+            # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
+            with enrollment_probe(frames, self.engine, self.policy.quality, colors=colors, mirror=True) as enrolled:
+                self._seal(user, enrolled, key, replace=replace, consent=consent, opening=opening)
         self._opened.add(user)
         _log.info("enrolled %s with %s", user, self.engine.embedder)
 
@@ -245,7 +249,7 @@ class FaceVerifier:
             EngineMismatchError: the template was made by another embedder or other models.
             FaceSdkError: the errors of the vault and of pictures: whatever stops the decision.
         """
-        self._check_open()
+        self._keys.check_open()
         check_labels(camera, "")
         frames = pictures(images, at_most=MAX_FRAMES, colors=colors)
         try:
@@ -295,11 +299,11 @@ class FaceVerifier:
             NotEnrolledError, RollbackError, VaultIntegrityError: as the names say.
         """
         try:
-            self._check_open()
+            self._keys.check_open()
             known = self._keys.of(user)
             if passphrase is not None:
                 if key is not None or (known is not None and known.kind is not KeyKind.PASSPHRASE):
-                    raise InputError("this template is not opened by a passphrase alone: give key=")
+                    raise InputError("give either a passphrase or key=, of the kind that seals the template")
                 key = PassphraseKey(passphrase)
         finally:
             del passphrase  # not in the local variables of a traceback
@@ -309,12 +313,11 @@ class FaceVerifier:
                 return
             if state.reason is not Reason.NOT_UNLOCKED or user in self._opened:
                 raise PassphraseRequiredError(state.reason)
-            key = self._keys.needed(user)
-        self._vault.unlock(
-            user, key, rules=self.policy.attempts, label=_label(self.policy), opening=self._vault.begin(user),
-            may_move=may_move,
-        )  # fmt: skip
-        self._keys.keep(user, key)
+        with self._keys.using(user, key) as key:
+            self._vault.unlock(
+                user, key, rules=self.policy.attempts, label=_label(self.policy), opening=self._vault.begin(user),
+                may_move=may_move,
+            )  # fmt: skip
         self._opened.add(user)
         _log.info("unlocked %s", user)
 
@@ -329,8 +332,10 @@ class FaceVerifier:
         Raises:
             NotLoggedError: the key is forgotten; only the audit log could not be written.
         """
-        self._keys.forget(user)
-        was_open = self._vault.lock(user)
+        try:
+            was_open = self._vault.lock(user)
+        finally:
+            self._keys.forget(user)
         _log.info("locked %s", user)
         return was_open
 
@@ -343,14 +348,17 @@ class FaceVerifier:
         Raises:
             NotLoggedError: as in lock.
         """
-        self._keys.forget_all()
-        count = self._vault.panic()
+        try:
+            count = self._vault.panic()
+        finally:
+            self._keys.forget_all()
         _log.warning("panic: every key is forgotten")
         return count
 
     def remove(self, user: str) -> None:
         """Destroy the user's template, key and audit log; needs no key. NotEnrolledError where there is none."""
         self._vault.remove(user, self._keys.of(user))
+        self._keys.drop(user)
         _log.info("removed %s", user)
 
     def users(self) -> list[str]:
@@ -364,11 +372,7 @@ class FaceVerifier:
             NotEnrolledError: there is no template of this user.
             FaceSdkError: the errors of a vault that cannot be read or trusted.
         """
-        return status_of(self._vault, user)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise InputError("this FaceVerifier is closed: make another one")
+        return status_of(self._vault, user, policy=self._chosen)
 
     def _engine_for(self, embedder: str) -> Engine:
         """The engine given, or else one of this embedder."""
@@ -377,7 +381,7 @@ class FaceVerifier:
         if self._process != process_token():  # a child's: what the parent made does not work here
             self._made, self._process = {}, process_token()
         if embedder not in self._made:
-            self._made[embedder] = self._make_engine(embedder)
+            self._made[embedder] = _checked_engine(self._make_engine(embedder), "what make_engine gives")
         return self._made[embedder]
 
     def _open_first(self, user: str) -> None:
@@ -386,6 +390,7 @@ class FaceVerifier:
             state, _ = self._vault.state(user)
             if not isinstance(state, PassphraseRequired):
                 self._opened.add(user)  # if it is closed from now on, somebody has closed it
+                self._keys.found_open(user)
             elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
 
@@ -407,18 +412,29 @@ class FaceVerifier:
         return engine
 
 
-def _check_parts(policy: object, engine: object, learn: object, migrate_to: str | None) -> None:
+def _check_parts(
+    policy: object, engine: object, make_engine: object, learn: object, migrate_to: str | None
+) -> None:  # fmt: skip
     """InputError for a part of a verifier that is not of its kind."""
     if policy is not None and not isinstance(policy, Policy):
         raise InputError(f"policy must be made by facesdk.Policy(...), not {policy!r:.80}")
-    if isinstance(engine, type) or (engine is not None and not hasattr(engine, "observe")):
-        raise InputError(f"engine must be made by facesdk.Engine(...), not {engine!r:.80}")
+    if engine is not None:
+        _checked_engine(engine, "engine")
+    if not callable(make_engine):
+        raise InputError(f"make_engine must take an embedder's name, as Engine does, not {make_engine!r:.80}")
     if not isinstance(learn, bool):
         raise InputError(f"learn must be True or False, not {learn!r:.80}")
     if migrate_to is not None:
         load_manifest().embedder(migrate_to)
         if engine is not None:
             raise InputError("migrate_to needs engines of two embedders: give make_engine in place of engine")
+
+
+def _checked_engine(engine: Any, what: str) -> Engine:
+    """The engine. InputError for what is none, or the class of one."""
+    if isinstance(engine, type) or not hasattr(engine, "observe"):
+        raise InputError(f"{what} must be made by facesdk.Engine(...), not {engine!r:.80}")
+    return engine  # type: ignore[no-any-return]
 
 
 def _label(policy: Policy) -> str:

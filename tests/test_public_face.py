@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import portrait
@@ -12,6 +17,7 @@ from vault_tools import CHEAP
 import facesdk
 from facesdk import (
     Engine,
+    FaceSdkError,
     FaceVerifier,
     InputError,
     KeyUnavailableError,
@@ -19,10 +25,11 @@ from facesdk import (
     PassphraseKey,
     PassphraseRequiredError,
     Phase,
+    Policy,
     Reason,
     Status,
 )
-from facesdk.vault import KeyKind
+from facesdk.vault import KeyKind, OpenKey
 
 OWNER = ("obama_2005", "obama_2009")
 
@@ -55,7 +62,7 @@ def test_status_says_what_holds_at_each_step(verifier: FaceVerifier) -> None:
     assert ready.enrollment is not None
     assert (ready.enrollment.consent, ready.enrollment.samples) == ("asked on paper", 2)
     assert ready.enrollment.target_fmr == 2e-5
-    assert "misses" in ready.enrollment.text
+    assert "the owner is refused in" in ready.enrollment.text
     for _ in range(5):
         assert not verifier.verify("owner", portrait("sunak"))
     waiting = verifier.status("owner")
@@ -76,6 +83,32 @@ def test_status_asks_for_no_key_and_shows_no_secret(tmp_path: Path, sface: Engin
     shown = f"{verifier.status('owner')!r}{other!r}"
     assert "words" not in shown
     assert "array" not in shown
+
+
+@pytest.mark.parametrize(("enrolled_with", "asked_for"), [(1e-3, None), (1e-3, 1e-3), (2e-5, 1e-5), (1e-5, None)])
+def test_status_names_the_rate_that_a_verification_holds(
+    tmp_path: Path, sface: Engine, enrolled_with: float, asked_for: float | None
+) -> None:
+    key = PassphraseKey("words of one", **CHEAP)
+    one = FaceVerifier(tmp_path / "vault", key=key, engine=sface, policy=Policy(target_fmr=enrolled_with))
+    one.enroll("owner", [portrait(name) for name in OWNER], allow_few_samples=True)
+    policy = None if asked_for is None else Policy(target_fmr=asked_for)
+    other = FaceVerifier(tmp_path / "vault", key=key, engine=sface, policy=policy)
+    other.verify("owner", [portrait("obama_2012")] * 3)
+    found = other.status("owner").enrollment
+    assert found is not None
+    logged = other.vault.audit("owner")[1][-1].policy
+    assert logged == f"phone {found.target_fmr:g}"
+    assert found.floor["target_fmr"] == enrolled_with
+
+
+def test_what_is_no_engine_is_named(tmp_path: Path) -> None:
+    for wrong in (None, 7, "Engine"):
+        with pytest.raises(InputError, match="make_engine must take"):
+            FaceVerifier(tmp_path, passphrase="some words", make_engine=wrong)  # type: ignore[arg-type]
+    one = FaceVerifier(tmp_path, passphrase="some words", make_engine=lambda name: name)  # type: ignore[arg-type, return-value]
+    with pytest.raises(InputError, match=r"what make_engine gives must be made by facesdk.Engine"):
+        one.enroll("owner", [portrait("obama_2005")], allow_few_samples=True)
 
 
 # --- the end
@@ -108,6 +141,50 @@ def test_an_error_inside_closes_too(tmp_path: Path, sface: Engine) -> None:
         raise RuntimeError
     with pytest.raises(InputError, match="is closed"):
         one.verify("owner", portrait("obama_2012"))
+
+
+def test_an_opening_that_another_thread_is_about_comes_to_nothing(tmp_path: Path, sface: Engine) -> None:
+    """close(), lock() and panic() reach the passphrase that an enrollment or an unlock is at work with."""
+    for number, (begin, end) in enumerate((a, b) for a in ("enroll", "unlock") for b in ("close", "lock", "panic")):
+        place = tmp_path / str(number)
+        one = made(place, sface)
+        one.enroll("owner", [portrait("obama_2005")], allow_few_samples=True)
+        one.lock("owner")
+        at_work, go_on = threading.Event(), threading.Event()
+        given = PassphraseKey("words of one" if begin == "unlock" else "words of another", **CHEAP)
+        user = "owner" if begin == "unlock" else "second"
+
+        def waiting(
+            *arguments: object, real: Any = one.vault.begin, said: Any = at_work, wait: Any = go_on, **options: object
+        ) -> object:
+            said.set()
+            assert wait.wait(20)
+            return real(*arguments, **options)
+
+        one.vault.begin = waiting  # type: ignore[method-assign]
+
+        def work(one: FaceVerifier = one, user: str = user, given: PassphraseKey = given, begin: str = begin) -> None:
+            with contextlib.suppress(FaceSdkError):
+                if begin == "unlock":
+                    one.unlock(user, key=given)
+                else:
+                    one.enroll(user, [portrait("macron_2025")], allow_few_samples=True, key=given)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert at_work.wait(20)
+        {"close": one.close, "panic": one.panic, "lock": lambda one=one, user=user: locked(one, user)}[end]()
+        go_on.set()
+        thread.join(20)
+        with pytest.raises(PassphraseRequiredError):
+            given.check()
+        held = one.vault.open_keys.load(user)
+        assert not isinstance(held, OpenKey), f"{end} during {begin} leaves a key open"
+
+
+def locked(one: FaceVerifier, user: str) -> None:
+    with contextlib.suppress(NotEnrolledError):
+        one.lock(user)
 
 
 # --- several people
@@ -145,6 +222,62 @@ def test_one_persons_passphrase_is_not_tried_on_anothers_template(
     assert len(again.vault.audit("second")[1]) == before
 
 
+def test_who_is_found_unlocked_owns_the_passphrase(tmp_path: Path, sface: Engine, verifier: FaceVerifier) -> None:
+    """Nothing was opened with it here, and it would have been taken for nobody's."""
+    again = made(tmp_path, sface)
+    again.vault.open_keys = verifier.vault.open_keys
+    again.vault._openings = verifier.vault._openings
+    assert again.verify("owner", portrait("obama_2012"))
+    with pytest.raises(InputError, match="seals the template of 'owner'"):
+        again.enroll("second", [portrait("macron_2025")], allow_few_samples=True)
+
+
+def test_two_enrollments_at_once_do_not_share_it_either(tmp_path: Path, sface: Engine) -> None:
+    one = made(tmp_path, sface)
+    outcomes: list[str] = []
+
+    def enroll(user: str, name: str) -> None:
+        try:
+            one.enroll(user, [portrait(name)], allow_few_samples=True)
+            outcomes.append("enrolled")
+        except InputError as error:
+            outcomes.append("seals the template of" if "seals the template of" in error.message else error.message)
+
+    threads = [threading.Thread(target=enroll, args=pair) for pair in (("a", "obama_2005"), ("b", "macron_2025"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcomes) == ["enrolled", "seals the template of"]
+    assert len(one.users()) == 1
+
+
+def test_a_failed_enrollment_gives_the_passphrase_back(tmp_path: Path, sface: Engine) -> None:
+    one = made(tmp_path, sface)
+    with pytest.raises(InputError):
+        one.enroll("a", [portrait("obama_2005"), portrait("macron_2025")], allow_few_samples=True)
+    one.enroll("b", [portrait("macron_2025")], allow_few_samples=True)
+    assert one.users() == ["b"]
+
+
+def test_a_second_person_is_not_sealed_by_less_than_the_first(tmp_path: Path, sface: Engine) -> None:
+    facesdk.KeyFileKey.create(tmp_path / "key")
+    one = FaceVerifier(tmp_path / "vault", key_file=tmp_path / "key", engine=sface)
+    with pytest.raises(InputError, match="made with a key file"):
+        one.enroll("a", [portrait("obama_2005")], allow_few_samples=True, passphrase="words of another")
+    one.enroll("a", [portrait("obama_2005")], allow_few_samples=True, key=PassphraseKey("words of another", **CHEAP))
+    assert one.status("a").kind is KeyKind.PASSPHRASE
+
+
+@pytest.mark.parametrize("user", [["x"], None, 7, "a/b", ""])
+def test_what_is_no_user_is_an_input_error(verifier: FaceVerifier, user: object) -> None:
+    for call in (verifier.unlock, verifier.lock, verifier.remove, verifier.status):
+        with pytest.raises(InputError):
+            call(user)  # type: ignore[arg-type, operator]
+    with pytest.raises(InputError):
+        verifier.verify(user, portrait("obama_2012"))  # type: ignore[arg-type]
+
+
 def test_a_key_file_may_serve_several(tmp_path: Path, sface: Engine) -> None:
     facesdk.KeyFileKey.create(tmp_path / "key")
     one = FaceVerifier(tmp_path / "vault", key_file=tmp_path / "key", engine=sface)
@@ -154,6 +287,12 @@ def test_a_key_file_may_serve_several(tmp_path: Path, sface: Engine) -> None:
 
 
 # --- the log
+
+
+def test_a_program_that_logs_nothing_sees_nothing(tmp_path: Path) -> None:
+    code = "import facesdk; facesdk.FaceVerifier('v', passphrase='some words').panic()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_what_happens_is_logged_without_secrets_or_scores(

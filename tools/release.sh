@@ -46,7 +46,7 @@ mkdir -p "$out"; out=$(cd "$out" && pwd)
 git clone -q "$root" "$work/clone"
 git -C "$work/clone" checkout -q --detach "$commit"
 SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct "$commit"); export SOURCE_DATE_EPOCH
-pythons=3.10,3.11,3.12,3.13; [ -z "$quick" ] || pythons=3.11
+pythons=3.10,3.11,3.12,3.13,3.14; [ -z "$quick" ] || pythons=3.11
 bash "$work/clone/tools/build_wheels.sh" --python "$pythons" --out "$out" | tee "$work/wheels.log"
 # What the wheel script skips is missing from a release; emulated demos are another script's.
 missing=$(grep '^SKIPPED' "$work/wheels.log" | grep -v '^SKIPPED: demo of the' || true)

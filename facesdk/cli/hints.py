@@ -11,7 +11,7 @@ from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequired
 # The command's own words, where those of the library are for a program.
 _OPTIONS = {
     "AlreadyEnrolledError": "--replace replaces the template that is there",
-    "NotEnrolledError": "facesdk enroll --user NAME PICTURE... makes a template",
+    "NotEnrolledError": "facesdk list names who is enrolled; facesdk enroll --user NAME PICTURE... makes a template",
 }
 # The last resort: for errors that bring no hint of their own. None of these may cost anybody a template.
 _BY_CLASS = {
@@ -49,8 +49,8 @@ def hint_of(error: FaceSdkError) -> str | None:
         return refusal
     if "locked memory" in error.message:
         return _locked_memory()
-    # The audit log's errors name the command that helps in their message.
-    return None if "`facesdk" in error.message else _BY_CLASS.get(name)
+    # Some say in their message what helps: a command, or to restore a file.
+    return None if "`facesdk" in error.message or "restore it" in error.message else _BY_CLASS.get(name)
 
 
 def keyring_hint() -> str | None:

@@ -59,7 +59,7 @@ def add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool =
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which networks run, and how."""
-    parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint or mobilefacenet")
+    parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint (both) or mobilefacenet (small)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each network (default: %(default)s)")
     text = "litert-native, litert, tflite-runtime or edgetpu (default: the first that works)"
     parser.add_argument("--runtime", default="auto", metavar="NAME", help=text)
@@ -67,9 +67,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def add_protection(parser: argparse.ArgumentParser) -> None:
     """What seals a new template, and whether it may take another one's place."""
-    parser.add_argument(
-        "--protect", choices=PROTECTIONS, default=PROTECTIONS[0], help="what seals the template (default: %(default)s)"
-    )
+    parser.add_argument("--protect", choices=PROTECTIONS, help=f"what seals a new template (default: {PROTECTIONS[0]})")
     text = "replace the template that is there, which takes its own key; it then seals the new one"
     parser.add_argument("--replace", action="store_true", help=text)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 from facesdk.cli import evaluate, keys, people, shell, state, system
 
@@ -20,15 +22,32 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that helps with a mistyped command."""
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.match(r"argument COMMAND: invalid choice: '([a-z-]+)'", message):
+            near = difflib.get_close_matches(found[1], self.commands, n=1)
+            said = f": did you mean {near[0]}?" if near else ""
+            self.exit(2, f"facesdk: there is no command {found[1]}{said}\nfacesdk --help lists the commands\n")
+        if message.endswith("arguments are required: COMMAND"):
+            self.print_help(sys.stderr)
+            self.exit(2)
+        super().error(message)
+
+    commands: tuple[str, ...] = ()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command and option."""
-    parser = argparse.ArgumentParser(
-        prog="facesdk", description="Is the person in front of this camera its owner?", allow_abbrev=False
-    )
+    parser = _Parser(prog="facesdk", description="Is the person in front of this camera its owner?", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
     for module in (people, keys, state, system, evaluate, shell):
         module.add(commands)
+    parser.commands = tuple(commands.choices)
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich_argparse") is not None:
         _in_colour(parser, commands)
     return parser

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,14 @@ from typing import Any
 from facesdk.cli.context import Context
 from facesdk.cli.options import add_command, add_engine, add_path, add_pictures, add_protection, add_vault
 from facesdk.cli.output import as_json, is_there, painted, say, show
-from facesdk.cli.secrets import ask, at_terminal, enrolling_key, opening_key
+from facesdk.cli.secrets import ask, at_terminal, check_free, enrolling_key, opening_key
 from facesdk.errors import UsageError
 
 CONSENT_NOTICE = (
     "An encrypted template of the face in these pictures will be kept on this device, and nothing else.\n"
     "Enroll only a person who agrees to that; facesdk remove destroys it."
 )
+OPEN_FOR = "the key is open for 72 h at most, or until facesdk lock"
 DESTROYED = "key, template, learned samples, audit log"
 NOT_REACHED = "copies and backups that were made of these files: they open with the secret that sealed them"
 
@@ -39,12 +43,13 @@ def add(commands: Any) -> None:
     add_protection(enrolling)
     text = "take one or two pictures; the threshold for them refuses the owner much more often"
     enrolling.add_argument("--allow-few-samples", action="store_true", help=text)
-    enrolling.add_argument("--yes", action="store_true", help="the person agrees; do not ask")
+    text = "the person agrees; do not ask (without a terminal nobody is asked, and the record says so)"
+    enrolling.add_argument("--yes", action="store_true", help=text)
     listing = add_command(commands, "list", list_users, "Name who is enrolled.")
     add_vault(listing, user=False, key=False, tpm=False)
     removing = add_command(commands, "remove", remove, "Destroy the template of a person, and say what was destroyed.")
     add_vault(removing, key=False)
-    removing.add_argument("--yes", action="store_true", help="do not ask")
+    removing.add_argument("--yes", action="store_true", help="do not ask (without a terminal nobody is asked)")
     add_path(removing, "--receipt", metavar="FILE", help="write what was destroyed into a new file, too")
 
 
@@ -77,10 +82,11 @@ def enroll(context: Context, options: argparse.Namespace) -> int:
     count = len(options.pictures)
     if count < ENOUGH_SAMPLES and not options.allow_few_samples:
         raise few_samples(count, allow="--allow-few-samples")  # before anything is asked for
-    consent = _consent(options.yes)
     for path in options.pictures:
         if not is_there(path):
             raise UsageError(f"{path}: no such file")
+    check_free(context, context.user, replace=options.replace)
+    consent = _consent(options.yes)
     key = enrolling_key(context, context.user, protect=options.protect, replace=options.replace)
     refusal = keyring_hint()
     with FaceVerifier(context.folder, key=key, keyring=refusal is None, **_engines(options)) as verifier:
@@ -89,8 +95,9 @@ def enroll(context: Context, options: argparse.Namespace) -> int:
             allow_few_samples=options.allow_few_samples,
         )  # fmt: skip
         enrolled = verifier.status(context.user).enrollment
-    next_step = "next: facesdk verify PICTURE" if refusal is None else refusal
-    lines = [painted(f"enrolled {context.user} from {count} picture(s); {next_step}", "green")]
+    is_open = enrolled is not None and refusal is None
+    lines = [painted(f"enrolled {context.user} from {count} picture(s), sealed by {key.kind.label}", "green")]
+    lines.append(f"next: facesdk verify PICTURE; {OPEN_FOR}" if is_open else refusal or "next: facesdk unlock")
     contract = None
     if enrolled is not None:  # None: locked meanwhile by somebody else
         from facesdk.cli.state import enrollment_as_dict
@@ -99,7 +106,10 @@ def enroll(context: Context, options: argparse.Namespace) -> int:
         lines.append(f"contract: {enrolled.text}")
         if enrolled.differing < min(ENOUGH_SAMPLES, count):
             lines.append("pictures this alike count once: turn the head, change light and distance, and enroll again")
-    show(context, {"enrolled": context.user, "pictures": count, "open": refusal is None, "contract": contract}, lines)
+    result = {
+        "enrolled": context.user, "pictures": count, "sealed_by": key.kind.label, "open": is_open, "contract": contract,
+    }  # fmt: skip
+    show(context, result, lines)
     return 0
 
 
@@ -144,17 +154,15 @@ def remove(context: Context, options: argparse.Namespace) -> int:
     kind = vault.folder.kinds().get(context.user)
     if kind is None and not vault.folder.exists(context.user):
         raise not_enrolled(context.user, context.folder)
-    if options.receipt is not None and is_there(options.receipt):
-        raise UsageError(f"{options.receipt} exists already", hint="choose another path for the receipt")
     _confirm_removal(context, confirmed=options.yes)
-    vault.remove(context.user, make_remover(kind or "", tcti=context.tcti))
-    now = int(time.time())
-    receipt = {
-        "removed": context.user, "vault": str(context.folder), "time_unix_s": now, "destroyed": DESTROYED.split(", "),
-        "not_reached": NOT_REACHED,
-    }  # fmt: skip
-    if options.receipt is not None:
-        _write_receipt(options.receipt, as_json(receipt))
+    with _receipt(context, options.receipt) as write:
+        vault.remove(context.user, make_remover(kind or "", tcti=context.tcti))
+        now = int(time.time())
+        receipt = {
+            "removed": context.user, "vault": str(context.folder), "time_unix_s": now,
+            "destroyed": DESTROYED.split(", "), "not_reached": NOT_REACHED,
+        }  # fmt: skip
+        write(as_json(receipt))
     when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(now))
     lines = [
         f"removed {context.user} from {context.folder}: its key is overwritten, its file deleted",
@@ -172,9 +180,26 @@ def _confirm_removal(context: Context, *, confirmed: bool) -> None:
         raise UsageError("nothing was removed: another name was typed")
 
 
-def _write_receipt(path: Path, text: str) -> None:
+@contextlib.contextmanager
+def _receipt(context: Context, path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes the receipt; its file is there before anything is destroyed. UsageError where it cannot be made."""
+    if path is None:
+        yield lambda _text: None
+        return
+    if path.resolve().parent == context.folder.resolve():
+        raise UsageError(f"{path} lies in the vault", hint="choose another folder for the receipt")
     try:
-        with path.open("x", encoding="utf-8") as file:
+        file = path.open("x", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"nothing was removed: {path} cannot be made ({error.strerror})", hint="choose another path") \
+            from error  # fmt: skip
+    with file, contextlib.ExitStack() as unwritten:
+        unwritten.callback(path.unlink)
+
+        def write(text: str) -> None:
             file.write(f"{text}\n")
-    except OSError as error:  # what was asked for has happened
-        say(f"the receipt cannot be written to {path}: {error.strerror}")
+            file.flush()
+            os.fsync(file.fileno())
+            unwritten.pop_all()
+
+        yield write

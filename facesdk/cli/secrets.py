@@ -131,16 +131,30 @@ def sealing_key(
     return make_provider(kind, passphrase=words, key_file=key_file, tcti=context.tcti)
 
 
-def enrolling_key(context: Context, user: str, *, protect: str, replace: bool) -> KeyProvider:
-    """The key of a new template; of one that is replaced, its own: who cannot open it may only remove it."""
-    from facesdk.vault import KeyKind, VaultFolder
+def check_free(context: Context, user: str, *, replace: bool) -> bool:
+    """Whether the user has a template, which may be replaced. AlreadyEnrolledError; the errors of an unusable vault."""
+    from facesdk.vault import VaultFolder
 
     context.check_vault_usable()
-    if not VaultFolder(context.folder).exists(user):
-        kind = KeyKind.KEY_FILE if context.key_file else kind_named(protect)
-        return sealing_key(context, kind, user=user, key_file=context.key_file)
-    if not replace:
+    there = VaultFolder(context.folder).exists(user)
+    if there and not replace:
         raise AlreadyEnrolledError(f"{user!r} is enrolled already")
+    return there
+
+
+def enrolling_key(context: Context, user: str, *, protect: str | None, replace: bool) -> KeyProvider:
+    """The key of a new template; of one that is replaced, its own: who cannot open it may only remove it."""
+    from facesdk.vault import KeyKind
+
+    if not check_free(context, user, replace=replace):
+        kind = KeyKind.KEY_FILE if context.key_file else kind_named(protect or "passphrase")
+        return sealing_key(context, kind, user=user, key_file=context.key_file)
+    kind = context.open_vault(once=True).kind(user)
+    if protect is not None and kind_named(protect) is not kind:
+        raise UsageError(
+            f"a template that is replaced keeps its {kind.label}: --protect {protect} is for a new one",
+            hint=f"leave --protect out, then facesdk rekey --to {protect}",
+        )
     return opening_key(context, user, weigh=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from facesdk.cli.context import Context
@@ -101,17 +100,16 @@ def show_user(context: Context, _options: argparse.Namespace) -> int:
     from facesdk.status import enrollment_of
     from facesdk.vault.keys.kinds import protection
 
-    vault, key = context.open_vault(once=context.has_key), None
+    vault = context.open_vault()
     kind = vault.kind(context.user)
-    if context.has_key:
-        from facesdk.vault import AttemptRules
-
-        key = opening_key(context)
-        vault.unlock(context.user, key, rules=AttemptRules.preset("phone"))
-    with vault.opened(context.user, learned=True) as template:
+    opened = (
+        vault.read(context.user, opening_key(context)) if context.has_key
+        else vault.opened(context.user, learned=True)
+    )  # fmt: skip
+    with opened as template:
         enrolled = enrollment_of(template)
     about = protection(kind, tcti=context.tcti)
-    floor = {"target_fmr": enrolled.target_fmr, **asdict(enrolled.policy.quality)}
+    floor = dict(enrolled.floor)
     result = {
         "user": context.user, "vault": str(context.folder), "sealed_by": about.label,
         "created_unix_s": enrolled.created_unix_s, "consent": enrolled.consent, "policy_floor": floor,

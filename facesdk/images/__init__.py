@@ -33,6 +33,7 @@ TURNS = {
     5: ("TRANSPOSE", True, False), 6: ("ROTATE_270", True, True), 7: ("TRANSVERSE", True, True),
     8: ("ROTATE_90", True, False),
 }  # fmt: skip
+SAVE_AS = "save it as JPEG or PNG; phones often keep HEIC, which has to be exported"
 
 
 def load_rgb(path: str | os.PathLike[str]) -> Frame:
@@ -78,7 +79,7 @@ def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture") -
         raise InputError(f"{name}: {error}") from error
     # Pillow's decoders raise nearly anything for a damaged file, depending on where the damage lies.
     except Exception as error:
-        raise InputError(f"{name}: not a readable JPEG or PNG picture ({type(error).__name__}: {error})") from error
+        raise InputError(f"{name}: not a readable JPEG or PNG picture ({error})", hint=SAVE_AS) from error
 
 
 def as_frame(picture: Picture, *, colors: str = "rgb") -> Frame:

@@ -100,7 +100,7 @@ class Comparison:
             except PassphraseRequiredError:
                 return  # locked meanwhile: then there is nothing to learn for
             except FaceSdkError as error:
-                _not_learned(error)
+                _not_learned(error, stacklevel=5)
 
     def _made(self, sample: Sample, wiped: contextlib.ExitStack) -> tuple[Float32Array | None, Moving | None]:
         """The sample's features by the template's own embedder and by the one it moves to, wiped by `wiped`."""
@@ -111,7 +111,7 @@ class Comparison:
             if self._due.moving and self._learner.migrate_to is not None:
                 moving = self._moving(self._learner.migrate_to, sample, wiped)
         except Exception as error:  # another embedder's engine can fail in many ways
-            _not_learned(error)
+            _not_learned(error, stacklevel=6)
         return own, moving
 
     def _moving(self, embedder: str, sample: Sample, wiped: contextlib.ExitStack) -> Moving:
@@ -125,6 +125,6 @@ class Comparison:
         return Moving(embedder, engine.model_ids, probe.vectors[0], same_person)
 
 
-def _not_learned(error: Exception) -> None:
-    """Says so: the match stands, it is in the log already."""
-    warnings.warn(f"the match stands, but not all of it was learned: {error}", RuntimeWarning, stacklevel=5)
+def _not_learned(error: Exception, *, stacklevel: int) -> None:
+    """Says so, to who called verify(): the match stands, it is in the log already."""
+    warnings.warn(f"the match stands, but not all of it was learned: {error}", RuntimeWarning, stacklevel=stacklevel)

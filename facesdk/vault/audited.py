@@ -23,10 +23,12 @@ def audited(file: UserFiles, head: Head | None) -> tuple[Report, list[Entry], bo
     if report.problem:
         return report, [], head is not None
     entries = file.log.read(head)
+    written = len(entries)
     if head is None:
         _add_waiting(entries, file.open_entries(), since=0)
     else:
         _add_waiting(entries, head.open, since=head.count)
+    report = replace(report, entries=report.entries + len(entries) - written)  # what waits is in the sealed head
     return report, entries, head is not None
 
 

@@ -19,7 +19,7 @@ TEMP_NAME = re.compile(r"\.facesdk-tmp-[0-9a-f]{32}")
 _USER = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}"
 _FACE = re.compile(_USER + r"\.face")
 _OURS = re.compile(
-    _USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?|(head|attempt)-[0-9a-f]{16})"
+    _USER + r"\.(face|audit(\.[0-9]+|\.broken-[0-9]+|\.kept-[0-9a-f]{16})?|(head|attempt|learned)-[0-9a-f]{16})"
     r"|\.(lock|vault|panic)"
 )
 # What file systems answer that cannot make the change of a folder durable by itself: they write it with the files.

@@ -154,7 +154,8 @@ def _check_version(data: bytes) -> None:
         raise VaultIntegrityError("the file has format version 0, which never existed")
     if version < VERSION:
         raise VaultVersionError(
-            f"the file has format version {version}, which no release wrote; this one reads {VERSION}: enroll again"
+            f"the file has format version {version}, which no release wrote; this one reads {VERSION}: remove it,"
+            " enroll again"
         )
 
 

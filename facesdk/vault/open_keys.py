@@ -133,6 +133,7 @@ class ProcessOpenKeys:
 
     def __init__(self) -> None:
         self._marks = itertools.count(1)
+        self._closed = False
         self._start()
 
     def _start(self) -> None:
@@ -167,6 +168,8 @@ class ProcessOpenKeys:
     def save(self, user: str, held: OpenKey, *, mark: int = 0) -> bool:
         """As in OpenKeys."""
         with self._here():
+            if self._closed:
+                return False
             before = self._held.get(user)
             if held.ticket and (before is None or before[0] != held.ticket):
                 return False
@@ -199,8 +202,10 @@ class ProcessOpenKeys:
             return sum(self.forget(user, reason) for user in list(self._held))
 
     def close(self) -> None:
-        """As in OpenKeys."""
-        self.forget_all(Reason.NOT_UNLOCKED)
+        """As in OpenKeys; none is taken any more."""
+        with self._here():
+            self._closed = True
+            self.forget_all(Reason.NOT_UNLOCKED)
 
 
 def foreign(what: str) -> VaultIntegrityError:

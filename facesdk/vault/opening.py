@@ -103,7 +103,9 @@ class Openings:
         template.close()
         self.open_keys.forget(file.user, Reason.CHANGED)
         if template.generation < held.generation:
-            raise RollbackError(f"an older file of {file.user!r} was put back: give the passphrase, or enroll again")
+            raise RollbackError(
+                f"an older file of {file.user!r} was put back: give the passphrase, or remove it and enroll again"
+            )
         raise PassphraseRequiredError(Reason.CHANGED)
 
     def why_closed(self, user: str) -> Reason:

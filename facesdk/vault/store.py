@@ -169,7 +169,7 @@ class VaultFolder:
         return found
 
     def __repr__(self) -> str:
-        return f"Vault({str(self.path)!r})"
+        return f"VaultFolder({str(self.path)!r})"
 
 
 def kind_of(data: bytes) -> KeyKind:

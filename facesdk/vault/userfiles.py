@@ -150,9 +150,11 @@ class UserFiles:
 
     def check_log(self, head: Head) -> None:
         """Check what the head vouches for in the log. VaultIntegrityError where anything is not as it was written."""
+        self.log.check_files()
         problem = self.log.verify(head).problem
         if problem is not None and problem.sealed:
-            raise VaultIntegrityError(f"the audit log of {self.user!r}: {problem.message}; {HINT}")
+            hint = None if HINT in problem.message else HINT
+            raise VaultIntegrityError(f"the audit log of {self.user!r}: {problem.message}", hint=hint)
 
     @contextlib.contextmanager
     def heads(self, kek: Secret) -> Iterator[Heads]:
@@ -272,7 +274,9 @@ class UserFiles:
         if template.generation < value:
             with contextlib.suppress(VaultIntegrityError):  # this is the error to raise
                 self.note(AuditEvent.ROLLED_BACK)
-            raise RollbackError(f"an older file of {self.user!r} was put back: restore the newest, or enroll again")
+            raise RollbackError(
+                f"an older file of {self.user!r} was put back: restore the newest, or remove it and enroll again"
+            )
         if template.generation != value:
             raise VaultIntegrityError(f"the counter is not that of the file of {self.user!r}: remove it, enroll again")
 

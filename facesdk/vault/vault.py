@@ -29,7 +29,7 @@ from facesdk.vault.learned import SampleSet
 from facesdk.vault.open_keys import OpenKey, OpenKeys
 from facesdk.vault.opening import Opening, Openings
 from facesdk.vault.record import Record
-from facesdk.vault.replacing import replacing
+from facesdk.vault.replacing import replaced
 from facesdk.vault.rules import AttemptRules
 from facesdk.vault.store import VaultFolder, not_enrolled
 from facesdk.vault.template import Template, pack
@@ -76,11 +76,11 @@ class Vault:
         opening = opening or self.begin(record.user, enrolling=True)
         with self._locked("write the vault", record.user, create=True) as file, random_secret(KEY_SIZE) as kek:
             opening = opening or self._openings.begin(file)
-            with replacing(file, provider, replace=replace) as there:
-                held = file.put(
-                    kek, provider, lambda g: pack(record, kek, generation=g), rules=rules,
-                    label=f"{rules.name} {label}".rstrip(), event=AuditEvent.REPLACED if there else AuditEvent.ENROLLED,
-                )  # fmt: skip
+            keep, after = replaced(file, provider, replace=replace)
+            held = file.put(
+                kek, provider, lambda g: pack(record, kek, generation=g), keep=keep, after=after, rules=rules,
+                label=f"{rules.name} {label}".rstrip(), event=AuditEvent.REPLACED if keep else AuditEvent.ENROLLED,
+            )  # fmt: skip
             self._openings.save(file, held, opening)
 
     def unlock(
@@ -160,6 +160,13 @@ class Vault:
             )  # fmt: skip
             self._openings.save(file, held, opening)
 
+    @contextlib.contextmanager
+    def read(self, user: str, provider: KeyProvider) -> Iterator[Template]:
+        """The template, opened for this once: no key stays open, and only a wrong one is logged. Errors of unlock."""
+        with self._locked("read the vault", user) as file, file.opened(provider) as (_, kek, template):
+            template.learned = file.learned(kek, template)
+            yield template
+
     def export(self, user: str, provider: KeyProvider, recovery: KeyProvider) -> bytes:
         """The sealed template for another device, under a key of its own from the recovery passphrase; never plain."""
         check_recovery(recovery)
@@ -180,14 +187,11 @@ class Vault:
             random_secret(KEY_SIZE) as kek,
         ):
             opening = opening or self._openings.begin(file)
-            with replacing(file, provider, replace=replace):
-                held = file.put(
-                    kek,
-                    provider,
-                    lambda g: template.repacked(kek, generation=g),
-                    event=AuditEvent.IMPORTED,
-                    rules=rules,
-                )
+            keep, after = replaced(file, provider, replace=replace)
+            held = file.put(
+                kek, provider, lambda g: template.repacked(kek, generation=g), keep=keep, after=after,
+                event=AuditEvent.IMPORTED, rules=rules,
+            )  # fmt: skip
             self._openings.save(file, held, opening)
         return header.user
 
@@ -198,6 +202,10 @@ class Vault:
             self.open_keys.forget(user, Reason.LOCKED)
 
     # --- without a secret
+
+    def now_ns(self) -> int:
+        """The time that states go by: CLOCK_BOOTTIME in nanoseconds."""
+        return self._now_ns()
 
     def kind(self, user: str) -> KeyKind:
         """Which kind of key seals the user's template. NotEnrolledError, VaultIntegrityError, VaultVersionError."""

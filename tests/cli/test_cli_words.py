@@ -14,7 +14,7 @@ import pytest
 from cli_tools import facesdk, in_terminal, lines_of, portrait_file, secret_file
 
 import facesdk as facesdk_package
-from facesdk.cli import common, main
+from facesdk.cli import main, secrets
 from facesdk.cli.parser import make_parser
 from facesdk.errors import UsageError
 
@@ -162,7 +162,7 @@ def test_a_terminal_that_is_named_is_asked_without_echo(tmp_path: Path, option: 
 def test_each_passphrase_may_come_from_a_file_or_a_descriptor() -> None:
     (commands,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     options = {name: set(parser._option_string_actions) for name, parser in commands.choices.items()}
-    assert len([1 for found in options.values() if "--passphrase-file" in found]) == 9
+    assert len([1 for found in options.values() if "--passphrase-file" in found]) == 10
     for name, found in options.items():
         for option in [o for o in found if o.endswith("passphrase-file")]:
             assert option.replace("-file", "-fd") in found, name
@@ -190,7 +190,7 @@ def test_no_local_variable_of_a_failure_holds_what_was_typed(typed: bytes, monke
         monkeypatch.setattr(sys, "stdin", terminal)
         os.write(primary, typed)
         with pytest.raises(UsageError) as caught:
-            common.ask_passphrase(new=True, options="--passphrase-file")
+            secrets.ask_passphrase(new=True, options="--passphrase-file")
     os.close(primary)
     assert b"of two" not in str(caught.value).encode()
     frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]

@@ -31,7 +31,7 @@ MAXIMUM_NODES = {"sface": 27, "mobilefacenet": 33}
 SOURCE = Path(__file__).parent / "delegate"
 
 
-@pytest.fixture(scope="network")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:

@@ -11,7 +11,7 @@ import pytest
 from vault_tools import CHEAP, RULES, Bench, CountingKey, assert_holds, failing_with, make_record
 
 from facesdk.errors import KeyUnavailableError, RollbackError, VaultError, VaultIntegrityError
-from facesdk.vault import PassphraseKey, Record
+from facesdk.vault import KeyKind, PassphraseKey, Record
 
 
 def holds(bench: Bench, record: Record) -> None:
@@ -141,4 +141,24 @@ def test_what_a_kill_left_is_a_rollback_once_another_was_enrolled(counting: Benc
     shutil.rmtree(counting.folder)
     (tmp_path / "copied").rename(counting.folder)
     with pytest.raises(REFUSED):
+        counting.unlock()
+
+
+@pytest.mark.parametrize("how", ["enroll", "import"])
+def test_what_was_replaced_does_not_come_back(counting: Bench, tmp_path: Path, how: str) -> None:
+    """The counter goes on: nothing is left to be freed, whatever ends the process or ails the TPM then."""
+    counting.enroll()
+    old = tmp_path / "old"
+    shutil.copytree(counting.folder, old)
+    recovery = PassphraseKey("recovered", kind=KeyKind.RECOVERY, **CHEAP)
+    exported = counting.vault.export("alice", counting.key, recovery)
+    if how == "enroll":
+        counting.enroll(make_record(seed=1), replace=True)
+    else:
+        counting.vault.import_(exported, recovery, counting.key, replace=True, rules=RULES)
+    assert len(counting.key.counters) == 1  # type: ignore[attr-defined]
+    counting.unlock()
+    shutil.rmtree(counting.folder)
+    shutil.copytree(old, counting.folder)
+    with pytest.raises(RollbackError):
         counting.unlock()

@@ -28,7 +28,7 @@ class AuditLog:
     """The log of a user in the folder of this descriptor. The caller holds the vault's lock: a shared one for check,
     verify and read, else an exclusive one.
 
-    `<user>.audit` is the current segment, `<user>.audit.1` the newest full one; audit_kept.py keeps the failures of
+    `<user>.audit` is the current segment, `<user>.audit.1` the newest full one; audit/kept.py keeps the failures of
     those that were let go. Segments are opened by the rules of files.read_guarded: VaultIntegrityError, VaultError;
     what the system refuses is its OSError.
     """
@@ -160,6 +160,11 @@ class AuditLog:
         first = max(min(numbers, default=0), head.first if head else 0)
         unsealed = sum(n >= (head.count if head else 0) for n in numbers)
         return Report(sum(n >= first for n in numbers), first, unsealed, problem or self._kept.problem(head))
+
+    def check_files(self) -> None:
+        """Check that each segment is a file as we keep it. The errors of files.open_guarded, which say what to do."""
+        for segment in self._segments.numbers():
+            os.close(self._segments.open(self._segments.name(segment), os.O_RDONLY))
 
     def read(self, head: Head | None = None) -> list[Entry]:
         """The entries, oldest first, without a torn one at the end; VaultIntegrityError for any other broken line. The

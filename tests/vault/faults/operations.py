@@ -149,9 +149,10 @@ BOTH = ("keyring", "process")
 SMALL = (1, 1)  # every entry rotates
 OPERATIONS = (
     Operation("enroll, first", lambda *_: None, _enroll("a", again=False), may_be_gone=True, key_given=True),
-    Operation("enroll, replace", enrolled(), _enroll("a", again=True), key_given=True),
+    Operation("enroll, replace", enrolled(), _enroll("a", again=True), (("a", 1), ("a", 2)), key_given=True),
     Operation(
-        "enroll over a damaged log", damaged_log, _enroll("a", again=True), key_given=True, needs_restart=True,
+        "enroll over a damaged log", damaged_log, _enroll("a", again=True), (("a", 1), ("a", 2)), key_given=True,
+        needs_restart=True,
     ),
     Operation("renew", enrolled(), _renew("a"), (("a", 1), ("a", 2)), key_given=True),
     Operation("rekey, key files", enrolled(), _rekey("a", "b"), (("a", 1), ("b", 2)), key_given=True),
@@ -165,7 +166,7 @@ OPERATIONS = (
     ),
     Operation("renew, counter", enrolled("tpm"), _renew("tpm"), (("tpm", 1), ("tpm", 2)), key_given=True),
     Operation(
-        "enroll, counter", enrolled("tpm"), _enroll("tpm", again=True), (("tpm", 1),), key_given=True
+        "enroll, counter", enrolled("tpm"), _enroll("tpm", again=True), (("tpm", 1), ("tpm", 2)), key_given=True
     ),
     Operation("unlock", enrolled(), _unlock("a"), key_given=True),
     Operation("unlock, wrong key", enrolled(), _unlock("b"), result="KeyUnavailableError"),
@@ -179,7 +180,9 @@ OPERATIONS = (
     Operation("remove, counter", enrolled("tpm"), _remove("tpm"), (("tpm", 1),), may_be_gone=True),
     Operation("export", enrolled(), _export, result=True, key_given=True),
     Operation("import, new", exported, _import(again=False), may_be_gone=True, key_given=True, result=USER),
-    Operation("import, replace", exported_and_enrolled, _import(again=True), key_given=True, result=USER),
+    Operation(
+        "import, replace", exported_and_enrolled, _import(again=True), (("a", 1), ("a", 2)), key_given=True, result=USER
+    ),
     Operation(
         "audit rotation, attempt", enrolled(entries=3), _attempt(True), result=True, log=SMALL,
     ),
