@@ -19,10 +19,11 @@ from facesdk.vault.rules import PRESETS, AttemptRules
 class Policy:
     """Quality limits, the false match rate to hold and the attempt rules. Frozen and checked when made (InputError).
 
-    target_fmr: what the worst-off group must meet; one of the manifest's operating points. Source of the default,
-        1 in 50,000: Android Compatibility Definition, class 3 biometrics.
-    quality: what a sample must be to be used.
-    attempts: when a face may be tried and when the passphrase is needed; the phone preset unless another is given.
+    Attributes:
+        target_fmr: false match rate that the worst-off group must meet; one of the manifest's operating points. Source
+            of the default, 1 in 50,000: Android Compatibility Definition, class 3 biometrics.
+        quality: what a sample must be to be used.
+        attempts: when a face may be tried and when the passphrase is needed; the phone preset unless another is given.
     """
 
     target_fmr: float = 2e-5
@@ -68,9 +69,19 @@ class Policy:
     def operating_point(
         self, embedder: str, *, samples: int, frames: int, target_fmr: float | None = None
     ) -> OperatingPoint:
-        """The embedder's point for so many samples and frames, at this policy's target_fmr or another.
+        """Look up the threshold that holds a false match rate.
 
-        InputError where that was not measured, or where the data cannot support it.
+        Args:
+            embedder: which network made the features.
+            samples: of the reference that count; 1 or more.
+            frames: of the verification that count; 1 or more.
+            target_fmr: None for this policy's own.
+
+        Returns:
+            The embedder's point for so many samples and frames.
+
+        Raises:
+            InputError: that was not measured, or the data cannot support it.
         """
         wanted = self.target_fmr if target_fmr is None else target_fmr
         point = load_manifest().embedder(embedder).point(wanted, samples=samples, frames=frames)
@@ -85,9 +96,19 @@ class Policy:
     def points_of_a_verification(
         self, embedder: str, *, samples: int, frames: int, target_fmr: float | None = None
     ) -> list[OperatingPoint]:
-        """The points for 1 to `frames` frames that count; one that is not offered has a threshold that nothing reaches.
+        """Look up the thresholds for as many frames as may turn out to count.
 
-        target_fmr: as in operating_point. InputError where even the most frames have none.
+        Args:
+            embedder: as in operating_point.
+            samples: as in operating_point.
+            frames: the most that can count.
+            target_fmr: as in operating_point.
+
+        Returns:
+            The points for 1 to `frames` frames; one that is not offered has a threshold that nothing reaches.
+
+        Raises:
+            InputError: even the most frames have none.
         """
         wanted = self.target_fmr if target_fmr is None else target_fmr
         self.operating_point(embedder, samples=samples, frames=frames, target_fmr=wanted)
@@ -95,9 +116,17 @@ class Policy:
         return [entry.point(wanted, samples=samples, frames=count + 1) for count in range(frames)]
 
     def next_target(self, embedder: str, *, stricter: bool) -> float:
-        """The next stricter or looser target that the embedder has points for, or this policy's own if it is the last.
+        """Find a neighbouring false match rate.
 
-        InputError for an embedder that there is not.
+        Args:
+            embedder: which network made the features.
+            stricter: the lower neighbour, else the higher one.
+
+        Returns:
+            The next target that the embedder has points for, or this policy's own if it is the last.
+
+        Raises:
+            InputError: an embedder that there is not.
         """
         targets = load_manifest().embedder(embedder).targets
         if stricter:

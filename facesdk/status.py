@@ -23,12 +23,20 @@ if TYPE_CHECKING:
 class Enrollment:
     """What an opened template says of itself, without features.
 
-    samples: how many it holds, differing: how many of them count, as near copies count once. learned: samples learned
-    since; moving_to: by the embedder that it moves to; learned_unusable: what is wrong with them, if anything is.
-    policy: what a verification is held to: the verifier's own, or the defaults tightened to the floor; target_fmr: its
-    false match rate. floor: the fields that the enrollment sealed, under which no verification may go. misses: share of
-    the owner's own attempts that are refused, by number of frames, empty where this release has no operating points for
-    the template. consent, created_unix_s: as they were sealed.
+    Attributes:
+        embedder: which network made the samples.
+        samples: how many it holds.
+        differing: how many of them count, as near copies count once.
+        learned: samples learned since.
+        moving_to: samples there are of the embedder that it moves to, by its name.
+        learned_unusable: what is wrong with what was learned, if anything is.
+        target_fmr: false match rate of `policy`.
+        misses: share of the owner's own attempts that are refused, by number of frames; empty where this release has no
+            operating points for the template.
+        created_unix_s: when it was enrolled, seconds since 1970.
+        consent: how it was given, as it was sealed.
+        policy: what a verification is held to: the verifier's own, or the defaults tightened to the floor.
+        floor: the fields that the enrollment sealed, under which no verification may go.
     """
 
     embedder: str
@@ -61,10 +69,16 @@ class Enrollment:
 class Status:
     """What holds for one user now. Holds no secret and no score.
 
-    phase: READY, DELAYED or PASSPHRASE_REQUIRED, which `why` explains in words; reason: of the last. wait_s: seconds
-    until the next attempt is accepted. failures: attempts without a match since the last match, where the key is open.
-    kind: of the key that seals the template; protection: what that stops and what not. enrollment: None while the key
-    is closed.
+    Attributes:
+        user: whose status.
+        phase: READY, DELAYED or PASSPHRASE_REQUIRED.
+        why: that in words.
+        reason: why the passphrase is required; None where it is not.
+        wait_s: seconds until the next attempt is accepted.
+        failures: attempts without a match since the last match; None where the key is closed.
+        kind: of the key that seals the template.
+        protection: what that stops and what not, in sentences.
+        enrollment: what the template says of itself; None where no face can match now.
     """
 
     user: str

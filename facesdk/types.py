@@ -58,7 +58,13 @@ class Guidance(Enum):
 
 @dataclass(frozen=True)
 class Pose:
-    """Head pose in degrees: yaw > 0 turns the nose to the picture's right, pitch > 0 lowers it, roll > 0 clockwise."""
+    """How the head is turned.
+
+    Attributes:
+        yaw_deg: degrees; above 0 the nose is turned to the picture's right.
+        pitch_deg: degrees; above 0 the nose is lowered.
+        roll_deg: degrees, clockwise in the picture.
+    """
 
     yaw_deg: float
     pitch_deg: float
@@ -69,11 +75,12 @@ class Pose:
 class Face:
     """One detected face, in pixels of the frame (x to the right, y down, pixel centres at integers).
 
-    box_px: float32 (4,) x0, y0, x1, y1; may reach over the frame's edge.
-    keypoints_px: float32 (6, 2): right eye, left eye, nose tip, mouth centre, right ear, left ear (the person's).
-    landmarks_px: float32 (468, 3) of the face mesh where asked for, else None; z in pixels, smaller is nearer.
-    pose: from the mesh where there is one, else a rougher one from the keypoints.
-    score: the detector's, 0.5 to 1; says that this is a face, nothing about whose.
+    Attributes:
+        box_px: float32 (4,) x0, y0, x1, y1; may reach over the frame's edge.
+        keypoints_px: float32 (6, 2): right eye, left eye, nose tip, mouth centre, right ear, left ear (the person's).
+        score: the detector's, 0.5 to 1; says that this is a face, nothing about whose.
+        pose: from the mesh where there is one, else a rougher one from the keypoints.
+        landmarks_px: float32 (468, 3) of the face mesh where asked for, else None; z in pixels, smaller is nearer.
     """
 
     box_px: Float32Array
@@ -87,9 +94,14 @@ class Face:
 class Quality:
     """Measured on the aligned crop's face area (gray levels 0..255) and in the frame.
 
-    eye_distance_px: between the eye centres in the frame. overexposed: share of pixels at 250 or more.
-    sharpness: variance of the Laplacian. presence: 0..1, the mesh network's opinion that this is a face.
-    signal_to_noise: contrast over noise (native/core/pipeline.h), which says whether there is enough light.
+    Attributes:
+        eye_distance_px: between the eye centres in the frame.
+        brightness: mean gray level.
+        contrast: standard deviation of the gray levels.
+        overexposed: share of pixels at 250 or more.
+        sharpness: variance of the Laplacian.
+        presence: 0 to 1, the mesh network's opinion that this is a face.
+        signal_to_noise: contrast over noise (native/core/pipeline.h), which says whether there is enough light.
     """
 
     eye_distance_px: float
@@ -105,9 +117,13 @@ class Quality:
 class Sample:
     """What a frame shows of one face, before features are made of it (or not, if it is too poor).
 
-    face: with landmarks; quality: of the aligned crop; runner_up: area of the frame's second face over this one's (0 if
-    there was none, or the caller named the face); crop: uint8 (112, 112, 3), RGB, what features are made of;
-    turned: upside down, on its side, or not where the detector saw eyes, nose and mouth: crop and mesh mean nothing.
+    Attributes:
+        face: with landmarks.
+        quality: of the aligned crop.
+        runner_up: area of the frame's second face over this one's, 0 if there was none, or the caller named the face.
+        crop: uint8 (112, 112, 3), RGB, what features are made of.
+        turned: upside down, on its side, or not where the detector saw eyes, nose and mouth: crop and mesh mean
+            nothing.
     """
 
     face: Face
@@ -121,8 +137,13 @@ class Sample:
 class Features:
     """Biometric features of one face. Their numbers come out through facesdk.evaluation only.
 
-    embedder: which network made them; face, quality, runner_up: of the sample. Cannot be pickled or copied (TypeError),
-    and dataclasses.asdict has everything but the numbers.
+    Cannot be pickled or copied (TypeError), and dataclasses.asdict has everything but the numbers.
+
+    Attributes:
+        embedder: which network made them.
+        face: of the sample.
+        quality: of the sample.
+        runner_up: of the sample.
     """
 
     embedder: str
@@ -150,7 +171,11 @@ class Features:
 class Outcome:
     """What a verification came to. True in a condition for MATCH alone. Holds no score, on purpose.
 
-    reason: one sentence for a log; guidance: the person's next move; elapsed_ms: from frames to decision.
+    Attributes:
+        decision: how it ended.
+        reason: one sentence for a log.
+        guidance: the person's next move; its value is a sentence for them, empty where there is none.
+        elapsed_ms: milliseconds from the frames to the decision.
     """
 
     decision: Decision

@@ -15,7 +15,20 @@ from facesdk.images import load_rgb
 from facesdk.types import Features, Sample
 
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
-TESTS_OWN = Path(__file__).resolve().parent / "portraits"
+TESTS = Path(__file__).resolve().parent
+TESTS_OWN = TESTS / "portraits"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what tests/slow.txt lists: tests by name, or all of a file."""
+    lines = (TESTS / "slow.txt").read_text(encoding="utf-8").splitlines()
+    slow = {line for line in lines if not line.startswith("#")}
+    for item in items:
+        if not item.path.is_relative_to(TESTS):
+            continue
+        file = item.path.relative_to(TESTS).as_posix()
+        if slow & {file, f"{file}::{getattr(item, 'originalname', item.name)}"}:
+            item.add_marker(pytest.mark.slow)
 
 
 class NetworkUsedError(AssertionError):

@@ -45,12 +45,18 @@ BOUNDS = {
 class QualityLimits:
     """What a sample must be to be used. Frozen and checked when made (InputError).
 
-    min_eye_distance_px: faces smaller than this are refused at enrollment; verification takes three quarters of it.
-        ISO/IEC 19794-5 asks for 90 px in passports; networks with 112 px crops have their eyes 35 px apart.
-    max_yaw_deg, max_pitch_deg: the face may be turned this far. min_brightness (of a picture that is black),
-        max_overexposed, min_sharpness, min_signal_to_noise: see Quality; no bundled portrait is refused at
-        verification, and the README says how much of LFW is.
-    max_sample_similarity: two samples of an enrollment more alike than this are near copies.
+    No bundled portrait is refused at verification, and docs/measurements.md says how much of LFW is.
+
+    Attributes:
+        min_eye_distance_px: faces smaller than this are refused at enrollment; verification takes three quarters of it.
+            ISO/IEC 19794-5 asks for 90 px in passports; networks with 112 px crops have their eyes 35 px apart.
+        max_yaw_deg: degrees that the face may be turned to the side.
+        max_pitch_deg: degrees that it may be raised or lowered.
+        min_brightness: see Quality; below it a picture is black.
+        max_overexposed: see Quality.
+        min_sharpness: see Quality.
+        min_signal_to_noise: see Quality.
+        max_sample_similarity: two samples of an enrollment more alike than this cosine are near copies.
     """
 
     min_eye_distance_px: float = 32.0

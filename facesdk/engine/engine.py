@@ -178,7 +178,15 @@ class Engine:
         return sample, faces
 
     def sample(self, frame: Frame, face: Face | None = None) -> Sample | None:
-        """The sample of the given face, or of the largest; None as in observe."""
+        """Look at one face of a frame.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+            face: one of detect(frame); without it the largest.
+
+        Returns:
+            Its sample; None as in observe.
+        """
         if face is None:
             return self.observe(frame)[0]
         if not isinstance(face, Face):
@@ -190,7 +198,15 @@ class Engine:
         return self._with_surroundings(frame, sample, [face])[0]
 
     def follow(self, frame: Frame, face: Face) -> Sample | None:
-        """The sample of a face that was found upright in the frame before, moved to where it is in this one."""
+        """Look at a face that was found upright in the frame before.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+            face: moved to where it is in this frame, as Tracker does it.
+
+        Returns:
+            Its sample; None where the mesh could not align it.
+        """
         return self._look(array_frame(frame), [face])
 
     def embed(self, sample: Sample) -> Features:

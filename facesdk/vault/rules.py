@@ -24,18 +24,22 @@ class AttemptRules:
 
     All are whole numbers, within ATTEMPT_BOUNDS. Failures are consecutive, of faces of adequate quality only.
 
-    passphrase_every_s: the passphrase opens for this long and no match extends it. Phone 72 h: Android Compatibility
-        Definition (CDD), class 3. Strict 24 h: CDD, classes 1 and 2. Convenience 156 h: Apple Platform Security, which
-        asks only if there was no match in the last 4 h either; here 156 h end it in any case. Nothing is above 156 h.
-    idle_s: without a match for this long, the passphrase; None for no limit. Phone None: CDD, class 3 has none. Strict
-        4 h: CDD, classes 1 and 2. Convenience 48 h: Apple Platform Security.
-    free_attempts: the failure with this number is the first that is followed by a delay; not above passphrase_after,
-        and equal to it there is never a delay. Phone 5: CDD, class 3, and NIST SP 800-63B-3, 5.2.3.
-    first_delay_s: the first delay; each further failure doubles it, up to MAX_DELAY_S. Phone 30 s: CDD, class 3, and
-        NIST SP 800-63B-3, 5.2.3, which doubles it too. MAX_DELAY_S, 1 h, is ours: the phone preset's longest is 480 s.
-    passphrase_after: failures that end it. Phone 10: NIST SP 800-63B-3, 5.2.3, allows 5, or 10 with attack detection,
-        and a delay after that; Android's own code stops at 20 (MAX_FAILED_ATTEMPTS_LOCKOUT_PERMANENT), the bound here.
-        Strict 3: CDD, classes 1 and 2. Convenience 5, without delays: Apple Platform Security.
+    Attributes:
+        passphrase_every_s: the passphrase opens for this long and no match extends it. Phone 72 h: Android
+            Compatibility Definition (CDD), class 3. Strict 24 h: CDD, classes 1 and 2. Convenience 156 h: Apple
+            Platform Security, which asks only if there was no match in the last 4 h either; here 156 h end it in any
+            case. Nothing is above 156 h.
+        idle_s: without a match for this long, the passphrase; None for no limit. Phone None: CDD, class 3 has none.
+            Strict 4 h: CDD, classes 1 and 2. Convenience 48 h: Apple Platform Security.
+        free_attempts: the failure with this number is the first that is followed by a delay; not above
+            passphrase_after, and equal to it there is never a delay. Phone 5: CDD, class 3, and NIST SP 800-63B-3,
+            5.2.3.
+        first_delay_s: the first delay; each further failure doubles it, up to MAX_DELAY_S. Phone 30 s: CDD, class 3,
+            and NIST SP 800-63B-3, 5.2.3, which doubles it too. MAX_DELAY_S, 1 h, is ours: the phone preset's longest is
+            480 s.
+        passphrase_after: failures that end it. Phone 10: NIST SP 800-63B-3, 5.2.3, allows 5, or 10 with attack
+            detection, and a delay after that; Android's own code stops at 20 (MAX_FAILED_ATTEMPTS_LOCKOUT_PERMANENT),
+            the bound here. Strict 3: CDD, classes 1 and 2. Convenience 5, without delays: Apple Platform Security.
     """
 
     passphrase_every_s: int

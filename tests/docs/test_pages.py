@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 from functools import cache
@@ -189,3 +191,30 @@ def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path: Path, mon
     reference = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "reference").glob("*.html"))
     missing = [n for n in facesdk.__all__ if n != "__version__" and f'id="facesdk.{n}"' not in reference]
     assert [n for n in missing if f"<code>{n}</code>" not in reference] == []
+
+
+def _explained(name: str, thing: object) -> list[str]:
+    """What of a callable's parameters its docstring does not explain, where there are several."""
+    parameters = [p for p in inspect.signature(thing).parameters if p not in ("self", "cls")]  # type: ignore[arg-type]
+    text = inspect.getdoc(thing) or f"{name} has no docstring"
+    if len(parameters) < 2 or "s in KeyProvider" in text:
+        return [] if inspect.getdoc(thing) else [text]
+    return [f"{name}({p})" for p in parameters if not re.search(rf"^\s+{p}: ", text, re.MULTILINE)]
+
+
+def test_what_a_public_name_takes_is_explained() -> None:
+    """Args or Attributes of classes and of methods with more than one parameter, as editors show them."""
+    missing = []
+    for name in facesdk.__all__:
+        thing = getattr(facesdk, name)
+        if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, (Exception, enum.Enum))):
+            continue
+        if getattr(thing, "_is_protocol", False):
+            pass
+        elif name != "Features":  # which an engine makes
+            missing += _explained(name, thing)
+        for method, function in vars(thing).items() if inspect.isclass(thing) else ():
+            if not method.startswith("_") and inspect.isfunction(function):
+                wraps = method in ("wrap", "unwrap") and not getattr(thing, "_is_protocol", False)
+                missing += [] if wraps else _explained(f"{name}.{method}", function)
+    assert missing == []

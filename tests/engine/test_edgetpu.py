@@ -370,7 +370,6 @@ def resident_kb() -> int:
     return int(line.split()[1])
 
 
-@pytest.mark.slow
 def test_two_hundred_engines_leave_nothing_behind(library, compiled, monkeypatch) -> None:
     compiled("mobilefacenet")
     crops = [synthetic_crop()]

@@ -210,7 +210,6 @@ def test_an_engine_takes_views_and_says_what_else_to_do(sface: Engine) -> None:
         sface.embed(FRAME)  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_types_are_checked_by_mypy(tmp_path: Path) -> None:
     """An int is no picture; what is one, alone or several, passes."""
     pytest.importorskip("mypy")

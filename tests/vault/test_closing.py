@@ -10,7 +10,6 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from places_tools import needs_keyring
 from test_faults import HERE, _build, _memory_folder
 
@@ -18,7 +17,7 @@ SHARES = 8  # of all points; the suite takes two, `closing.py FOLDER 0 1` takes 
 TIMEOUT_S = 600
 LEAST_POINTS = 500
 
-pytestmark = [needs_keyring, pytest.mark.slow]
+pytestmark = needs_keyring
 
 
 def test_no_key_is_open_after_a_lock_or_panic_at_any_point_of_an_opening() -> None:

@@ -37,8 +37,12 @@ _HKDF_INFO = b"facesdk vault 1 key file"
 class KeyFileKey:
     """Wraps with a key from a file of 32 random bytes, read once, here. Anyone who copies the file can open.
 
-    KeyUnavailableError when the file is missing, is a symlink, belongs to another user than this one or root, may be
-    used by group or others, or does not hold a key.
+    Args:
+        path: of the file; `create` makes one.
+
+    Raises:
+        KeyUnavailableError: the file is missing, is a symlink, belongs to another user than this one or root, may be
+            used by group or others, or does not hold a key.
     """
 
     kind = KeyKind.KEY_FILE

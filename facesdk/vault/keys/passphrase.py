@@ -45,9 +45,18 @@ SMALL_MACHINE_BYTES = 1 << 30
 class PassphraseKey:
     """Wraps with a key that Argon2id derives from a passphrase. The template is then as safe as the passphrase is.
 
-    memory_kib, passes: the cost of new files; None: 64 MiB (32 MiB on a machine with less than 1 GiB), and as many
-    passes, from 3, as take 0.1 s on this machine. Files bring the cost they were made with. kind may be RECOVERY, for
-    exported files. Derived keys are not kept: what stays open is the KEK, as an OpenKey.
+    Derived keys are not kept: what stays open is the key of the file, as an OpenKey. Files bring the cost they were
+    made with.
+
+    Args:
+        passphrase: text, or bytes as they are.
+        memory_kib: KiB of memory for new files; None for 64 MiB, 32 MiB on a machine with less than 1 GiB.
+        passes: over the memory for new files; None for as many, from 3, as take 0.1 s on this machine.
+        lanes: of Argon2id.
+        kind: PASSPHRASE, or RECOVERY for exported files.
+
+    Raises:
+        InputError: an empty or too long passphrase, or a cost out of bounds.
     """
 
     stops = "who copies the disk must guess the passphrase, each guess at the cost measured when it was set"

@@ -94,7 +94,7 @@ class Counter(Protocol):
 class KeyProvider(Protocol):
     """Wraps and unwraps the KEK of a file. The secret it does that with never leaves it.
 
-    stops, does_not_stop: one sentence each, for a person who wants to know what protects the template.
+    docs/extend.md says how to add one.
     """
 
     @property
@@ -102,19 +102,47 @@ class KeyProvider(Protocol):
         """The kind of files this provider seals and opens."""
 
     @property
-    def stops(self) -> str: ...
+    def stops(self) -> str:
+        """Whom it keeps from the template, in a sentence for a person."""
 
     @property
-    def does_not_stop(self) -> str: ...
+    def does_not_stop(self) -> str:
+        """Whom it does not keep from it, in a sentence for a person."""
 
     def check(self) -> None:
         """PassphraseRequiredError where the secret was forgotten, or stayed in the process that this is a child of."""
 
     def wrap(self, kek: Secret, *, binding: bytes, keep: bytes | None = None) -> bytes:
-        """The section for a header that begins with `binding`; the counter of `keep`, the old section, goes on."""
+        """Wrap the key of a file.
+
+        Args:
+            kek: 32 bytes.
+            binding: the bytes that the file's header begins with; the wrap holds with them alone.
+            keep: the section of the file that is replaced, whose counter goes on.
+
+        Returns:
+            The section for the header, 1 to 4096 bytes.
+
+        Raises:
+            PassphraseRequiredError: the secret was forgotten.
+            KeyUnavailableError: the device or service cannot be used.
+        """
 
     def unwrap(self, section: bytes, *, binding: bytes) -> Secret:
-        """The KEK. KeyUnavailableError for a wrong or missing key, VaultIntegrityError for a damaged section."""
+        """Open the key of a file.
+
+        Args:
+            section: what wrap gave.
+            binding: the bytes that the file's header begins with.
+
+        Returns:
+            The 32 bytes, in locked memory.
+
+        Raises:
+            KeyUnavailableError: a wrong or missing key.
+            VaultIntegrityError: a damaged section.
+            PassphraseRequiredError: the secret was forgotten.
+        """
 
     def counter(self, section: bytes) -> Counter | None:
         """The counter that the section names, or None where the provider has none."""

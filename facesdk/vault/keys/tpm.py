@@ -57,12 +57,21 @@ _INFO = b"facesdk tpm authorization 1"
 
 
 class TpmKey:
-    """The provider. `tcti` as tpm2-tools spells it; None is the kernel's /dev/tpmrm0.
+    """Wraps with a key that a TPM 2.0 keeps and gives for the passphrase alone. Its owner password must be empty.
 
-    No environment variable has a say in it: a transport may run a program, and an emulated TPM stops nobody.
-    `passphrase` None leaves what needs none: counter() and destroy(). `pcrs` (0..23, SHA-256 bank) also binds a wrap to
-    how the machine was started: after an update of its firmware the key is gone, so keep another way in.
-    The TPM's owner password must be empty. A wrap made with `counter` takes one of the TPM's few NV counters.
+    Args:
+        passphrase: text, or bytes as they are; None leaves what needs none: counter() and destroy().
+        tcti: how the TPM is reached, as tpm2-tools spells it; None for the kernel's /dev/tpmrm0. No environment
+            variable has a say in it: a transport may run a program, and an emulated TPM stops nobody.
+        pcrs: numbers from 0 to 23 (SHA-256 bank); a wrap is then bound to how the machine was started too. After an
+            update of its firmware the key is gone, so keep another way in.
+        counter: give each template one of the TPM's few NV counters, so that an older file put back is refused.
+        memory_kib: KiB of memory of the Argon2id in front of the TPM.
+        passes: over that memory.
+        lanes: of Argon2id.
+
+    Raises:
+        InputError: an empty or too long passphrase, PCRs that there are not, or a cost out of bounds.
     """
 
     kind = KeyKind.TPM
