@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +25,8 @@ from facesdk.engine import DEFAULT_EMBEDDER, Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, Reason
 from facesdk.learning import Comparison, Learner, may_move
+from facesdk.log import happened
 from facesdk.policy import Policy
-from facesdk.status import Status, status_of
 from facesdk.types import Decision, Guidance, Outcome
 from facesdk.vault import (
     KeyKind,
@@ -47,12 +46,11 @@ from facesdk.vault.keys.given import GivenKeys, given_key
 from facesdk.vault.replacing import already_enrolled
 
 if TYPE_CHECKING:
+    from facesdk.status import Status
     from facesdk.types import Float32Array, Picture, Pictures
     from facesdk.vault.opening import Opening
 
 CONSENT = "given to the program that called enroll()"
-_log = logging.getLogger("facesdk")
-_log.addHandler(logging.NullHandler())
 
 
 class FaceVerifier:
@@ -202,7 +200,7 @@ class FaceVerifier:
             with enrollment_probe(frames, self.engine, self.policy.quality, colors=colors, mirror=True) as enrolled:
                 self._seal(user, enrolled, key, replace=replace, consent=consent, opening=opening)
         self._opened.add(user)
-        _log.info("enrolled %s with %s", user, self.engine.embedder)
+        happened("enrolled %s with %s", user, self.engine.embedder)
 
     def _seal(
         self, user: str, enrolled: Probe, key: KeyProvider, *, replace: bool, consent: str, opening: Opening | None
@@ -256,9 +254,9 @@ class FaceVerifier:
             outcome = self._verify(user, frames, camera=camera, consecutive=consecutive, colors=colors)
         except PassphraseRequiredError as error:
             self._keys.forget(user)
-            _log.info("verify %s: %s", user, error.message)
+            happened("verify %s: %s", user, error.message)
             raise
-        _log.info("verify %s: %s, %.0f ms", user, outcome.decision.value, outcome.elapsed_ms)
+        happened("verify %s: %s, %.0f ms", user, outcome.decision.value, outcome.elapsed_ms)
         return outcome
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
@@ -319,7 +317,7 @@ class FaceVerifier:
                 may_move=may_move,
             )  # fmt: skip
         self._opened.add(user)
-        _log.info("unlocked %s", user)
+        happened("unlocked %s", user)
 
     def lock(self, user: str) -> bool:
         """Forget the user's key, and the passphrase that this object knows of theirs.
@@ -336,7 +334,7 @@ class FaceVerifier:
             was_open = self._vault.lock(user)
         finally:
             self._keys.forget(user)
-        _log.info("locked %s", user)
+        happened("locked %s", user)
         return was_open
 
     def panic(self) -> int:
@@ -352,14 +350,14 @@ class FaceVerifier:
             count = self._vault.panic()
         finally:
             self._keys.forget_all()
-        _log.warning("panic: every key is forgotten")
+        happened("panic: every key is forgotten")
         return count
 
     def remove(self, user: str) -> None:
         """Destroy the user's template, key and audit log; needs no key. NotEnrolledError where there is none."""
         self._vault.remove(user, self._keys.of(user))
         self._keys.drop(user)
-        _log.info("removed %s", user)
+        happened("removed %s", user)
 
     def users(self) -> list[str]:
         """The names with a template in this vault, sorted."""
@@ -372,6 +370,8 @@ class FaceVerifier:
             NotEnrolledError: there is no template of this user.
             FaceSdkError: the errors of a vault that cannot be read or trusted.
         """
+        from facesdk.status import status_of
+
         return status_of(self._vault, user, policy=self._chosen)
 
     def _engine_for(self, embedder: str) -> Engine:

@@ -28,7 +28,7 @@ ROWS = [
     {"images", "matching"},
     {"_core"},
     {"types", "errors", "digest"},
-    {"environment", "lazy", "version"},
+    {"environment", "lazy", "log", "version"},
 ]
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "asyncio", "socketserver", "xmlrpc"}
 

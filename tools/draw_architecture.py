@@ -30,7 +30,7 @@ FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("below", "#e0f2f1", [("images", "files and arrays as frames"), ("matching", "scores, fused")]),
     ("core", "#cfd8dc", [("_core", "C++: pipeline, kernels, locked memory, LiteRT")]),
     ("ground floor", "#eceff1", [("types", ""), ("errors", ""), ("digest", "")]),
-    ("", "#eceff1", [("environment", ""), ("lazy", ""), ("version", "")]),
+    ("", "#eceff1", [("environment", ""), ("lazy", ""), ("log", ""), ("version", "")]),
 ]
 WIDTH, LEFT, HEIGHT, GAP = 900, 130, 46, 18
 STEPS = [

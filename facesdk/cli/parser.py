@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from importlib.util import find_spec
@@ -27,6 +26,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if found := re.match(r"argument COMMAND: invalid choice: '([a-z-]+)'", message):
+            import difflib
+
             near = difflib.get_close_matches(found[1], self.commands, n=1)
             said = f": did you mean {near[0]}?" if near else ""
             self.exit(2, f"facesdk: there is no command {found[1]}{said}\nfacesdk --help lists the commands\n")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from facesdk import _core
 from facesdk.engine.networks import Manifest, load_model
 from facesdk.engine.runtime import Placement, Runtime, interpreter_network
-from facesdk.engine.twin import HINT, verify, with_twin
 from facesdk.errors import AcceleratorError, InputError
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "edgetpu"
 LIBRARY = "libedgetpu.so.1"
+HINT = "docs/edge-tpu.md"
 # Source: the options that tflite/edgetpu_delegate_for_custom_op_tflite_plugin.cc of google-coral/libedgetpu names.
 DEVICE = re.compile(r"|(usb|pci)?(:\d{1,3})?")
 # A USB Accelerator is 1a6e:089a until libedgetpu has loaded its firmware, then 18d1:9302. Source: Coral's udev rules.
@@ -168,6 +168,8 @@ def accelerate(
     names = [name for name in entry.models if manifest.models[name].edgetpu is not None]
     if device is None and (request != "auto" or not names):
         return networks, Placement(base)
+    from facesdk.engine.twin import verify, with_twin
+
     try:
         if not names:
             raise AcceleratorError(f"no model of {embedder} was compiled for the Edge TPU: {HINT}")

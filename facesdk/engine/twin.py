@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MIN_COSINE = 0.98
 
 
-HINT = "docs/edge-tpu.md"
 PROBE_PORTRAIT = "obama_2012.jpg"
 
 
@@ -115,7 +114,7 @@ def verify(
         return "equal to the processor on the probes to the last bit"
     if not measured(entry):
         raise AcceleratorError(
-            f"{entry.name} rounds differently from the processor, and no operating points were measured with it: {HINT}"
+            f"{entry.name} rounds differently from the processor, and no operating points were measured with it: docs/edge-tpu.md"
         )
     return "rounds differently from the processor, operating points measured"
 
