@@ -114,7 +114,8 @@ def verify(
         return "equal to the processor on the probes to the last bit"
     if not measured(entry):
         raise AcceleratorError(
-            f"{entry.name} rounds differently from the processor, and no operating points were measured with it: docs/edge-tpu.md"
+            f"{entry.name} rounds differently from the processor, and no operating points were measured with it:"
+            " docs/edge-tpu.md"
         )
     return "rounds differently from the processor, operating points measured"
 

@@ -452,3 +452,14 @@ def test_colour_is_for_terminals_that_want_it(enrolled, capsys, monkeypatch) -> 
     assert "\x1b[32mmatch\x1b[0m" in _in_terminal(command, [])[1]
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in _in_terminal(command, [])[1]
+
+
+def test_help_is_in_colour_at_a_terminal_where_the_extra_is_installed(monkeypatch) -> None:
+    pytest.importorskip("rich_argparse", reason="the extra cli is not installed")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    command = [sys.executable, "-m", "facesdk", "--help"]
+    text = _in_terminal(command, [])[1]
+    assert "\x1b[" in text
+    assert "verify" in text
+    plain = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "\x1b[" not in plain
