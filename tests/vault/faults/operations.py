@@ -191,7 +191,7 @@ OPERATIONS = (
         "audit rotation, renew", enrolled(entries=3), _renew("a"), (("a", 1), ("a", 2)), key_given=True, log=SMALL
     ),
     Operation(
-        "audit rotation, enroll", enrolled(entries=3), _enroll("b", again=True), (("a", 1), ("b", 1)), key_given=True,
+        "audit rotation, enroll", enrolled(entries=3), _enroll("a", again=True), (("a", 1), ("a", 2)), key_given=True,
         log=SMALL,
     ),
     Operation(
