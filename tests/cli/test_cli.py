@@ -448,6 +448,7 @@ def test_colour_is_for_terminals_that_want_it(enrolled, capsys, monkeypatch) -> 
     command = [sys.executable, "-m", "facesdk", "verify", *enrolled, portrait_file("obama_2012")]
     assert main(command[3:]) == 0
     assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert "\x1b[32mmatch\x1b[0m" in _in_terminal(command, [])[1]
     monkeypatch.setenv("NO_COLOR", "1")
@@ -456,6 +457,7 @@ def test_colour_is_for_terminals_that_want_it(enrolled, capsys, monkeypatch) -> 
 
 def test_help_is_in_colour_at_a_terminal_where_the_extra_is_installed(monkeypatch) -> None:
     pytest.importorskip("rich_argparse", reason="the extra cli is not installed")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     command = [sys.executable, "-m", "facesdk", "--help"]
     text = _in_terminal(command, [])[1]
