@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from facesdk import matching
 from facesdk.engine.networks import load_manifest
-from facesdk.errors import PassphraseRequiredError, Reason
+from facesdk.errors import LockedOutError, PassphraseRequiredError, Reason
 from facesdk.learning import learned_of, moving_of
 from facesdk.policy import Policy, floor_of
 from facesdk.vault.attempts import NS, PassphraseRequired, Phase, State
@@ -121,7 +122,12 @@ def status_of(vault: Vault, user: str, *, policy: Policy | None = None, tcti: st
     except PassphraseRequiredError as error:  # sealed anew since the key was opened
         reason = Reason(error.reason)
         phase, why, wait_s = Phase.PASSPHRASE_REQUIRED, reason.value, 0
-    failures = None if isinstance(state, PassphraseRequired) else state.failures
+    except LockedOutError as error:  # another program's attempt did not match meanwhile
+        wait_s = math.ceil(error.retry_after_s)
+        phase, why, reason = Phase.DELAYED, error.message, None
+    failures = None
+    if phase is not Phase.PASSPHRASE_REQUIRED and not isinstance(state, PassphraseRequired):
+        failures = state.failures
     return Status(user, phase, why, reason, wait_s, failures, kind, protection(kind, tcti=tcti), enrollment)
 
 

@@ -21,6 +21,7 @@ from facesdk import (
     FaceVerifier,
     InputError,
     KeyUnavailableError,
+    LockedOutError,
     NotEnrolledError,
     PassphraseKey,
     PassphraseRequiredError,
@@ -75,6 +76,23 @@ def test_status_says_what_holds_at_each_step(verifier: FaceVerifier) -> None:
     assert (closed.why, closed.enrollment) == (Reason.LOCKED.value, None)
     with pytest.raises(NotEnrolledError):
         verifier.status("nobody")
+
+
+def test_status_where_others_were_faster(tmp_path: Path, sface: Engine, verifier: FaceVerifier) -> None:
+    """A template that was sealed anew needs the passphrase; a delay that began meanwhile is one."""
+    real = verifier.vault.opened
+
+    def delayed(*_: object, **__: object) -> object:
+        raise LockedOutError(29.2)
+
+    verifier.vault.opened = delayed  # type: ignore[method-assign, assignment]
+    waiting = verifier.status("owner")
+    assert (waiting.phase, waiting.wait_s, waiting.enrollment) == (Phase.DELAYED, 30, None)
+    verifier.vault.opened = real  # type: ignore[method-assign]
+    other = made(tmp_path, sface)
+    other.vault.renew("owner", PassphraseKey("words of one", **CHEAP), rules=other.policy.attempts)
+    stale = verifier.status("owner")
+    assert (stale.phase, stale.reason, stale.failures) == (Phase.PASSPHRASE_REQUIRED, Reason.CHANGED, None)
 
 
 def test_status_asks_for_no_key_and_shows_no_secret(tmp_path: Path, sface: Engine, verifier: FaceVerifier) -> None:

@@ -197,9 +197,12 @@ def _receipt(context: Context, path: Path | None) -> Iterator[Callable[[str], No
         unwritten.callback(path.unlink)
 
         def write(text: str) -> None:
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(file.fileno())
             unwritten.pop_all()
+            try:
+                file.write(f"{text}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:  # what was asked for has happened, and the answer says so
+                say(f"the receipt cannot be written to {path}: {error.strerror}")
 
         yield write

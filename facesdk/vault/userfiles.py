@@ -150,9 +150,9 @@ class UserFiles:
 
     def check_log(self, head: Head) -> None:
         """Check what the head vouches for in the log. VaultIntegrityError where anything is not as it was written."""
-        self.log.check_files()
         problem = self.log.verify(head).problem
         if problem is not None and problem.sealed:
+            self.log.check_files()  # where a file is not as we keep it, its own error says what to do
             hint = None if HINT in problem.message else HINT
             raise VaultIntegrityError(f"the audit log of {self.user!r}: {problem.message}", hint=hint)
 

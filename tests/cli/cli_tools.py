@@ -15,8 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from conftest import PORTRAITS
 from vault_tools import fork
+
+from facesdk.cli import main
 
 FACESDK = [sys.executable, "-m", "facesdk"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +31,19 @@ CALLS = {
 
 def portrait_file(name: str) -> str:
     return str(next(p for p in PORTRAITS.iterdir() if p.stem == name))
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    return ["--vault", str(tmp_path / "vault"), "--key-file", str(tmp_path / "key")]
+
+
+@pytest.fixture
+def enrolled(options: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    words = ["enroll", "--allow-few-samples", *options, "--embedder", "sface"]
+    assert main([*words, portrait_file("obama_2005"), portrait_file("obama_2009")]) == 0
+    capsys.readouterr()
+    return options
 
 
 def secret_file(path: Path, words: bytes = b"some words to open it") -> str:
@@ -89,6 +105,12 @@ def in_terminal(
     os.close(primary)
     os.close(secondary)
     return code, shown, echoes
+
+
+def at_prompts(words: list[str], *answers: str) -> tuple[int, str]:
+    """Exit code and what the terminal showed, as text; each answer is typed with a return behind it."""
+    code, shown, _ = in_terminal(words, [f"{answer}\n".encode() for answer in answers])
+    return code, shown.decode(errors="replace")
 
 
 def _control(terminal: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_tools
 import pytest
 from vault_tools import (
     RULES,
@@ -28,15 +29,7 @@ from vault_tools import (
 from facesdk.errors import AlreadyEnrolledError, InputError, NotEnrolledError, VaultError, VaultIntegrityError
 from facesdk.vault import KeyFileKey, KeyKind, causes, files, folder
 
-
-@pytest.fixture
-def key(tmp_path: Path) -> KeyFileKey:
-    return KeyFileKey.create(tmp_path / "vault.key")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, key: KeyFileKey) -> Bench:
-    return Bench(tmp_path / "vault", key)
+bench, key = bench_tools.bench, bench_tools.key
 
 
 # --- the folder and what it shows

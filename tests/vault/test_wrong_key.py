@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vault_tools import RULES, Bench, make_record
+from vault_tools import RULES, Bench, enrolled_bench, make_record
 
 from facesdk.errors import (
     KeyUnavailableError,
@@ -22,9 +22,7 @@ SECOND_NS = 10**9
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
-    bench.enroll()
-    return bench
+    return enrolled_bench(tmp_path)
 
 
 def test_wrong_keys_cost_growing_time(bench: Bench, tmp_path: Path) -> None:

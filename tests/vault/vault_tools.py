@@ -137,6 +137,13 @@ class Bench:
         return [entry.event.value for entry in entries]
 
 
+def enrolled_bench(folder: Path) -> Bench:
+    """A bench with alice in it, her key open, under a key file of its own."""
+    bench = Bench(folder / "vault", KeyFileKey.create(folder / "key"))
+    bench.enroll()
+    return bench
+
+
 class CountingKey:
     """A provider with a monotonic counter outside the file, as a TPM is one."""
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from audit_tools import entries
-from vault_tools import Bench
+from vault_tools import Bench, enrolled_bench
 
 from facesdk.errors import (
     VaultIntegrityError,
 )
 from facesdk.types import Decision
-from facesdk.vault import KeyFileKey
 from facesdk.vault.audit.log import AuditLog
 from facesdk.vault.audit.verify import ProblemKind
 from facesdk.vault.store import LockedFolder
@@ -24,9 +23,7 @@ SECOND_NS = 10**9
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
-    bench.enroll()
-    return bench
+    return enrolled_bench(tmp_path)
 
 
 @pytest.fixture

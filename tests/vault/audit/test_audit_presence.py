@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from audit_tools import KEY, entries, told
-from vault_tools import RULES, Bench
+from vault_tools import RULES, Bench, enrolled_bench
 
 from facesdk.errors import (
     InputError,
@@ -31,9 +31,7 @@ SECOND_NS = 10**9
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    bench = Bench(tmp_path / "vault", KeyFileKey.create(tmp_path / "key"))
-    bench.enroll()
-    return bench
+    return enrolled_bench(tmp_path)
 
 
 # --- matches of one presence
