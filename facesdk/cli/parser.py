@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from facesdk.cli import evaluate, keys, people, shell, state, system
+from facesdk.cli import cameras, evaluate, keys, people, shell, state, system
 
 
 class _Version(argparse.Action):
@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (people, keys, state, system, evaluate, shell):
+    for module in (people, keys, state, cameras, system, evaluate, shell):
         module.add(commands)
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich_argparse") is not None:
         _in_colour(parser, commands)
