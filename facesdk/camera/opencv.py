@@ -80,6 +80,7 @@ class CameraSource:
                 yield CapturedFrame(rotated(image, self._rotate), self._clock(), self._name, sequence=count)
                 count += 1
         said = "gave no frame" if count == 0 else "stopped giving frames"
+        self._capture.release()  # else the camera is busy with this program when it is asked what is wrong
         raise CameraError(f"{self._name} {said}: {self._reason()}")
 
     def __enter__(self) -> CameraSource:

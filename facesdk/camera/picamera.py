@@ -10,6 +10,7 @@ from typing import Any
 
 from facesdk.camera.frame import CapturedFrame, checked_rotation, rotated
 from facesdk.camera.identity import CameraIdentity
+from facesdk.environment import LIBCAMERA, without
 from facesdk.errors import CameraError
 
 SIZE = (1280, 720)
@@ -20,7 +21,8 @@ VIRTUAL_ID = "Virtual"
 def _picamera2() -> Any:
     """The class Picamera2; CameraError where it is not installed, or does not fit."""
     try:
-        return importlib.import_module("picamera2").Picamera2
+        with without(LIBCAMERA):
+            return importlib.import_module("picamera2").Picamera2
     except Exception as error:  # its libraries fail in ways of their own where they do not fit together
         raise CameraError(
             f"Picamera2 is needed ({error!r:.120})",
@@ -32,7 +34,8 @@ def picamera_identities() -> list[CameraIdentity]:
     """The camera modules by their numbers; CameraError where Picamera2 is not installed."""
     kind = _picamera2()
     try:
-        found = list(kind.global_camera_info())
+        with without(LIBCAMERA):
+            found = list(kind.global_camera_info())
     except Exception as error:
         raise CameraError(f"libcamera does not list its cameras: {error}") from error
     ordered = sorted(found, key=lambda entry: int(entry.get("Num", 0)))
@@ -69,11 +72,12 @@ class PicameraSource:
             raise CameraError(said, hint=f"if that is meant: allow_virtual=({card!r},)")
         self._camera: Any = None
         try:
-            self._camera = kind(camera_num=number)
-            # Its names are those of the order in memory backwards: BGR888 gives arrays in RGB.
-            main = {"size": size, "format": "BGR888"}
-            self._camera.configure(self._camera.create_video_configuration(main=main))
-            self._camera.start()
+            with without(LIBCAMERA):
+                self._camera = kind(camera_num=number)
+                # Its names are those of the order in memory backwards: BGR888 gives arrays in RGB.
+                main = {"size": size, "format": "BGR888"}
+                self._camera.configure(self._camera.create_video_configuration(main=main))
+                self._camera.start()
         except Exception as error:  # RuntimeError, IndexError and others, by its version
             with suppress(Exception):
                 self.__exit__(None, None, None)

@@ -88,7 +88,7 @@ def open_camera(
     opener = _camera(text, rotate=rotate, network=network, allow_virtual=_cards(allow_virtual))
     if opener is None:
         raise InputError(f"{text}: no camera; {CAMERAS}. Recordings are opened by open_source")
-    shown = shown_address(text) if "://" in text else f"camera {text}"
+    shown = shown_address(text) if "://" in text else text if text.startswith("picamera") else f"camera {text}"
     return LiveCamera(opener, name=shown, give_up_after_s=give_up_after_s, on_event=on_event)
 
 
@@ -150,7 +150,8 @@ def _whole(name: Any) -> int:
 
 def _cards(names: Any) -> tuple[str, ...]:
     """The names of allowed virtual cameras; InputError, also for a single string, whose letters would be the names."""
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(names, (tuple, list, set, frozenset))
+    if not listed or not all(isinstance(name, str) for name in names):
         raise InputError(f"allow_virtual must be a tuple of names, as in ('OBS Virtual Camera',), not {names!r}")
     return tuple(names)
 

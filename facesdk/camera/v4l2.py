@@ -43,7 +43,6 @@ class Machine:
     stat: Callable[[Path], os.stat_result] = os.stat
     open: Callable[[Path], int] = _open
     ioctl: Callable[[int, int, bytearray], object] = fcntl.ioctl
-    access: Callable[[Path, int], bool] = os.access
 
 
 HERE = Machine()
@@ -212,8 +211,10 @@ def _text(raw: bytearray) -> str:
 
 def _by_id(path: Path, machine: Machine) -> str:
     """The name below /dev/v4l/by-id that leads to this node, the first if there are several."""
-    folder = machine.dev / "v4l" / "by-id"
-    links = sorted(folder.iterdir()) if folder.is_dir() else []
+    try:
+        links = sorted((machine.dev / "v4l" / "by-id").iterdir())
+    except OSError:  # no camera with a name is plugged in, or the last one was unplugged just now
+        return ""
     return next((link.name for link in links if link.resolve() == path.resolve()), "")
 
 

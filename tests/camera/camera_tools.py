@@ -147,7 +147,7 @@ class Capture:
         self.opened.append(arguments)
         self._steps: Iterator[Any] | None = iter(self.plays.pop(0)) if self.plays else None
         self.properties = {cv2.CAP_PROP_FRAME_WIDTH: 64.0, cv2.CAP_PROP_FRAME_HEIGHT: 64.0, **type(self).properties}
-        self.converts = True
+        self.converts, self._released = True, False
 
     def isOpened(self) -> bool:
         return self._steps is not None
@@ -171,8 +171,8 @@ class Capture:
         return (step is not None), step
 
     def release(self) -> None:
-        type(self).released += 1
-        self._steps = None
+        type(self).released += not self._released
+        self._steps, self._released = None, True
 
 
 def reset_capture() -> None:

@@ -92,6 +92,23 @@ def test_what_fails_says_why_as_far_as_anybody_knows(cameras: Fake) -> None:
             list(source)
 
 
+def test_our_own_handle_is_not_what_keeps_it_busy(cameras: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver calls a camera busy as long as our own stream runs: it must have ended when the driver is asked."""
+    cameras.plug(Driver(0))
+    Capture.plays = [[bgr(1)]]
+    with open_source(0) as source:
+        cameras.drivers[0].busy = True
+        whole = Capture.release
+
+        def release(self: Capture) -> None:
+            whole(self)
+            cameras.drivers[0].busy = False
+
+        monkeypatch.setattr(Capture, "release", release)
+        with pytest.raises(CameraError, match="stopped giving frames: the driver does not say why"):
+            list(source)
+
+
 def test_without_opencv_the_package_is_named(cameras: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     cameras.plug(Driver(0))
     (tmp_path / "clip.avi").write_bytes(b"x")

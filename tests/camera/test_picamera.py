@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
 from typing import Any, ClassVar
@@ -105,6 +106,23 @@ def test_frames_of_a_module_by_its_number() -> None:
             assert (first.sequence, second.sequence, first.camera) == (0, 1, f"picamera {number}")
             assert second.image[0, 0].tolist() == [2, 90, 90]
         assert camera.state == "closed"
+
+
+def test_libcamera_sees_no_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LIBCAMERA_IPA_MODULE_PATH would load libraries from a folder of somebody's choice."""
+    monkeypatch.setenv("LIBCAMERA_IPA_MODULE_PATH", "/tmp/evil")
+    seen: list[object] = []
+    for name in ("global_camera_info", "__init__", "configure", "start"):
+        whole = getattr(Picamera2, name)
+
+        def looking(*arguments: Any, whole: Any = whole, **options: Any) -> Any:
+            seen.append(os.environ.get("LIBCAMERA_IPA_MODULE_PATH"))
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(Picamera2, name, staticmethod(looking) if name == "global_camera_info" else looking)
+    with open_source("picamera"):
+        assert seen == [None] * 4
+    assert os.environ["LIBCAMERA_IPA_MODULE_PATH"] == "/tmp/evil"
 
 
 def test_size_and_rotation() -> None:

@@ -116,7 +116,7 @@ def test_virtual_cameras_are_refused_unless_allowed_by_name(cameras: Fake, drive
         assert next(iter(source)).camera == "camera 0"
 
 
-@pytest.mark.parametrize("wrong", ["Cam", (1,), [None]])
+@pytest.mark.parametrize("wrong", ["Cam", (1,), [None], None, 3])
 def test_allowed_names_are_a_tuple_of_names(cameras: Fake, wrong: object) -> None:
     with pytest.raises(InputError, match="allow_virtual must be a tuple"):
         open_source(0, allow_virtual=wrong)  # type: ignore[arg-type]
