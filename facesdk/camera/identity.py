@@ -6,7 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-_CARD, _DRIVER, _MARK = 32, 15, 12  # characters of the text form, 61 with its separators: a log's label takes 64
+# Characters of the text form. The kernel's fields hold 31 and 15 characters; a log's label takes 64.
+_CARD, _DRIVER, _MARK = 31, 15, 12
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ class PipeSource:
 
     def _ready(self) -> bool:
         """Wait for bytes or the end of them; False when it was stopped."""
+        if self._stopped.is_set():
+            return False
         end_s, poll = time.monotonic() + self._timeout_s, select.poll()
         poll.register(self._descriptor, select.POLLIN)
         while not self._stopped.is_set():
@@ -120,6 +122,4 @@ def _opened(path: Path) -> int:
             raise InputError(f"{path}: not a pipe; `mkfifo` makes one")
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if isinstance(error, InputError):
-            raise
         raise CameraError(f"{path} cannot be opened: {error.strerror}") from error

@@ -149,6 +149,11 @@ def test_a_video_has_its_own_times_and_numbers(tmp_path: Path) -> None:
     assert frames[4].image[32, 32, 0] < 20
 
 
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no JPEG or PNG files in this folder"):
+        open_source(tmp_path)
+
+
 def test_a_video_without_a_frame(cameras: Fake, tmp_path: Path) -> None:
     (tmp_path / "clip.avi").write_bytes(b"x")
     Capture.plays = [[]]

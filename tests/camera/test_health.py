@@ -41,6 +41,23 @@ def test_a_black_stream(gray: bool) -> None:
     assert judged(zeros)[4:] == [Health.BLACK] * 36, "black is said of pictures that are black and the same"
 
 
+def test_where_black_begins() -> None:
+    """Twenty levels, ninety-nine of a hundred pixels."""
+    level = [np.full((100, 100, 3), light, np.uint8) for light in (19, 20)]
+    assert judged([level[0]] * 5)[-1] is Health.BLACK
+    assert judged([level[1]] * 5)[-1] is Health.OK
+    for lit, expected in ((1, Health.BLACK), (2, Health.OK)):  # of 100 rows
+        picture = level[0].copy()
+        picture[:lit] = 255
+        assert judged([picture] * 5)[-1] is expected
+
+
+def test_where_a_strobe_begins() -> None:
+    for step, expected in ((8, Health.OK), (9, Health.STROBED)):
+        flat = [np.full((64, 64), 100 + seed % 2 * step, np.uint8) for seed in range(16)]
+        assert judged(flat) == [Health.OK] * 15 + [expected]
+
+
 def test_a_frozen_stream_and_its_end() -> None:
     found = judged([scene(100, 0)] * 20 + [scene(100, 1)] * 3)
     assert found == [Health.OK] * 14 + [Health.FROZEN] * 6 + [Health.OK] * 3
@@ -67,7 +84,7 @@ def test_a_strobed_stream(gray: bool) -> None:
     assert found == [Health.OK] * 15 + [Health.STROBED] * 25
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 7), min_size=40, max_size=40))
 def test_a_strobed_stream_with_frames_missing(steps: list[int]) -> None:
     """The newest frame alone is taken, so any number is missing between two. Odd and even ones must both be there."""

@@ -174,6 +174,36 @@ def test_what_is_no_pipe(tmp_path: Path) -> None:
     os.close(writes)
 
 
+def test_a_reader_that_is_woken_for_nothing_waits_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another reader of the same pipe may have taken the bytes."""
+    reads, writes = os.pipe()
+    os.write(writes, noise(5120))
+    whole, calls = os.readv, list[int]()
+
+    def readv(descriptor: int, buffers: Any) -> int:
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise BlockingIOError
+        return whole(descriptor, buffers)
+
+    monkeypatch.setattr(os, "readv", readv)
+    with PipeSource(reads, size=SIZE, format="grey") as source:
+        assert next(iter(source)).image.shape == (80, 64)
+    assert len(calls) > 1
+    os.close(reads)
+    os.close(writes)
+
+
+def test_a_source_that_was_stopped_ends() -> None:
+    reads, writes = os.pipe()
+    with PipeSource(reads, size=SIZE, format="grey") as source:
+        source.interrupt()
+        assert list(source) == []
+    assert list(source) == []
+    os.close(reads)
+    os.close(writes)
+
+
 def test_a_pipe_as_a_live_camera_ends_and_is_interrupted() -> None:
     reads, writes = os.pipe()
     thread = writing(writes, *[noise(5120, seed) for seed in range(8)], pause_s=0.05)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from camera_tools import METADATA, PLANES, Capture, Driver, Fake, bgr
@@ -32,6 +34,18 @@ def test_an_identity_stays_and_differs() -> None:
         CameraIdentity("gspca", "HD Webcam", "usb-1", "usb-Maker-1"),
     ]
     assert len({identity.mark for identity in [there, *others]}) == 6
+
+
+def test_the_text_form_is_never_made_anew() -> None:
+    """What an enrollment or a log has recorded must be found again by every later version."""
+    there = CameraIdentity("uvcvideo", "HD Webcam", "usb-1", "usb-Maker-1")
+    assert str(there) == "uvcvideo HD Webcam #0c3509bd3b54"
+    assert str(CameraIdentity("uvcvideo", "HD Webcam", "usb-1")) == "uvcvideo HD Webcam #96fb5c94fd33"
+    longest = str(CameraIdentity("d" * 99, "c" * 99, ""))
+    assert longest.split(" #")[0] == "d" * 15 + " " + "c" * 31
+    assert len(longest) == 61
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        there.card = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("text", ["", 'a"b\\c', "Kam\u00e9ra \U0001f4f7", "x" * 80, "a\nb", "\udcff"])
@@ -72,7 +86,7 @@ def test_our_own_question_is_no_holder_and_another_handle_of_ours_is(cameras: Fa
     assert v4l2.holders(node, cameras.machine) == [f"this program itself (pid {os.getpid()})"]
 
 
-def test_the_machines_own_processes_are_found(tmp_path) -> None:
+def test_the_machines_own_processes_are_found(tmp_path: Path) -> None:
     held = tmp_path / "video0"
     with held.open("w"), held.open():
         assert v4l2.holders(held, v4l2.Machine()) == [f"this program itself (pid {os.getpid()})"]
@@ -141,9 +155,47 @@ def test_the_list_leaves_metadata_nodes_out_and_has_a_hint_for_each(cameras: Fak
     assert (rows["video5"].formats, rows["video6"].formats) == (("NV12",), ())
 
 
+@pytest.mark.parametrize("bit", range(32))
+def test_two_capabilities_alone_mean_pictures(cameras: Fake, bit: int) -> None:
+    cameras.plug(Driver(0, capabilities=1 << bit))
+    node = v4l2.node_of(0, cameras.machine)
+    assert node.gives_pictures == (bit in (0, 12))
+    assert bool(node.formats) == node.gives_pictures
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        node.virtual = False  # type: ignore[misc]
+
+
 def test_a_driver_that_lists_formats_without_end(cameras: Fake) -> None:
     cameras.plug(Driver(0, formats=tuple(["YUYV"] * 200)))
     assert len(v4l2.node_of(0, cameras.machine).formats) == 64
+
+
+def test_the_real_calls_on_a_file_that_is_no_camera(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+    (node,) = v4l2.nodes(v4l2.Machine(dev=tmp_path))
+    assert node.problem.startswith("the driver does not say what it is (Inappropriate ioctl for device)")
+
+
+def test_a_machine_without_names(cameras: Fake) -> None:
+    cameras.plug(Driver(0))
+    (cameras.root / "dev/v4l/by-id").rmdir()
+    assert v4l2.node_of(0, cameras.machine).identity.by_id == ""
+
+
+def test_a_camera_is_found_again_by_what_stays(cameras: Fake) -> None:
+    cameras.plug(Driver(0, by_id="usb-1"))
+    identity = v4l2.node_of(0, cameras.machine).identity
+    cameras.unplug(0)
+    with pytest.raises(CameraError, match=r"uvcvideo HD Webcam #.* is not connected; .*has none"):
+        v4l2.found_again(identity, cameras.machine)
+    cameras.plug(Driver(0, by_id="usb-2"))
+    cameras.plug(Driver(1, by_id="usb-1", capabilities=METADATA))
+    cameras.plug(Driver(2, by_id="usb-3"))
+    with pytest.raises(CameraError, match=r"is not connected; .*video0, .*video1, .*video2"):
+        v4l2.found_again(identity, cameras.machine)
+    cameras.unplug(1)
+    cameras.plug(Driver(7, bus="usb-another-port", by_id="usb-1"))
+    assert v4l2.found_again(identity, cameras.machine) == 7
 
 
 def test_no_descriptor_stays_open(cameras: Fake) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesdk import _core
@@ -60,12 +60,14 @@ def test_colours_that_everybody_knows() -> None:
         assert np.array_equal(_core.nv12_to_rgb(planes), _core.yuyv_to_rgb(raw))
 
 
+@settings(deadline=None)
 @given(height=st.integers(1, 40), width=EVEN, seed=st.integers(0, 2**32))
 def test_yuyv_of_any_size(height: int, width: int, seed: int) -> None:
     raw = noise(height, width, 2, seed=seed)
     assert np.array_equal(_core.yuyv_to_rgb(raw), yuyv_twin(raw))
 
 
+@settings(deadline=None)
 @given(height=EVEN, width=EVEN, seed=st.integers(0, 2**32))
 def test_nv12_of_any_size(height: int, width: int, seed: int) -> None:
     raw = noise(height * 3 // 2, width, seed=seed)
