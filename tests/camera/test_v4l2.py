@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from camera_tools import METADATA, PLANES, Capture, Driver, Fake, bgr
 
-from facesdk.camera import CameraIdentity, list_cameras, open_camera, open_source, v4l2
+from facesdk.camera import CameraIdentity, CameraSource, list_cameras, open_camera, open_source, v4l2
 from facesdk.errors import CameraError, InputError
 from facesdk.vault.audit.entry import check_labels
 
@@ -21,6 +21,22 @@ def test_identity_of_a_camera(cameras: Fake) -> None:
     expected = CameraIdentity("uvcvideo", "HD Webcam", "usb-0000:00:14.0-1", "usb-Maker_HD_0001-video-index0")
     assert (node.identity, node.formats, node.virtual, node.problem) == (expected, ("YUYV", "MJPG"), False, "")
     assert str(node.identity).startswith("uvcvideo HD Webcam #")
+
+
+def test_names_that_fill_their_fields(cameras: Fake) -> None:
+    """A driver may leave out the zero at the end, and what follows is not the name's."""
+    cameras.plug(Driver(0, card="c" * 32, driver="d" * 16, bus="b" * 32))
+    node = v4l2.node_of(0, cameras.machine)
+    assert node.identity == CameraIdentity("d" * 16, "c" * 32, "b" * 32)
+    check_labels(str(node.identity), "")
+
+
+def test_a_camera_by_its_number_alone_is_looked_at_too(cameras: Fake) -> None:
+    with pytest.raises(CameraError, match="no such device"):
+        CameraSource(97)
+    (cameras.root / "dev" / "video5").mkdir()
+    with pytest.raises(CameraError, match="a device, but not a camera"):
+        CameraSource(5)
 
 
 def test_an_identity_stays_and_differs() -> None:
