@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -188,6 +189,11 @@ def test_a_driver_that_lists_formats_without_end(cameras: Fake) -> None:
 
 def test_the_real_calls_on_a_file_that_is_no_camera(tmp_path: Path) -> None:
     (tmp_path / "video0").touch()
+    opened = v4l2.HERE.open(tmp_path / "video0")
+    flags = fcntl.fcntl(opened, fcntl.F_GETFL)
+    assert (flags & os.O_ACCMODE, bool(flags & os.O_NONBLOCK)) == (os.O_RDWR, True), "as drivers want to be asked"
+    assert fcntl.fcntl(opened, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    os.close(opened)
     (node,) = v4l2.nodes(v4l2.Machine(dev=tmp_path))
     assert node.problem.startswith("the driver does not say what it is (Inappropriate ioctl for device)")
 
