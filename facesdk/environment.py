@@ -9,12 +9,13 @@ from contextlib import contextmanager
 # By the beginnings of their names.
 OPENSSL = ("OPENSSL_", "CRYPTOGRAPHY_", "CTLOG_FILE", "QLOGDIR", "SSLKEYLOGFILE")
 OPENCV = ("OPENCV_", "INTEL_")
+LIBCAMERA = ("LIBCAMERA_",)
 OTHERS = ("JPEGMEM", "JSIMD_", "LITERT_", "NPY_", "NUMPY_", "OPENBLAS_VERBOSE", "PILLOW_", "RUY_", "TF_CPP_", "TSS2_")
 
 
 def clean() -> None:
     """Removes all of them: for a process that is the command's own, before anything else is imported."""
-    for name in _named((*OPENSSL, *OPENCV, *OTHERS)):
+    for name in _named((*OPENSSL, *OPENCV, *LIBCAMERA, *OTHERS)):
         del os.environ[name]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from functools import cache
 from pathlib import Path
 
@@ -136,3 +137,30 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
     monkeypatch.setattr(Engine, "embed", embedding)
     return vectors
+
+
+@pytest.fixture
+def cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A machine whose cameras the test plugs in, in this one's place; OpenCV plays what Capture.plays says."""
+    import cv2
+    from camera_tools import Capture, Fake, reset_capture
+
+    from facesdk.camera import v4l2
+
+    made = Fake(tmp_path / "machine")
+    monkeypatch.setattr(v4l2, "HERE", made.machine)
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    reset_capture()
+    return made
+
+
+@pytest.fixture
+def no_thread_stays():
+    """Every thread of a camera ends with the test that started it."""
+    from camera_tools import facesdk_threads
+
+    yield
+    end_s = time.monotonic() + 5
+    while facesdk_threads() and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert facesdk_threads() == []

@@ -162,7 +162,8 @@ def test_no_program_of_the_path_is_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_cleaning_takes_the_named_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = ["OPENSSL_CONF", "OPENSSL_MODULES", "TSS2_LOG", "TSS2_LOGFILE", "PILLOW_ALIGNMENT", "OPENCV_TRACE", "NPY_X"]
+    gone = ["OPENSSL_CONF", "OPENSSL_MODULES", "TSS2_LOG", "TSS2_LOGFILE", "PILLOW_ALIGNMENT", "OPENCV_TRACE", "NPY_X",
+            "LIBCAMERA_IPA_MODULE_PATH"]  # fmt: skip
     kept = ["TPM2TOOLS_TCTI", "OPENBLAS_NUM_THREADS", "XDG_DATA_HOME", "MY_OPENSSL_CONF"]
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", dict.fromkeys([*gone, *kept], "x"))

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, m) {
   register_networks(m);
   register_pipeline(m);
   register_kernels(m);
+  register_yuv(m);
   register_pairs(m);
   register_secrets(m);
 }

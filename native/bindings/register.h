@@ -12,6 +12,9 @@ void register_pipeline(pybind11::module_& m);
 // The kernels, each variant by its name.
 void register_kernels(pybind11::module_& m);
 
+// YUYV and NV12 to RGB.
+void register_yuv(pybind11::module_& m);
+
 // All pairs of many vectors, for measuring.
 void register_pairs(pybind11::module_& m);
 

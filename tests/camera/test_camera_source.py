@@ -3,132 +3,105 @@
 from __future__ import annotations
 
 import os
-import stat
-import struct
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from camera_tools import METADATA, OUTPUT, PLANES, Capture, Driver, Fake, bgr
 from conftest import PORTRAITS, portrait
 
 from facesdk import Engine
-from facesdk.camera import open_source, source
+from facesdk.camera import open_camera, open_source
 from facesdk.errors import CameraError, InputError
 
 
-class Capture:
-    """What OpenCV opened."""
-
-    opened: list[object] = []  # noqa: RUF012
-
-    def __init__(self, name: object) -> None:
-        self.opened.append(name)
-
-    def isOpened(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        """Nothing is held."""
-
-
-@pytest.fixture
-def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that passes for the node of camera 2: no container has a real one."""
-    node = tmp_path / "video2"
-    node.touch()
-    whole_stat = Path.stat
-
-    def looked_at(path: Path, **options: Any) -> os.stat_result:
-        found = whole_stat(path, **options)
-        if path.is_relative_to(tmp_path) and os.path.basename(os.path.realpath(path)) in ("video2", "vbi0"):
-            fields = list(found)
-            fields[0] = stat.S_IFCHR | 0o660
-            return os.stat_result(fields, {"st_rdev": os.makedev(81, 2)})
-        return found
-
-    monkeypatch.setattr(Path, "stat", looked_at)
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    Capture.opened.clear()
-    return node
+def test_a_camera_by_number_node_or_link(cameras: Fake, tmp_path: Path) -> None:
+    node = cameras.plug(Driver(2, by_id="usb-Maker_Camera_1-video-index0"))
+    link = tmp_path / "a link"
+    link.symlink_to(node)
+    by_id = cameras.root / "dev/v4l/by-id/usb-Maker_Camera_1-video-index0"
+    for name in ("2", "02", 2, np.int64(2), str(node), node, str(link), link, by_id, by_id.name):
+        Capture.plays = [[bgr(9)]]
+        with open_source(name) as source:
+            assert Capture.opened.pop() == (2, cv2.CAP_V4L2)
+            assert next(iter(source)).image[0, 0].tolist() == [11, 10, 9]
+        Capture.plays = [[bgr(9)] * 50]
+        with open_camera(name) as camera:
+            assert camera.identity is not None
+            assert camera.identity.by_id == by_id.name
+        assert Capture.opened.pop() == (2, cv2.CAP_V4L2)
+    assert Capture.released == 20
 
 
-def answering(capabilities: int) -> Any:
-    """An ioctl as a driver with these capabilities has it."""
-
-    def ioctl(_device: int, request: int, answer: bytearray) -> int:
-        assert request == 0x80685600
-        answer[88:92] = struct.pack("=I", capabilities)
-        return 0
-
-    return ioctl
-
-
-def test_a_camera_by_number_node_or_link(camera: Path, tmp_path: Path) -> None:
-    (tmp_path / "by-id").mkdir()
-    link = tmp_path / "by-id" / "usb-Camera-index0"
-    link.symlink_to("../video2")
-    for name in ("2", 2, np.int64(2), str(camera), camera, str(link), link):
-        with open_source(name):
-            assert Capture.opened.pop() == 2
-
-
-def test_a_node_that_gives_no_pictures_says_so(camera: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for capabilities, gives in ((0x04200001, True), (0x1000, True), (0x04A00000, False), (0x2, False)):
-        monkeypatch.setattr(source.fcntl, "ioctl", answering(capabilities))
-        if gives:
-            with open_source(str(camera)):
-                assert Capture.opened.pop() == 2
-        else:
-            with pytest.raises(CameraError, match="gives no pictures"):
-                open_source(str(camera))
-    other = camera.with_name("vbi0")
-    other.touch()
-    with pytest.raises(CameraError, match="not a camera"):
-        open_source(str(other))
-
-
-def test_a_camera_that_this_user_may_not_use(camera: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source.os, "access", lambda *_: False)
-    with pytest.raises(CameraError, match="group video"):
-        open_source(str(camera))
+def test_a_node_that_gives_no_pictures_says_so(cameras: Fake) -> None:
+    for number, capabilities in enumerate((0x04A00000 | METADATA, OUTPUT)):
+        cameras.plug(Driver(number, capabilities=capabilities))
+        with pytest.raises(CameraError, match=r"gives no pictures.*/dev/video0"):
+            open_source(number)
+    cameras.plug(Driver(5, capabilities=PLANES))
+    Capture.plays = [[]]
+    with open_source(5):
+        assert Capture.opened == [(5, cv2.CAP_V4L2)]
 
 
 def test_other_devices_and_files_are_called_by_their_kind(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, words in (
         ("/dev/null", "a device, but not a camera"), ("/dev/zero", "a device, but not a camera"),
-        ("/dev/video97", "no such device"), ("/dev/v4l/by-id/usb-none-index0", "no such device"),
+        ("/dev/video97", "no such device"), ("97", "no such device"),
+        ("/dev/v4l/by-id/usb-none-index0", "no such device"),
         (str(tmp_path / "pipe"), "neither a camera nor a video file"),
-        (str(tmp_path / "none.mp4"), "no such video file"),
+        (str(tmp_path / "none.mp4"), "no such video file"), ("usb-none-index0", "no such video file"),
+        ("9999999", "no such video file"),
     ):  # fmt: skip
         with pytest.raises(CameraError, match=words) as caught:
             open_source(name)
-        assert ("no such video" in str(caught.value)) == name.endswith("none.mp4")
+        assert ("no such video file" in str(caught.value)) == (words == "no such video file")
 
 
-def test_messages_name_the_cameras_that_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "glob", lambda *_: iter([Path("/dev/video1"), Path("/dev/video0")]))
-    with pytest.raises(CameraError, match="/dev/video0, /dev/video1"):
-        open_source("/dev/video97")
+def test_a_device_of_the_same_kind_that_is_no_camera(cameras: Fake) -> None:
+    other = cameras.root / "dev" / "vbi0"
+    other.touch()
+    with pytest.raises(CameraError, match="not a camera"):
+        open_source(str(other))
+
+
+def test_messages_name_the_cameras_that_are_here(cameras: Fake) -> None:
+    with pytest.raises(CameraError, match="this machine has none"):
+        open_source(97)
+    for number in (0, 1):
+        cameras.plug(Driver(number))
+    with pytest.raises(CameraError, match=r"/dev/video0, .*/dev/video1"):
+        open_source(97)
 
 
 @pytest.mark.parametrize(
     "name", ["rtsp://user:secret@10.0.0.1/a", "http://x/a.mp4", "RTSPS://x", "udp://@:1234", "file:///a"]
 )
 def test_network_addresses_are_refused_without_repeating_them(name: str) -> None:
-    with pytest.raises(CameraError, match="no network code") as caught:
-        open_source(name)
-    assert "secret" not in str(caught.value)
+    for opens in (open_source, open_camera):
+        with pytest.raises(CameraError, match="no network code") as caught:
+            opens(name)
+        assert "secret" not in str(caught.value)
+        assert "network=True" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [None, -1, True, 2.0, b"0", "", "a\0b", [0]])
 def test_what_is_no_name_is_an_input_error(name: object) -> None:
     with open_source(PORTRAITS) as frames:
         assert next(iter(frames)).image.ndim == 3
-    with pytest.raises(InputError, match="device node"):
-        open_source(name)  # type: ignore[arg-type]
+    for opens in (open_source, open_camera):
+        with pytest.raises(InputError, match="device node"):
+            opens(name)  # type: ignore[operator]
+
+
+def test_a_recording_is_no_camera_to_stand_in_front_of(tmp_path: Path) -> None:
+    (tmp_path / "clip.avi").write_bytes(b"x")
+    for name in (tmp_path, tmp_path / "clip.avi", tmp_path / "none", "none"):
+        with pytest.raises(InputError, match="open_source"):
+            open_camera(name)
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
@@ -154,5 +127,37 @@ def test_a_camera_upside_down_is_put_right_by_its_source(tmp_path: Path, sface: 
 @pytest.mark.parametrize("wrong", [45, -90, 360, 90.0, True, "90", None])
 def test_other_rotations_are_refused(tmp_path: Path, wrong: Any) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((80, 100, 3), np.uint8))
+    for name in (tmp_path, 0, "picamera"):
+        with pytest.raises(InputError, match="rotate must be one of 0, 90, 180, 270"):
+            open_source(name, rotate=wrong)
     with pytest.raises(InputError, match="rotate must be one of 0, 90, 180, 270"):
-        open_source(tmp_path, rotate=wrong)
+        open_camera(0, rotate=wrong)
+
+
+def test_a_video_has_its_own_times_and_numbers(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for level in range(0, 250, 50):
+        writer.write(np.full((64, 64, 3), (level, 0, 0), np.uint8))
+    writer.release()
+    with open_source(clip) as source:
+        frames = list(source)
+    assert [frame.sequence for frame in frames] == [0, 1, 2, 3, 4]
+    assert np.allclose(np.diff([frame.time_s for frame in frames]), 0.1)
+    assert [frame.dropped for frame in frames] == [0] * 5
+    assert frames[4].image[32, 32, 2] > 180  # blue is last
+    assert frames[4].image[32, 32, 0] < 20
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no JPEG or PNG files in this folder"):
+        open_source(tmp_path)
+
+
+def test_a_video_without_a_frame(cameras: Fake, tmp_path: Path) -> None:
+    (tmp_path / "clip.avi").write_bytes(b"x")
+    Capture.plays = [[]]
+    with open_source(tmp_path / "clip.avi") as source, pytest.raises(CameraError, match="gave no frame"):
+        next(iter(source))
+    with pytest.raises(CameraError, match="is it a video"):
+        open_source(tmp_path / "clip.avi")

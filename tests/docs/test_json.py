@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from blocks import PASSPHRASE, PORTRAITS, ROOT
+from camera_tools import Driver, Fake
 
+from facesdk.camera import v4l2
 from facesdk.cli import main
 
 PAGE = (ROOT / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
@@ -87,6 +89,11 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     run("remove", *vault, "--yes")
     run("completion", "bash")
     run("models")
+    with pytest.MonkeyPatch.context() as patch:
+        cameras = Fake(folder / "machine")
+        cameras.plug(Driver(0))
+        patch.setattr(v4l2, "HERE", cameras.machine)
+        run("cameras")
     results["errors"] = []
     out, sys.stdout = sys.stdout, io.StringIO()
     try:
@@ -99,7 +106,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 COMMANDS = [
     "enroll", "unlock", "verify", "status", "list", "renew", "unlearn", "rekey", "export", "import", "lock", "panic",
-    "audit", "show", "remove", "completion", "models", "errors",
+    "audit", "show", "remove", "completion", "models", "cameras", "errors",
 ]  # fmt: skip
 
 

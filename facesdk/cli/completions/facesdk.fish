@@ -50,7 +50,7 @@ function _shtab_facesdk_using
   test "$_shtab_facesdk_cmdpath" = "$argv"
 end
 
-set -g _shtab_facesdk_commands enroll verify list remove unlock lock panic rekey renew unlearn export import status show audit doctor bench demo models 'models check-edgetpu' evaluate calibrate completion
+set -g _shtab_facesdk_commands enroll verify list remove unlock lock panic rekey renew unlearn export import status show audit cameras doctor bench demo models 'models check-edgetpu' evaluate calibrate completion
 set -g _shtab_facesdk_opts_with_value --by --cache --draws --embedder --fmr --groups --key-file --migrate-to --new-key-file --new-passphrase-fd --new-passphrase-file --out --passphrase-fd --passphrase-file --picture --protect --protocol --receipt --recovery-passphrase-fd --recovery-passphrase-file --rounds --rules --runtime --scheduler --seed --shard --tcti --threads --threshold --to --user --vault --workers
 
 complete -c facesdk -e
@@ -201,6 +201,9 @@ complete -c facesdk -n '_shtab_facesdk_using audit' -l tcti -x -d 'how a TPM is 
 complete -c facesdk -n '_shtab_facesdk_using audit' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'read the passphrase; the key is opened for this one run (no attempt count) (file, pipe or - for stdin; a pipe has 30 s to end)'
 complete -c facesdk -n '_shtab_facesdk_using audit' -l passphrase-fd -x -d 'the same from an open descriptor'
 complete -c facesdk -n '_shtab_facesdk_using audit' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'a key of 0600 instead (development)'
+complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a cameras -d 'List the cameras of this machine, with a hint each; takes no picture.'
+complete -c facesdk -n '_shtab_facesdk_using cameras' -s h -l help -d 'show this help message and exit'
+complete -c facesdk -n '_shtab_facesdk_using cameras' -l json -d 'print the result as JSON'
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a doctor -d 'Say what is installed and used, and why.'
 complete -c facesdk -n '_shtab_facesdk_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using doctor' -l json -d 'print the result as JSON'
