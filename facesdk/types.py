@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import InitVar, dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
@@ -36,6 +36,17 @@ class Decision(Enum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     POOR_QUALITY = "poor_quality"
+
+
+class Assurance(IntEnum):
+    """What an outcome says about life, computed from what was shown; a higher tier keeps more out.
+
+    docs/liveness.md says what each one keeps out, and what it does not.
+    """
+
+    NONE = 0  # pictures: whose face, not whether it is there
+    RGB_PASSIVE = 10  # no print and no ordinary screen was noticed
+    RGB_CHALLENGE = 20  # a relief like a head's followed a fresh path
 
 
 class Guidance(Enum):
