@@ -12,6 +12,7 @@ from facesdk.capture.quality import BOUNDS, QualityLimits
 from facesdk.engine.networks import load_manifest
 from facesdk.engine.operating_points import OperatingPoint
 from facesdk.errors import InputError, PolicyFloorError, VaultIntegrityError
+from facesdk.types import Assurance
 from facesdk.vault.rules import PRESETS, AttemptRules
 
 
@@ -24,15 +25,21 @@ class Policy:
             of the default, 1 in 50,000: Android Compatibility Definition, class 3 biometrics.
         quality: what a sample must be to be used.
         attempts: when a face may be tried and when the passphrase is needed; the phone preset unless another is given.
+        liveness: the least that a match must say about life. With more than NONE pictures do not open any more, only
+            sessions do (docs/liveness.md).
+        attention: sessions want both eyes open at the end; not for who cannot open them.
     """
 
     target_fmr: float = 2e-5
     quality: QualityLimits = field(default_factory=QualityLimits)
     attempts: AttemptRules = PRESETS["phone"]
+    liveness: Assurance = Assurance.NONE
+    attention: bool = True
 
     def sealed(self) -> str:
         """What an enrollment under this policy seals as the least that a verification must meet."""
-        return json.dumps(_floor(self), sort_keys=True, separators=(",", ":"))
+        floor = {name: value for name, value in _floor(self).items() if UNSAID.get(name) != value}
+        return json.dumps(floor, sort_keys=True, separators=(",", ":"))
 
     def check_not_looser(self, sealed: str) -> None:
         """PolicyFloorError where any field asks for less than the sealed floor. Attempt rules are for who unlocks."""
@@ -52,7 +59,10 @@ class Policy:
         wanted = strict.pop("target_fmr", self.target_fmr)
         if wanted not in _offered():  # sealed by a release with other operating points: the next stricter one
             wanted = max((fmr for fmr in _offered() if fmr <= wanted), default=wanted)
-        return replace(self, target_fmr=wanted, quality=replace(self.quality, **strict))
+        liveness, attention = Assurance(int(strict.pop("liveness", 0))), bool(strict.pop("attention", self.attention))
+        return replace(
+            self, target_fmr=wanted, quality=replace(self.quality, **strict), liveness=liveness, attention=attention
+        )
 
     def __post_init__(self) -> None:
         if not isinstance(self.quality, QualityLimits):
@@ -61,6 +71,12 @@ class Policy:
             raise InputError(
                 f"attempts must be AttemptRules, such as AttemptRules.preset('phone'), not {self.attempts!r}"
             )
+        if not isinstance(self.liveness, Assurance):
+            raise InputError(
+                f"liveness must be an Assurance, such as Assurance.RGB_CHALLENGE, not {self.liveness!r:.80}"
+            )
+        if not isinstance(self.attention, bool):
+            raise InputError(f"attention must be True or False, not {self.attention!r:.80}")
         offered = _offered()
         if self.target_fmr not in offered:
             listed = ", ".join(f"{value:g}" for value in offered)
@@ -135,16 +151,19 @@ class Policy:
 
 
 # What an enrollment seals; the similarity of samples matters at enrollment alone.
-FLOOR = ("target_fmr", *(name for name in BOUNDS if name != "max_sample_similarity"))
+LIMITS = tuple(name for name in BOUNDS if name != "max_sample_similarity")
+FLOOR = ("target_fmr", *LIMITS)
 
 
+UNSAID = {"liveness": float(Assurance.NONE), "attention": 1.0}  # what a floor means that does not say otherwise
 SINCE = {"min_signal_to_noise"}  # what floors that were sealed before there was such a field lack
 REPLACED = {"min_brightness": 35.0, "max_overexposed": 0.35}  # the defaults that it took the place of
 
 
 def _floor(policy: Policy) -> dict[str, float]:
     """The fields that a floor has, as they stand in the policy: not by what a subclass makes of it."""
-    return {"target_fmr": policy.target_fmr, **{name: getattr(policy.quality, name) for name in FLOOR[1:]}}
+    own = {"target_fmr": policy.target_fmr, **{name: getattr(policy.quality, name) for name in LIMITS}}
+    return {**own, "liveness": float(policy.liveness), "attention": float(policy.attention)}
 
 
 def _offered() -> list[float]:
@@ -152,7 +171,7 @@ def _offered() -> list[float]:
 
 
 def _stricter(name: str, one: float, other: float) -> float:
-    return max(one, other) if name.startswith("min_") else min(one, other)
+    return max(one, other) if name.startswith("min_") or name in UNSAID else min(one, other)
 
 
 def floor_of(sealed: str) -> dict[str, float]:
@@ -161,13 +180,14 @@ def floor_of(sealed: str) -> dict[str, float]:
         return {}
     try:
         floor = json.loads(sealed)
-        bounds = {**BOUNDS, "target_fmr": (0.0, 1.0)}
-        if not set(FLOOR) - SINCE <= set(floor) <= set(FLOOR):
+        bounds = {**BOUNDS, "target_fmr": (0.0, 1.0), "liveness": (0.0, 100.0), "attention": (0.0, 1.0)}
+        if not set(FLOOR) - SINCE <= set(floor) <= {*FLOOR, *UNSAID}:
             raise ValueError
         if not all(bounds[name][0] <= value <= bounds[name][1] for name, value in floor.items()):
             raise ValueError
+        Assurance(int(floor.get("liveness", 0)))
     except (ValueError, TypeError, RecursionError) as error:
         raise VaultIntegrityError("the policy sealed with the template is not one this release writes") from error
     if not set(floor) & SINCE:  # the limits for light that were replaced do not bind as they did by default
         floor = {name: value for name, value in floor.items() if REPLACED.get(name) != value}
-    return {name: float(value) for name, value in floor.items()}
+    return {**UNSAID, **{name: float(value) for name, value in floor.items()}}

@@ -36,6 +36,8 @@ class Decision(Enum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     POOR_QUALITY = "poor_quality"
+    ATTACK_SUSPECTED = "attack_suspected"  # of a session: what was shown is no living person
+    NOT_COMPLETED = "not_completed"  # of a session: it ended before anything could be decided
 
 
 class Assurance(IntEnum):
@@ -65,6 +67,10 @@ class Guidance(Enum):
     TAKE_OFF_MASK = "Take off the mask: mouth and chin cannot be seen."
     UNCOVER_FACE = "Show your whole face: it could not be made out."
     CHANGE_SOMETHING = "Take another picture: this one is nearly the same as an earlier one."
+    OPEN_EYES = "Open your eyes and look at the camera."
+    KEEP_STILL = "Look at the camera and keep still for a moment."
+    COME_BACK = "Look straight at the camera again."
+    TRY_AGAIN = "Once more: follow with your nose where the prompt goes."
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,69 @@ class Features:
         return f"Features(embedder={self.embedder!r}, dimension={self._vector.shape[0]})"
 
 
+class SessionPhase(Enum):
+    """Where a session is."""
+
+    SEEK = "seek"  # nobody yet who could be looked at
+    ALIGN = "align"  # a face, straight and still for a moment
+    CHALLENGE = "challenge"  # the head follows the prompts
+    RETURN = "return"  # straight again, the frames that decide
+    COLLECT = "collect"  # of an enrollment: samples that differ
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Where the person is to turn, for whatever shows it: a screen, LEDs, a voice.
+
+    Attributes:
+        text: a sentence for them.
+        x: 0 to 1 from the left of the picture shown mirrored, as people expect of a mirror.
+        y: 0 to 1 from its top.
+        arrow: one of the eight arrows, or a dot for straight ahead.
+    """
+
+    text: str
+    x: float = 0.5
+    y: float = 0.5
+    arrow: str = "\N{BULLET}"
+
+    def led(self, count: int) -> int | None:
+        """Find the LED of a ring that is meant.
+
+        Args:
+            count: LEDs of the ring, number 0 at the top, the others clockwise as the person sees them.
+
+        Returns:
+            Its number; None for straight ahead.
+        """
+        right, down = self.x - 0.5, self.y - 0.5
+        if math.hypot(right, down) < 0.1:
+            return None
+        return round(math.atan2(right, -down) / math.tau * count) % count
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """What a session says after each frame.
+
+    Attributes:
+        phase: where it is.
+        guidance: what keeps it from going on, if anything does.
+        prompt: where to turn; None where nothing is asked for.
+        done: the outcome is there.
+        fraction: of the way, 0 to 1, for a ring that fills.
+        box_px: float32 (4,) of the face that is followed, in the frame; None without one.
+    """
+
+    phase: SessionPhase
+    guidance: Guidance = Guidance.NONE
+    prompt: Prompt | None = None
+    done: bool = False
+    fraction: float = 0.0
+    box_px: Float32Array | None = None
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a verification came to. True in a condition for MATCH alone. Holds no score, on purpose.
@@ -187,12 +256,14 @@ class Outcome:
         reason: one sentence for a log.
         guidance: the person's next move; its value is a sentence for them, empty where there is none.
         elapsed_ms: milliseconds from the frames to the decision.
+        assurance: what it says about life; pictures alone reach NONE.
     """
 
     decision: Decision
     reason: str
     guidance: Guidance
     elapsed_ms: float
+    assurance: Assurance = Assurance.NONE
 
     def __bool__(self) -> bool:
         return self.decision is Decision.MATCH

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from facesdk import _core, matching
+from facesdk import _core, matching, sessions
 from facesdk._core import process_token
 from facesdk.capture.quality import Refusal
 from facesdk.capture.samples import (
@@ -21,13 +21,16 @@ from facesdk.capture.samples import (
     pictures,
     probe,
 )
+from facesdk.capture.session import TIMEOUT_S
+from facesdk.capture.verification import DECIDING
 from facesdk.engine import DEFAULT_EMBEDDER, Engine
 from facesdk.engine.networks import load_manifest
-from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, Reason
+from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, PolicyFloorError, Reason
 from facesdk.learning import Comparison, Learner, may_move
 from facesdk.log import happened
 from facesdk.policy import Policy
-from facesdk.types import Decision, Guidance, Outcome
+from facesdk.sessions import Decider
+from facesdk.types import Assurance, Decision, Guidance, Outcome
 from facesdk.vault import (
     KeyKind,
     KeyProvider,
@@ -46,6 +49,8 @@ from facesdk.vault.keys.given import GivenKeys, given_key
 from facesdk.vault.replacing import already_enrolled
 
 if TYPE_CHECKING:
+    from facesdk.camera.live import LiveCamera
+    from facesdk.capture.session import Session
     from facesdk.status import Status
     from facesdk.types import Float32Array, Picture, Pictures
     from facesdk.vault.opening import Opening
@@ -261,24 +266,65 @@ class FaceVerifier:
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         self._open_first(user)
-        with self._vault.opened(user, learned=self._learner.active) as template:
-            generation, policy = template.generation, self._binding_policy(template)
-            engine, label = self._matching_engine(template), _label(policy)
-            comparison = Comparison(template, policy, engine, self._learner, frames=len(frames))
+        decider, policy, engine = self._decider(user, frames=len(frames), camera=camera)
+        if policy.liveness is not Assurance.NONE:
+            raise PolicyFloorError(
+                f"pictures do not say that somebody is there, and the owner's enrollment asks for "
+                f"{policy.liveness.name}: use session()"
+            )
         start = time.perf_counter()
         found = probe(frames, engine, policy.quality, consecutive=consecutive, colors=colors)
         if isinstance(found, Refusal):
             return Outcome(found.decision, found.reason, found.guidance, _ms_since(start))
         with found:
-            match = self._vault.attempt(
-                user, lambda template: comparison.matches(template, found), generation=generation, camera=camera,
-                label=label, learned=self._learner.active,
-            )  # fmt: skip
-        elapsed_ms = _ms_since(start)
-        if not match:
-            return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, elapsed_ms)
-        comparison.learn(self._vault, user, generation=generation, camera=camera, label=label)
-        return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, elapsed_ms)
+            if decider.matches(found):
+                return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, _ms_since(start))
+        return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, _ms_since(start))
+
+    def _decider(
+        self, user: str, *, frames: int, camera: str, label: str = ""
+    ) -> tuple[Decider, Policy, Engine]:  # fmt: skip
+        """The way to the vault for one verification, with the policy and engine that it binds to."""
+        with self._vault.opened(user, learned=self._learner.active) as template:
+            policy, engine = self._binding_policy(template), self._matching_engine(template)
+            comparison = Comparison(template, policy, engine, self._learner, frames=frames)
+            text = f"{_label(policy)} {label}".rstrip()
+            return Decider(
+                self._vault, user, comparison, template.generation, camera, text, self._learner.active
+            ), policy, engine  # fmt: skip
+
+    def session(
+        self, user: str, *, purpose: str = "", camera: str | LiveCamera = "camera",
+        liveness: Assurance = Assurance.RGB_CHALLENGE, challenge: str = "dot", timeout_s: float = TIMEOUT_S,
+    ) -> Session:  # fmt: skip
+        """Begin to verify whoever comes in front of a camera, by its frames.
+
+        One session is at most one attempt: it is paid for when the session compares, or refuses what pretends to be a
+        person. Feed it until `done`; leaving its context wipes what it holds.
+
+        Args:
+            user: whose template the face is compared with.
+            purpose: for the audit log, at most 12 characters, such as "door".
+            camera: an open camera, or a short name for the audit log.
+            liveness: the tier that a match must reach. Less than RGB_CHALLENGE is asked for by name, and not below the
+                policy's.
+            challenge: "dot" where a screen shows where to look, "directions" for LEDs or a voice.
+            timeout_s: seconds of the frames' clock, 1 to 600, until it ends without a decision.
+
+        Returns:
+            The session; `feed` says what to show, `outcome` how it ended.
+
+        Raises:
+            PolicyFloorError: the owner's enrollment asks for more.
+            ModelIntegrityError: the networks of RGB_PASSIVE are not there.
+            PassphraseRequiredError, LockedOutError, NotEnrolledError, EngineMismatchError: as verify.
+            InputError: an argument does not fit.
+        """
+        self._keys.check_open()
+        label = sessions.checked_label(camera, purpose, liveness)
+        self._open_first(user)
+        decider, policy, engine = self._decider(user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
+        return sessions.verification(decider, policy, engine, liveness, challenge=challenge, timeout_s=timeout_s)
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Open the user's key with what is given here, and set the failures back.

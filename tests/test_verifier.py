@@ -284,7 +284,9 @@ def test_nothing_shown_reveals_features_keys_or_scores(enrolled: FaceVerifier, e
         shown += repr(template) + repr(enrolled.vault.state("owner"))
     for number in np.asarray(features._vector)[:20]:
         assert f"{number:.4f}" not in shown
-    assert {f.name for f in dataclasses.fields(outcome)} == {"decision", "reason", "guidance", "elapsed_ms"}
+    assert {f.name for f in dataclasses.fields(outcome)} == {
+        "decision", "reason", "guidance", "elapsed_ms", "assurance",
+    }  # fmt: skip
 
 
 def _fails(verifier: FaceVerifier, times: int) -> None:

@@ -1,0 +1,62 @@
+"""What a session looks with: the engine, and what tells a head from a picture of one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from facesdk.types import Assurance
+
+if TYPE_CHECKING:
+    import random
+
+    from facesdk.engine.engine import Engine
+    from facesdk.types import Float32Array, Frame, Pose, Sample
+
+CHALLENGES = ("dot", "directions")
+
+
+class Passive(Protocol):
+    """What tells prints and screens from faces by one frame."""
+
+    def live_probability(self, frame: Frame, box_px: Float32Array) -> float | None:
+        """0 to 1; None where this frame is too dark to tell, or gray."""
+
+
+class Relief(Protocol):
+    """What measures the relief of a head that turns."""
+
+    @property
+    def points(self) -> int:
+        """How many points are followed at the moment."""
+
+    def feed(self, frame: Frame, landmarks_px: Float32Array, pose: Pose) -> tuple[float, float] | None:
+        """The relief as a share of a head's, and without what bent paper imitates; None where it cannot be told."""
+
+    def reset(self) -> None:
+        """Begin with another face."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What a session looks with.
+
+    Attributes:
+        engine: makes features.
+        assurance: the tier that is asked for.
+        challenge: "dot" for a screen, "directions" for LEDs or a voice.
+        relief: None below RGB_CHALLENGE.
+        passive: None where the networks are not there.
+        eyes_open: whether the eyes are open in a frame; None where that does not matter.
+        source: of the path; secrets.SystemRandom() but in tests.
+    """
+
+    engine: Engine
+    assurance: Assurance
+    challenge: str = "dot"
+    relief: Relief | None = None
+    passive: Passive | None = None
+    eyes_open: Callable[[Frame, Sample], bool] | None = None
+    source: random.Random = field(default_factory=secrets.SystemRandom)

@@ -1,0 +1,163 @@
+"""A session: frames in, progress out, until an outcome. What is to be reached with them is its goal's."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+from facesdk.errors import InputError
+from facesdk.images.frames import array_frame
+from facesdk.types import Decision, Guidance, Outcome, Progress, SessionPhase
+
+if TYPE_CHECKING:
+    from facesdk.capture.appearance import Follower, View
+    from facesdk.types import Frame
+
+TIMEOUT_S = 30.0
+LONGEST_TIMEOUT_S = 600.0
+FEWEST_PER_S = 5  # with fewer nobody can say that it is one face throughout
+_MOST_FRAMES_PER_S = 240  # so that frames whose clock stands still end a session too
+NOBODY = "nobody was seen"
+
+
+class Goal(Protocol):
+    """What a session is for. Between two frames it holds no lock and nothing that must be given back but in close."""
+
+    def see(self, view: View) -> Progress | Outcome:
+        """Go on by one frame; an outcome ends the session."""
+
+    def give_up(self, reason: str, elapsed_ms: float) -> Outcome:
+        """The outcome of a session that ends before its goal was reached."""
+
+    def close(self) -> None:
+        """Wipe what is held; a second time nothing."""
+
+
+class Session:
+    """One person in front of a camera, from the first frame to the outcome.
+
+    A context: its end wipes what is held of the person, and ends the session where nothing has ended it. One thread
+    feeds; `cancel` may be called from any.
+
+    Args:
+        goal: what is to be reached.
+        follower: follows the face.
+        timeout_s: seconds of the frames' clock after which it ends without a decision.
+    """
+
+    def __init__(self, goal: Goal, follower: Follower, *, timeout_s: float = TIMEOUT_S) -> None:
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) \
+                or not 1 <= timeout_s <= LONGEST_TIMEOUT_S:  # fmt: skip
+            raise InputError(f"timeout_s must be from 1 to {LONGEST_TIMEOUT_S:g} seconds, not {timeout_s!r}")
+        self._goal, self._follower, self._timeout_s = goal, follower, float(timeout_s)
+        self._outcome: Outcome | None = None
+        self._progress = Progress(SessionPhase.SEEK)
+        self._cancelled = ""
+        self._last_s: float | None = None
+        self._elapsed_s = 0.0
+        self._frames = 0
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Session({self._progress.phase.value})"
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an outcome."""
+        return self._outcome is not None
+
+    @property
+    def progress(self) -> Progress:
+        """What the last frame came to."""
+        return self._progress
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it has not."""
+        return self._outcome
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """End it without a decision: at once where nothing feeds it, else with the next frame.
+
+        Args:
+            reason: why, a few words for a log.
+        """
+        self._cancelled = self._cancelled or reason
+
+    def close(self) -> None:
+        """Wipe what is held, and end the session; what was tried and not decided is charged. A second time nothing."""
+        with contextlib.ExitStack() as every:
+            every.callback(self._goal.close)
+            if self._outcome is None:
+                self._end(self._goal.give_up(self._cancelled or "it was not carried to its end", self._elapsed_s * 1e3))
+
+    def feed(self, frame: Any, *, time_s: float | None = None) -> Progress:
+        """Go on by one frame.
+
+        Args:
+            frame: a CapturedFrame, or uint8 (H, W, 3) RGB or (H, W) gray; sides from 64 to 8192 px.
+            time_s: seconds on any clock that goes forward; of an array it must be given.
+
+        Returns:
+            Where it is, what keeps it from going on and where to look; `done` once there is an outcome, which nothing
+            changes any more.
+
+        Raises:
+            InputError: what is no frame or no time.
+            PassphraseRequiredError: the key was closed meanwhile; the session has ended.
+            LockedOutError: other attempts did not match meanwhile; the session has ended.
+            FaceSdkError: the errors of the vault: whatever stops the decision.
+        """
+        if self._outcome is not None:
+            return self._progress
+        image, now_s = _checked(frame, time_s)
+        if self._cancelled:
+            return self._end(self._goal.give_up(self._cancelled, self._elapsed_s * 1e3))
+        self._elapsed_s += max(0.0, now_s - self._last_s) if self._last_s is not None else 0.0
+        self._last_s, self._frames = now_s, self._frames + 1
+        if self._elapsed_s > self._timeout_s or self._frames > self._timeout_s * _MOST_FRAMES_PER_S:
+            return self._end(self._goal.give_up(self._obstacle(), self._elapsed_s * 1e3))
+        try:
+            found = self._goal.see(self._follower.look(image, now_s))
+        except BaseException as error:
+            self._end(Outcome(Decision.NOT_COMPLETED, f"ended by an error: {type(error).__name__}", Guidance.NONE,
+                              self._elapsed_s * 1e3))  # fmt: skip
+            self._goal.close()
+            raise
+        if isinstance(found, Outcome):
+            return self._end(found)
+        self._progress = found
+        return found
+
+    def _obstacle(self) -> str:
+        """Why nothing was decided in time."""
+        limit = f"within {self._timeout_s:g} s"
+        if self._frames < FEWEST_PER_S * self._elapsed_s:
+            return f"the camera gives too few pictures: {FEWEST_PER_S} a second are needed"
+        if self._progress.guidance is Guidance.SHOW_FACE or self._progress.box_px is None:
+            return f"{NOBODY} {limit}"
+        if self._progress.guidance is not Guidance.NONE:
+            return f"not done {limit}: {self._progress.guidance.name.lower()}"
+        return f"not done {limit}"
+
+    def _end(self, outcome: Outcome) -> Progress:
+        self._outcome = outcome
+        self._progress = Progress(SessionPhase.DONE, outcome.guidance, done=True, fraction=1.0)
+        return self._progress
+
+
+def _checked(frame: Any, time_s: float | None) -> tuple[Frame, float]:
+    """The picture and its time. InputError."""
+    image = getattr(frame, "image", frame)
+    time = getattr(frame, "time_s", None) if time_s is None else time_s
+    if isinstance(time, bool) or not isinstance(time, (int, float)) or not math.isfinite(time):
+        raise InputError(
+            f"a frame needs its time in seconds: feed(array, time_s=...), or a CapturedFrame, not {time!r:.80}"
+        )
+    return array_frame(image), float(time)

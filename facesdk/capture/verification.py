@@ -1,0 +1,289 @@
+"""The goal of a verification's session: somebody comes, follows a fresh path, and is compared once.
+
+SEEK -> ALIGN (straight and still: neutral pose, first features) -> CHALLENGE -> RETURN (straight again, the frames that
+decide) -> compared. Everything is of one unbroken appearance; another one begins anew, with no more tries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from facesdk import matching
+from facesdk.capture.means import Means
+from facesdk.capture.samples import Probe
+from facesdk.errors import FaceSdkError
+from facesdk.liveness import evidence
+from facesdk.liveness.challenge import Following, Path, Pursuit
+from facesdk.liveness.directions import Directions
+from facesdk.liveness.evidence import Identical, Life, Verdict, judge
+from facesdk.types import Assurance, Decision, Guidance, Outcome, Progress, Prompt, SessionPhase
+
+if TYPE_CHECKING:
+    from facesdk.capture.appearance import View
+    from facesdk.liveness.challenge import Challenge, Turn
+    from facesdk.types import Float32Array, Sample
+
+ALIGN_S, ALIGN_DEG, STRAIGHT_DEG = 0.3, 5.0, 20.0
+SURE_PRESENCE = 0.9
+RETURN_DEG, RETURN_S = 8.0, 3.0
+DECIDING, DECIDING_GAP_S = 3, 0.06
+START_SAMPLES = 2
+PASSIVE_GAP_S, PASSIVE_DEG = 0.1, 15.0
+TRIES = 2
+STRAIGHT = Prompt("Look straight at the camera.")
+
+
+class LiveVerification:
+    """See Session and the module.
+
+    Args:
+        means: what it looks with.
+        compare: the paid comparison, once: whether the probe matches.
+        refuse: an attempt that is paid for, and refused without a comparison.
+    """
+
+    def __init__(self, means: Means, *, compare: Callable[[Probe], bool], refuse: Callable[[], None]) -> None:
+        self._means, self._compare, self._refuse = means, compare, refuse
+        self._track: int | None = None
+        self._slips = 0
+        self._owed = False  # something was tried and not decided
+        self._first_s: float | None = None
+        self._probes = list[Probe]()
+        self._restart()
+
+    # --- the goal
+
+    def see(self, view: View) -> Progress | Outcome:
+        """Go on by one frame."""
+        self._first_s = view.time_s if self._first_s is None else self._first_s
+        if view.track != self._track:
+            self._track = view.track
+            self._restart()
+        if view.sample is not None and self._identical.feed(view.sample.crop):
+            return self.give_up("the picture stands still: the camera hangs, or it is fed in", self._elapsed_ms(view))
+        step = {SessionPhase.SEEK: self._align, SessionPhase.ALIGN: self._align, SessionPhase.CHALLENGE: self._follow,
+                SessionPhase.RETURN: self._return}[self._phase]  # fmt: skip
+        return self._look_passively(view) or step(view)
+
+    def give_up(self, reason: str, elapsed_ms: float) -> Outcome:
+        """What was tried costs an attempt; what was not, nothing."""
+        if self._owed:
+            self._owed = False
+            with contextlib.suppress(FaceSdkError):  # no attempt is left to be charged: all the better
+                self._refuse()
+        return Outcome(Decision.NOT_COMPLETED, reason, Guidance.NONE, elapsed_ms)
+
+    def close(self) -> None:
+        """Wipe all features, and the frames that they are of."""
+        self._restart()
+
+    # --- steps
+
+    def _restart(self) -> None:
+        with contextlib.ExitStack() as wiped:
+            for probe in self._probes:
+                wiped.enter_context(probe)
+        self._probes = []
+        self._phase = SessionPhase.SEEK
+        self._window: deque[tuple[View, Sample]] = deque()
+        self._neutral: Turn = (0.0, 0.0)
+        self._challenge: Challenge | None = None
+        self._followed = False
+        self._reliefs: list[tuple[float, float]] = []
+        self._deciding: list[tuple[float, Sample]] = []
+        self._return_s = 0.0
+        self._passive_s, self._lives = -math.inf, list[float]()
+        self._identical = Identical()
+        self._last_good: Sample | None = None
+        self._gap = False
+        self._points = 0
+        if self._means.relief is not None:
+            self._means.relief.reset()
+
+    def _align(self, view: View) -> Progress | Outcome:
+        """Wait until the face is straight and still for a moment."""
+        sample = view.sample
+        if sample is None or view.refusal is not None or not sample.quality.presence >= SURE_PRESENCE:
+            self._window.clear()
+            self._phase = SessionPhase.SEEK
+            return self._progress(view, view.guidance or Guidance.SHOW_FACE)
+        self._phase = SessionPhase.ALIGN
+        self._window.append((view, sample))
+        while len(self._window) > 1 and view.time_s - self._window[1][0].time_s >= ALIGN_S:
+            self._window.popleft()
+        poses = [one.face.pose for _, one in self._window]
+        yaws, pitches = [pose.yaw_deg for pose in poses], [pose.pitch_deg for pose in poses]
+        still = max(yaws) - min(yaws) <= ALIGN_DEG and max(pitches) - min(pitches) <= ALIGN_DEG
+        straight = max(map(abs, yaws)) <= STRAIGHT_DEG and max(map(abs, pitches)) <= STRAIGHT_DEG
+        if not straight:
+            return self._progress(view, Guidance.LOOK_STRAIGHT)
+        if not still or view.time_s - self._window[0][0].time_s < ALIGN_S or len(self._window) < 3:
+            return self._progress(view, Guidance.KEEP_STILL)
+        awake = [sample for seen, sample in self._window if self._is_awake(seen, sample)]
+        if not awake:
+            self._window.clear()
+            return self._progress(view, Guidance.OPEN_EYES)
+        self._neutral = fmean(yaws), fmean(pitches)
+        return self._aligned(view, awake)
+
+    def _aligned(self, view: View, awake: list[Sample]) -> Progress | Outcome:
+        if self._means.assurance < Assurance.RGB_CHALLENGE:
+            if self._means.assurance is Assurance.RGB_PASSIVE and len(self._lives) < evidence.PASSIVE_FRAMES:
+                dark = self._passive_s > -math.inf and not self._lives
+                return self._progress(view, Guidance.MORE_LIGHT if dark else Guidance.KEEP_STILL)
+            return self._decide(view, awake)
+        self._probes.append(Probe(_sharpest(awake, START_SAMPLES), self._means.engine))
+        self._window.clear()
+        return self._challenge_begins(view)
+
+    def _challenge_begins(self, view: View) -> Progress:
+        source = self._means.source
+        self._challenge = Directions(source, view.time_s) if self._means.challenge == "directions" \
+            else Pursuit(Path.fresh(source), view.time_s)  # fmt: skip
+        self._reliefs = []
+        self._phase = SessionPhase.CHALLENGE
+        return self._progress(view)
+
+    def _follow(self, view: View) -> Progress | Outcome:
+        sample, challenge = view.sample, self._challenge
+        if challenge is None or sample is None or not sample.quality.presence >= SURE_PRESENCE or sample.turned:
+            self._gap = True
+            return self._progress(view, view.guidance)
+        self._measure_relief(view, sample)
+        if self._is_somebody_else(sample):
+            return self._attack(view, "another face took over")
+        self._last_good, self._gap = sample, False
+        found = challenge.feed(view.time_s, self._turn(sample))
+        if found is None:
+            return self._progress(view)
+        return self._judged(view, judge(found, self._reliefs), found)
+
+    def _judged(self, view: View, verdict: Verdict, found: Following) -> Progress | Outcome:
+        if verdict.life is Life.ATTACK:
+            return self._attack(view, verdict.reason)
+        self._phase, self._return_s = SessionPhase.RETURN, view.time_s
+        self._followed, self._deciding = verdict.life is Life.LIVE, []
+        if verdict.life is Life.SLIP:
+            self._owed = self._owed or verdict.tried
+            return self._slipped(view, verdict.reason)
+        return self._progress(view)
+
+    def _slipped(self, view: View, reason: str) -> Progress | Outcome:
+        self._slips += 1
+        if self._slips >= TRIES:
+            return self.give_up(reason, self._elapsed_ms(view))
+        return self._progress(view, Guidance.TRY_AGAIN)
+
+    def _return(self, view: View) -> Progress | Outcome:
+        """Straight again: the frames that decide, or the next try."""
+        if view.time_s - self._return_s > RETURN_S:
+            self._return_s, self._followed = view.time_s, False
+            self._owed = True
+            return self._slipped(view, "the face did not come back to the middle")
+        sample = view.sample
+        if sample is None or view.refusal is not None or math.dist(self._turn(sample), (0, 0)) > RETURN_DEG:
+            return self._progress(view, Guidance.COME_BACK)
+        if not self._followed:
+            return self._challenge_begins(view)
+        if not self._is_awake(view, sample):
+            return self._progress(view, Guidance.OPEN_EYES)
+        if not self._deciding or view.time_s - self._deciding[-1][0] >= DECIDING_GAP_S:
+            self._deciding.append((view.time_s, sample))
+        if len(self._deciding) < DECIDING:
+            return self._progress(view)
+        return self._decide(view, [one for _, one in self._deciding])
+
+    def _decide(self, view: View, samples: list[Sample]) -> Outcome:
+        """Compare once; whoever began must be who is there now."""
+        probe = Probe(_sharpest(samples, DECIDING), self._means.engine)
+        self._probes.append(probe)
+        if len(self._probes) > 1 and not _is_same(self._probes[0].vectors, probe.vectors, evidence.SAME_PERSON):
+            return self._attack(view, "another face than at the start")
+        self._owed = False
+        match = self._compare(probe)
+        decision, reason = (Decision.MATCH, "the face is the enrolled one") if match else (
+            Decision.NON_MATCH, "the face is not the enrolled one")  # fmt: skip
+        return Outcome(decision, reason, Guidance.NONE, self._elapsed_ms(view), self._means.assurance)
+
+    def _attack(self, view: View, reason: str) -> Outcome:
+        """What pretends to be a person costs an attempt, as a stranger does."""
+        self._owed = False
+        self._refuse()
+        return Outcome(Decision.ATTACK_SUSPECTED, reason, Guidance.NONE, self._elapsed_ms(view))
+
+    # --- evidence
+
+    def _look_passively(self, view: View) -> Outcome | None:
+        """Look at the first frames with the passive networks, where they are there; what they deny ends the session."""
+        sample, passive = view.sample, self._means.passive
+        if passive is None or sample is None or view.refusal is not None or len(self._lives) >= evidence.PASSIVE_FRAMES:
+            return None
+        pose = sample.face.pose
+        if view.time_s - self._passive_s < PASSIVE_GAP_S or max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > PASSIVE_DEG:
+            return None
+        self._passive_s = view.time_s
+        live = passive.live_probability(view.image, sample.face.box_px)
+        if live is None:
+            return None
+        self._lives.append(live)
+        if len(self._lives) == evidence.PASSIVE_FRAMES and not median(self._lives) > evidence.MIN_LIVE:
+            return self._attack(view, "this looks like a print or a screen")
+        return None
+
+    def _measure_relief(self, view: View, sample: Sample) -> None:
+        relief, points = self._means.relief, sample.face.landmarks_px
+        if relief is None or points is None:
+            return
+        found = relief.feed(view.image, points, sample.face.pose)
+        self._gap = self._gap or relief.points < self._points / 2  # most points gone at once: another surface
+        self._points = relief.points
+        if found is not None:
+            self._reliefs.append(found)
+
+    def _is_somebody_else(self, sample: Sample) -> bool:
+        """Whether the face behind a gap is another than before; where there was none, nobody could change places."""
+        if not self._gap or self._last_good is None:
+            return False
+        from facesdk.engine.networks import load_manifest
+
+        least = load_manifest().embedder(self._means.engine.embedder).same_person
+        with Probe([self._last_good], self._means.engine) as before, Probe([sample], self._means.engine) as after:
+            return not _is_same(before.vectors, after.vectors, least)
+
+    def _is_awake(self, view: View, sample: Sample) -> bool:
+        return self._means.eyes_open is None or self._means.eyes_open(view.image, sample)
+
+    def _turn(self, sample: Sample) -> Turn:
+        pose = sample.face.pose
+        return pose.yaw_deg - self._neutral[0], pose.pitch_deg - self._neutral[1]
+
+    # --- what is said
+
+    def _elapsed_ms(self, view: View) -> float:
+        return max(0.0, view.time_s - (view.time_s if self._first_s is None else self._first_s)) * 1e3
+
+    def _progress(self, view: View, guidance: Guidance = Guidance.NONE) -> Progress:
+        prompt, fraction = None, 0.0
+        if self._phase is SessionPhase.CHALLENGE and self._challenge is not None:
+            fraction = self._challenge.fraction(view.time_s)
+            prompt = self._challenge.prompt(view.time_s) if fraction < 1 else STRAIGHT
+        elif self._phase is not SessionPhase.SEEK:
+            prompt, fraction = STRAIGHT, float(self._phase is SessionPhase.RETURN)
+        face = view.face
+        return Progress(self._phase, guidance, prompt, False, fraction, None if face is None else face.box_px)
+
+
+def _sharpest(samples: list[Sample], count: int) -> list[Sample]:
+    """The sharpest of them, in their order."""
+    ranked = sorted(range(len(samples)), key=lambda i: -samples[i].quality.sharpness)
+    return [samples[i] for i in sorted(ranked[:count])]
+
+
+def _is_same(before: list[Float32Array], after: list[Float32Array], least: float) -> bool:
+    """Whether each of the later features is like one of the earlier ones."""
+    return all(max(matching.score(one, other) for other in before) >= least for one in after)

@@ -1,0 +1,121 @@
+"""What a session of a verification needs of the vault: the paid comparison, and the means to look for life with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from facesdk.capture.appearance import Follower
+from facesdk.capture.means import CHALLENGES, Means
+from facesdk.capture.session import Session
+from facesdk.capture.verification import LiveVerification
+from facesdk.errors import InputError, ModelIntegrityError, PolicyFloorError
+from facesdk.types import Assurance
+from facesdk.vault.audit.entry import check_labels
+
+if TYPE_CHECKING:
+    from facesdk.camera.live import LiveCamera
+    from facesdk.capture.samples import Probe
+    from facesdk.engine import Engine
+    from facesdk.learning import Comparison
+    from facesdk.policy import Policy
+    from facesdk.types import Frame, Sample
+    from facesdk.vault import Vault
+
+MAX_PURPOSE = 12  # so that attempt rules, target, tier and purpose fit into an entry of the log
+TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance.RGB_CHALLENGE: "challenge"}
+
+
+@dataclass(frozen=True)
+class Decider:
+    """One verification's way to the vault: each call of matches or refuse is an attempt that is paid for.
+
+    generation: of the template that the comparison was made for. camera, label: of the entry in the audit log.
+    """
+
+    vault: Vault
+    user: str
+    comparison: Comparison
+    generation: int
+    camera: str
+    label: str
+    learned: bool
+
+    def matches(self, probe: Probe) -> bool:
+        """Whether the probe is the owner's, the attempt paid for; what a match teaches is learned."""
+        match = self._attempt(lambda template: self.comparison.matches(template, probe), self.label)
+        if match:
+            self.comparison.learn(
+                self.vault, self.user, generation=self.generation, camera=self.camera, label=self.label
+            )
+        return match
+
+    def refuse(self) -> None:
+        """An attempt that is paid for and compared with nothing; the log's entry says so."""
+        self._attempt(lambda _template: False, f"{self.label} refused")
+
+    def _attempt(self, compare: Callable[[Any], bool], label: str) -> bool:
+        return self.vault.attempt(
+            self.user, compare, generation=self.generation, camera=self.camera, label=label,
+            learned=self.learned,
+        )  # fmt: skip
+
+
+def name_of(camera: str | LiveCamera) -> str:
+    """The camera's name for the audit log."""
+    return camera if isinstance(camera, str) else camera.label
+
+
+def checked_label(camera: str | LiveCamera, purpose: str, liveness: Assurance) -> str:
+    """What the audit log's entry says of a session. InputError where it cannot be written."""
+    if not isinstance(liveness, Assurance):
+        raise InputError(f"liveness must be an Assurance, such as Assurance.RGB_CHALLENGE, not {liveness!r:.80}")
+    if not isinstance(purpose, str) or len(purpose) > MAX_PURPOSE:
+        raise InputError(f"purpose must be at most {MAX_PURPOSE} characters for the audit log, not {purpose!r:.80}")
+    check_labels(name_of(camera), purpose)
+    return f"{TIERS[liveness]} {purpose}".rstrip()
+
+
+def verification(
+    decider: Decider, policy: Policy, engine: Engine, liveness: Assurance, *, challenge: str, timeout_s: float
+) -> Session:
+    """A session that verifies. PolicyFloorError where the policy asks for more."""
+    if liveness < policy.liveness:
+        raise PolicyFloorError(
+            f"{liveness.name} says less about life than the {policy.liveness.name} that the owner's enrollment asks for"
+        )
+    means = means_for(engine, policy, liveness, challenge)
+    goal = LiveVerification(means, compare=decider.matches, refuse=decider.refuse)
+    return Session(goal, Follower(engine, policy.quality), timeout_s=timeout_s)
+
+
+def means_for(engine: Engine, policy: Policy, assurance: Assurance, challenge: str) -> Means:
+    """What a session of this tier looks with. ModelIntegrityError where its networks are not there."""
+    if challenge not in CHALLENGES:
+        raise InputError(f"challenge must be one of {', '.join(CHALLENGES)}, not {challenge!r:.80}")
+    passive = relief = None
+    if assurance is not Assurance.NONE:
+        from facesdk.liveness.passive import Passive
+
+        passive = Passive.load()
+        if passive is None and assurance is Assurance.RGB_PASSIVE:
+            raise ModelIntegrityError(
+                "the networks that tell prints and screens from faces are not there",
+                hint="facesdk models add FILE...; docs/optional-models.md says where they come from",
+            )
+    if assurance >= Assurance.RGB_CHALLENGE:
+        from facesdk.liveness.parallax import Parallax
+
+        relief = Parallax()
+    eyes_open = partial(_eyes_open, engine) if policy.attention else None
+    return Means(
+        engine=engine, assurance=assurance, challenge=challenge, relief=relief, passive=passive, eyes_open=eyes_open
+    )
+
+
+def _eyes_open(engine: Engine, frame: Frame, sample: Sample) -> bool:
+    from facesdk.liveness.attention import eyes_open
+
+    return eyes_open(engine.eyes(frame, sample.face))
