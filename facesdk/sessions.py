@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from facesdk.capture.appearance import Follower
+from facesdk.capture.enrolling import TRIAL_FRAMES, GuidedEnrollment
 from facesdk.capture.means import CHALLENGES, Means
 from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
+from facesdk.capture.watch import Watch, Watcher
 from facesdk.errors import InputError, ModelIntegrityError, PolicyFloorError
+from facesdk.learning.rule import Rule
 from facesdk.types import Assurance
 from facesdk.vault.audit.entry import check_labels
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from facesdk.learning import Comparison
     from facesdk.policy import Policy
     from facesdk.types import Frame, Sample
-    from facesdk.vault import Vault
+    from facesdk.vault import KeyProvider, Vault
 
 MAX_PURPOSE = 12  # so that attempt rules, target, tier and purpose fit into an entry of the log
 TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance.RGB_CHALLENGE: "challenge"}
@@ -68,6 +72,12 @@ def name_of(camera: str | LiveCamera) -> str:
     return camera if isinstance(camera, str) else camera.label
 
 
+def checked_name(camera: str | LiveCamera) -> str:
+    """The camera's name for the audit log. InputError where it cannot be written."""
+    check_labels(name_of(camera), "")
+    return name_of(camera)
+
+
 def checked_label(camera: str | LiveCamera, purpose: str, liveness: Assurance) -> str:
     """What the audit log's entry says of a session. InputError where it cannot be written."""
     if not isinstance(liveness, Assurance):
@@ -89,6 +99,52 @@ def verification(
     means = means_for(engine, policy, liveness, challenge)
     goal = LiveVerification(means, compare=decider.matches, refuse=decider.refuse)
     return Session(goal, Follower(engine, policy.quality), timeout_s=timeout_s)
+
+
+class _NotKept(Exception):
+    """Ends the claim on a key that was given for an enrollment that did not come to be."""
+
+
+def enrollment(
+    engine: Engine, policy: Policy, keep: Callable[[Probe], None], *, timeout_s: float,
+    claimed: contextlib.ExitStack, given: KeyProvider | None,
+) -> Session:  # fmt: skip
+    """A session that enrolls.
+
+    keep: seals what was collected. claimed: the claim on the key, given back where nothing was kept; then the key given
+    for this is forgotten.
+    """
+
+    def trial(collected: Probe, probe: Probe) -> bool:
+        rule = Rule.of(policy, engine.embedder, collected.vectors, [], frames=TRIAL_FRAMES)
+        return rule.decide(collected.vectors, [], probe.vectors)
+
+    def kept(collected: Probe) -> None:
+        keep(collected)
+        claimed.close()
+
+    def drop() -> None:
+        with contextlib.suppress(_NotKept), claimed:  # closed already, it does nothing
+            raise _NotKept
+        if given is not None and not goal.kept:
+            given.forget()
+
+    means = means_for(engine, policy, Assurance.NONE, CHALLENGES[0])
+    goal = GuidedEnrollment(means, policy.quality, trial=trial, keep=kept, drop=drop)
+    try:
+        return Session(goal, Follower(engine, policy.quality), timeout_s=timeout_s)
+    except BaseException:
+        drop()
+        raise
+
+
+def watch(
+    begin: Callable[[], Session], engine: Engine, policy: Policy, camera: Any, *, leave_after_s: float,
+    on_progress: Callable[[Any, Any], None] | None,
+) -> Watch:  # fmt: skip
+    """A watch over this camera; begin begins a session."""
+    watcher = Watcher(begin, lambda: Follower(engine, policy.quality), engine, leave_after_s=leave_after_s)
+    return Watch(watcher, camera, on_progress=on_progress)
 
 
 def means_for(engine: Engine, policy: Policy, assurance: Assurance, challenge: str) -> Means:

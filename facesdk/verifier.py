@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core, matching, sessions
 from facesdk._core import process_token
+from facesdk.capture.enrolling import TIMEOUT_S as ENROLLMENT_S
 from facesdk.capture.quality import Refusal
 from facesdk.capture.samples import (
     ENOUGH_SAMPLES,
@@ -21,8 +22,9 @@ from facesdk.capture.samples import (
     pictures,
     probe,
 )
-from facesdk.capture.session import TIMEOUT_S
+from facesdk.capture.session import LONGEST_TIMEOUT_S, TIMEOUT_S
 from facesdk.capture.verification import DECIDING
+from facesdk.capture.watch import LEAVE_AFTER_S
 from facesdk.engine import DEFAULT_EMBEDDER, Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, PolicyFloorError, Reason
@@ -43,16 +45,18 @@ from facesdk.vault import (
     VaultFolder,
 )
 from facesdk.vault.attempts import PassphraseRequired
-from facesdk.vault.audit.entry import check_labels
+from facesdk.vault.audit.entry import FILES, check_labels
 from facesdk.vault.folder import folder_path
 from facesdk.vault.keys.given import GivenKeys, given_key
 from facesdk.vault.replacing import already_enrolled
 
 if TYPE_CHECKING:
+    from facesdk.camera.frame import CapturedFrame
     from facesdk.camera.live import LiveCamera
     from facesdk.capture.session import Session
+    from facesdk.capture.watch import Watch
     from facesdk.status import Status
-    from facesdk.types import Float32Array, Picture, Pictures
+    from facesdk.types import Float32Array, Picture, Pictures, Progress
     from facesdk.vault.opening import Opening
 
 CONSENT = "given to the program that called enroll()"
@@ -197,19 +201,68 @@ class FaceVerifier:
         finally:
             del passphrase  # not in the local variables of a traceback
         with self._keys.using(user, given) as key:
-            key.check()
-            if not replace and self._vault.folder.exists(user):
-                raise already_enrolled(user)
-            opening = self._vault.begin(user, enrolling=True)
+            opening = self._begin_enrolling(user, key, replace=replace)
             # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
             with enrollment_probe(frames, self.engine, self.policy.quality, colors=colors, mirror=True) as enrolled:
                 self._seal(user, enrolled, key, replace=replace, consent=consent, opening=opening)
-        self._opened.add(user)
-        happened("enrolled %s with %s", user, self.engine.embedder)
+
+    def enrollment(
+        self, user: str, *, replace: bool = False, consent: str = CONSENT, passphrase: str | bytes | None = None,
+        key: KeyProvider | None = None, camera: str | LiveCamera = "camera", timeout_s: float = ENROLLMENT_S,
+    ) -> Session:  # fmt: skip
+        """Begin to enroll whoever comes in front of a camera, by its frames.
+
+        The session asks for five poses, takes a sample of each, verifies once with other frames, and only then seals
+        the template. No picture is kept.
+
+        Args:
+            user: 1 to 64 letters, digits, dots, dashes and underscores.
+            replace: take the place of a template that is there, which the key given must open.
+            consent: says in a few words how the person's consent was given; sealed with the template.
+            passphrase: this user's own, as in enroll.
+            key: a provider of this user's own, as in enroll.
+            camera: an open camera, or a short name, for the audit log.
+            timeout_s: seconds of the frames' clock, 1 to 600, until it ends with nothing kept.
+
+        Returns:
+            The session; its outcome is true where the person was enrolled.
+
+        Raises:
+            AlreadyEnrolledError: there is a template, and replace is not True.
+            InputError: an argument does not fit, or no key of this user was given.
+            FaceSdkError: the errors of the vault, also from the session's feed.
+        """
+        try:
+            if passphrase is not None:
+                self._keys.check_kind(KeyKind.PASSPHRASE)
+            given = given_key(passphrase, None, key, may_lack=True)
+        finally:
+            del passphrase  # not in the local variables of a traceback
+        name = sessions.checked_name(camera)
+        with contextlib.ExitStack() as claimed:
+            own = claimed.enter_context(self._keys.using(user, given))
+            opening = self._begin_enrolling(user, own, replace=replace)
+
+            def keep(enrolled: Probe) -> None:
+                own.check()
+                self._seal(user, enrolled, own, replace=replace, consent=consent, opening=opening, camera=name)
+
+            session = sessions.enrollment(
+                self.engine, self.policy, keep, timeout_s=timeout_s, claimed=claimed.pop_all(), given=given
+            )
+        return session
+
+    def _begin_enrolling(self, user: str, key: KeyProvider, *, replace: bool) -> Opening | None:
+        """The mark of an opening that begins here, once the key can be used and the name is free."""
+        key.check()
+        if not replace and self._vault.folder.exists(user):
+            raise already_enrolled(user)
+        return self._vault.begin(user, enrolling=True)
 
     def _seal(
-        self, user: str, enrolled: Probe, key: KeyProvider, *, replace: bool, consent: str, opening: Opening | None
-    ) -> None:
+        self, user: str, enrolled: Probe, key: KeyProvider, *, replace: bool, consent: str, opening: Opening | None,
+        camera: str = FILES,
+    ) -> None:  # fmt: skip
         import numpy as np
 
         plain: list[Float32Array] = []
@@ -221,14 +274,17 @@ class FaceVerifier:
                 samples=plain[1], created_unix_s=int(time.time()), consent=consent, policy=self.policy.sealed(),
             )  # fmt: skip
             self._vault.enroll(
-                record, key, replace=replace, rules=self.policy.attempts, label=_label(self.policy), opening=opening
-            )
+                record, key, replace=replace, rules=self.policy.attempts, label=_label(self.policy), opening=opening,
+                camera=camera,
+            )  # fmt: skip
         finally:
             for array in plain:
                 _core.wipe(array)
+        self._opened.add(user)
+        happened("enrolled %s with %s", user, self.engine.embedder)
 
     def verify(
-        self, user: str, images: Pictures, *, camera: str = "files", consecutive: bool = False, colors: str = "rgb"
+        self, user: str, images: Pictures, *, camera: str = FILES, consecutive: bool = False, colors: str = "rgb"
     ) -> Outcome:
         """Decide whether the face in one picture, or in several of one moment, is this user's.
 
@@ -325,6 +381,43 @@ class FaceVerifier:
         self._open_first(user)
         decider, policy, engine = self._decider(user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
         return sessions.verification(decider, policy, engine, liveness, challenge=challenge, timeout_s=timeout_s)
+
+    def watch(
+        self, user: str, camera: LiveCamera | Iterable[CapturedFrame], *, purpose: str = "",
+        liveness: Assurance = Assurance.RGB_CHALLENGE, challenge: str = "dot", leave_after_s: float = LEAVE_AFTER_S,
+        on_progress: Callable[[Progress, CapturedFrame], None] | None = None,
+    ) -> Watch:  # fmt: skip
+        """Verify whoever comes before a camera, again and again, with an event for each change.
+
+        Somebody who stands there is compared once, until he has left or somebody else is in his place. A lock-out and a
+        passphrase that is required are events; both are waited out while frames are looked at.
+
+        Args:
+            user: whose template the faces are compared with.
+            camera: an open camera, or anything that gives captured frames.
+            purpose: as in session.
+            liveness: as in session.
+            challenge: as in session.
+            leave_after_s: who was not seen for so long has left; 1 to 3600 seconds.
+            on_progress: called after each frame with what to show, and the frame.
+
+        Returns:
+            The watch: iterate it, also with `async for`, or give run() a function; cancel() ends it from any thread.
+
+        Raises:
+            InputError, PolicyFloorError: as session; other errors of it come out of the iteration.
+        """
+        label = getattr(camera, "label", "camera")
+
+        def begin() -> Session:
+            return self.session(
+                user, purpose=purpose, camera=label, liveness=liveness, challenge=challenge, timeout_s=LONGEST_TIMEOUT_S
+            )
+
+        sessions.checked_label(label, purpose, liveness)
+        return sessions.watch(
+            begin, self.engine, self.policy, camera, leave_after_s=leave_after_s, on_progress=on_progress
+        )
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Open the user's key with what is given here, and set the failures back.

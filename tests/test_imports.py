@@ -121,11 +121,11 @@ def test_one_to_one_by_construction() -> None:
     """No method takes several users, and none has a name of search."""
     public = [m for m in vars(facesdk.FaceVerifier) if not m.startswith("_")]
     names = [
-        "close", "engine", "enroll", "lock", "panic", "policy", "remove", "session", "status", "unlock", "users",
-        "vault", "verify",
+        "close", "engine", "enroll", "enrollment", "lock", "panic", "policy", "remove", "session", "status", "unlock",
+        "users", "vault", "verify", "watch",
     ]  # fmt: skip
     assert sorted(public) == names
-    for name in ("enroll", "verify", "session", "remove", "unlock", "lock", "status"):
+    for name in ("enroll", "enrollment", "verify", "session", "watch", "remove", "unlock", "lock", "status"):
         parameter = list(inspect.signature(getattr(facesdk.FaceVerifier, name)).parameters.values())[1]
         assert (parameter.name, parameter.annotation) == ("user", "str")
 

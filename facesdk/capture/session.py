@@ -24,6 +24,10 @@ NOBODY = "nobody was seen"
 class Goal(Protocol):
     """What a session is for. Between two frames it holds no lock and nothing that must be given back but in close."""
 
+    @property
+    def charged(self) -> bool:
+        """Whether an attempt was paid for."""
+
     def see(self, view: View) -> Progress | Outcome:
         """Go on by one frame; an outcome ends the session."""
 
@@ -81,6 +85,11 @@ class Session:
     def outcome(self) -> Outcome | None:
         """How it ended; None while it has not."""
         return self._outcome
+
+    @property
+    def charged(self) -> bool:
+        """Whether an attempt was paid for; a match has had it given back."""
+        return self._goal.charged
 
     def cancel(self, reason: str = "cancelled") -> None:
         """End it without a decision: at once where nothing feeds it, else with the next frame.

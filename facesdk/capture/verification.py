@@ -52,6 +52,7 @@ class LiveVerification:
         self._track: int | None = None
         self._slips = 0
         self._owed = False  # something was tried and not decided
+        self.charged = False
         self._first_s: float | None = None
         self._probes = list[Probe]()
         self._restart()
@@ -73,7 +74,7 @@ class LiveVerification:
     def give_up(self, reason: str, elapsed_ms: float) -> Outcome:
         """What was tried costs an attempt; what was not, nothing."""
         if self._owed:
-            self._owed = False
+            self._owed, self.charged = False, True
             with contextlib.suppress(FaceSdkError):  # no attempt is left to be charged: all the better
                 self._refuse()
         return Outcome(Decision.NOT_COMPLETED, reason, Guidance.NONE, elapsed_ms)
@@ -204,7 +205,7 @@ class LiveVerification:
         self._probes.append(probe)
         if len(self._probes) > 1 and not _is_same(self._probes[0].vectors, probe.vectors, evidence.SAME_PERSON):
             return self._attack(view, "another face than at the start")
-        self._owed = False
+        self._owed, self.charged = False, True
         match = self._compare(probe)
         decision, reason = (Decision.MATCH, "the face is the enrolled one") if match else (
             Decision.NON_MATCH, "the face is not the enrolled one")  # fmt: skip
@@ -212,7 +213,7 @@ class LiveVerification:
 
     def _attack(self, view: View, reason: str) -> Outcome:
         """What pretends to be a person costs an attempt, as a stranger does."""
-        self._owed = False
+        self._owed, self.charged = False, True
         self._refuse()
         return Outcome(Decision.ATTACK_SUSPECTED, reason, Guidance.NONE, self._elapsed_ms(view))
 

@@ -24,6 +24,7 @@ from facesdk.errors import (
 from facesdk.types import Decision
 from facesdk.vault.attempts import NS, Ready
 from facesdk.vault.audit.entry import (
+    FILES,
     HINT,
     AuditEvent,
     Entry,
@@ -108,9 +109,9 @@ class UserFiles:
         except (VaultIntegrityError, OSError):  # a full disk, a damaged log: nobody else would know, and wait
             time.sleep(UNLOGGED_WAIT_S)
 
-    def note(self, event: AuditEvent, *, label: str = "") -> Head:
+    def note(self, event: AuditEvent, *, camera: str = FILES, label: str = "") -> Head:
         """The head after an entry that is made without the key. VaultIntegrityError for a damaged end of the log."""
-        return self.log.note(event, waiting=self.open_entries(), policy=label)
+        return self.log.note(event, waiting=self.open_entries(), camera=camera, policy=label)
 
     def check_wait(self) -> None:
         """LockedOutError while a wrong passphrase has to be waited for: longer each time, for every process."""
@@ -199,7 +200,7 @@ class UserFiles:
         self.folder.write_learned(self.user, key_id(kek), sealed)
 
     def record(
-        self, event: AuditEvent, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = "files",
+        self, event: AuditEvent, kek: Secret, head: Head, *, outcome: Decision | None = None, camera: str = FILES,
         label: str = "",
     ) -> Head:  # fmt: skip
         """The head after one more entry, sealed. VaultIntegrityError where the log does not end in `head`."""
@@ -210,7 +211,7 @@ class UserFiles:
     def put(
         self, kek: Secret, provider: KeyProvider, payload_of: Callable[[int], Secret], *, event: AuditEvent,
         rules: AttemptRules, keep: bytes | None = None, old: tuple[Header, Secret] | None = None, after: int = 0,
-        label: str = "",
+        label: str = "", camera: str = FILES,
     ) -> OpenKey:  # fmt: skip
         """Writes a template, and returns the key that it opens.
 
@@ -222,7 +223,7 @@ class UserFiles:
         with self._undone(provider, section, keep):
             counter = provider.counter(section)
             generation = (after if counter is None else counter.read()) + 1
-            head = self._log_change(event, old, label)
+            head = self._log_change(event, old, label, camera)
             self.write_head(kek, head)
             with payload_of(generation) as payload:
                 sealed = seal(payload, kek, user=self.user, kind=provider.kind, section=section)
@@ -256,13 +257,13 @@ class UserFiles:
                     provider.destroy(section)
             raise
 
-    def _log_change(self, event: AuditEvent, old: tuple[Header, Secret] | None, label: str) -> Head:
+    def _log_change(self, event: AuditEvent, old: tuple[Header, Secret] | None, label: str, camera: str) -> Head:
         if old is not None:
-            return self.log.append(event, head=self.read_head(*old), policy=label)
+            return self.log.append(event, head=self.read_head(*old), camera=camera, policy=label)
         try:
-            return self.note(event, label=label)
+            return self.note(event, camera=camera, label=label)
         except VaultIntegrityError:  # who enrolls anew begins a new log where the old one is damaged
-            return self.log.append(event, head=self.log.restart(None), policy=label)
+            return self.log.append(event, head=self.log.restart(None), camera=camera, policy=label)
 
     def _check_counter(self, header: Header, provider: KeyProvider, template: Template) -> None:
         counter = provider.counter(header.section)

@@ -18,7 +18,7 @@ from facesdk.errors import (
 from facesdk.vault import moving
 from facesdk.vault.attempt import PaidAttempt
 from facesdk.vault.attempts import PassphraseRequired, State, charge
-from facesdk.vault.audit.entry import AuditEvent, Head, check_labels
+from facesdk.vault.audit.entry import FILES, AuditEvent, Head, check_labels
 from facesdk.vault.audit.verify import Report
 from facesdk.vault.audited import audited, head_for_audit
 from facesdk.vault.clock import boot_ns
@@ -70,7 +70,7 @@ class Vault:
 
     def enroll(
         self, record: Record, provider: KeyProvider, *, replace: bool, rules: AttemptRules, label: str = "",
-        opening: Opening | None = None,
+        opening: Opening | None = None, camera: str = FILES,
     ) -> None:  # fmt: skip
         """Seals the record under a new key. AlreadyEnrolledError when the user has a file, even a damaged one."""
         opening = opening or self.begin(record.user, enrolling=True)
@@ -80,6 +80,7 @@ class Vault:
             held = file.put(
                 kek, provider, lambda g: pack(record, kek, generation=g), keep=keep, after=after, rules=rules,
                 label=f"{rules.name} {label}".rstrip(), event=AuditEvent.REPLACED if keep else AuditEvent.ENROLLED,
+                camera=camera,
             )  # fmt: skip
             self._openings.save(file, held, opening)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_LINE = 512
+FILES = "files"  # the camera of what was not seen by one
 NO_DIGEST = bytes(32)  # in place of the line before the first
 HINT = "`facesdk audit --verify` shows where; `facesdk audit --restart` with the passphrase begins a new log"
 

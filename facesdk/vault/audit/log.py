@@ -14,7 +14,7 @@ from facesdk.digest import sha256
 from facesdk.errors import InputError, VaultError, VaultIntegrityError
 from facesdk.types import Decision
 from facesdk.vault import files
-from facesdk.vault.audit.entry import NO_DIGEST, AuditEvent, Entry, Head
+from facesdk.vault.audit.entry import FILES, NO_DIGEST, AuditEvent, Entry, Head
 from facesdk.vault.audit.kept import KeptFailures
 from facesdk.vault.audit.segments import MAX_SEGMENT, MAX_SEGMENTS, Segments
 from facesdk.vault.audit.verify import Judge, Line, ProblemKind, Report, make_problem
@@ -53,7 +53,7 @@ class AuditLog:
         *,
         head: Head | None,
         outcome: Decision | None = None,
-        camera: str = "files",
+        camera: str = FILES,
         policy: str = "",
     ) -> Head:
         """The head with one durable entry more, to be sealed before the next one; VaultIntegrityError when the log does
@@ -66,12 +66,12 @@ class AuditLog:
         """
         return self._append(head, self._entry(event=event, outcome=outcome, camera=camera, policy=policy))
 
-    def note(self, event: AuditEvent, *, waiting: Sequence[Entry], policy: str = "") -> Head:
+    def note(self, event: AuditEvent, *, waiting: Sequence[Entry], camera: str = FILES, policy: str = "") -> Head:
         """Append without the key, after the open entries of a head that cannot be opened here: the order holds."""
         oldest_ns = min((entry.boot_ns for entry in waiting), default=0)
         newer = itertools.takewhile(lambda entry: entry.boot_ns >= oldest_ns, self.recent()) if waiting else ()
         there = set(map(unplaced, newer))
-        entry = self._entry(event=event, outcome=None, camera="files", policy=policy)
+        entry = self._entry(event=event, outcome=None, camera=camera, policy=policy)
         return self._append(None, *(e for e in waiting if e not in there), entry)
 
     def attempted(self, head: Head, *, camera: str, policy: str) -> tuple[Head, Entry]:
@@ -187,7 +187,7 @@ class AuditLog:
         for index, segment in enumerate(self._segments.numbers(), taken + 1):
             self._segments.rename(self._segments.name(segment), f"{self._base}.broken-{index}")
         number, prev = (head.count, head.digest) if head else (0, NO_DIGEST)
-        entry = self._entry(event=AuditEvent.LOG_RESTARTED, outcome=None, camera="files", policy="")
+        entry = self._entry(event=AuditEvent.LOG_RESTARTED, outcome=None, camera=FILES, policy="")
         return replace(self._write([replace(entry, n=number, prev=prev.hex())], None), open=())
 
     # --- writing

@@ -1,0 +1,325 @@
+"""Watching a camera: one session after another, with an event for each change; who stands there is compared once."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from facesdk import matching
+from facesdk.capture.samples import Probe
+from facesdk.capture.verification import STRAIGHT_DEG
+from facesdk.engine.networks import load_manifest
+from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError
+from facesdk.types import Guidance, Outcome, Progress, SessionPhase
+
+if TYPE_CHECKING:
+    from facesdk.camera.frame import CapturedFrame
+    from facesdk.camera.live import LiveCamera
+    from facesdk.capture.appearance import Follower, View
+    from facesdk.capture.session import Session
+    from facesdk.engine.engine import Engine
+
+LEAVE_AFTER_S = 5.0
+# Who is there is compared with who was there at least so often, and whenever the face was lost in between.
+SAME_EVERY_S = 2.0
+# A session that nothing was tried in begins again after so long.
+AGAIN_AFTER_S = 2.0
+ASK_AGAIN_S = 1.0  # whether the passphrase was given meanwhile
+_LOOK_S = 0.25  # how often a watch that waits for a frame looks whether it was cancelled
+
+
+class WatchKind(Enum):
+    """What happened; the value says it in words."""
+
+    ARRIVED = "somebody came before the camera"
+    MATCHED = "the owner is there"
+    REFUSED = "not the owner, or not shown to be alive"
+    LEFT = "nobody is there any more"
+    LOCKED_OUT = "too many attempts did not match"
+    PASSPHRASE_REQUIRED = "the passphrase is required"
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One change.
+
+    Attributes:
+        kind: what happened.
+        time_s: of the frame.
+        outcome: of MATCHED and REFUSED, else None.
+        guidance: what the person can do now.
+        retry_after_s: of LOCKED_OUT, seconds; else 0.
+        text: a sentence for a log.
+    """
+
+    kind: WatchKind
+    time_s: float
+    outcome: Outcome | None = None
+    guidance: Guidance = Guidance.NONE
+    retry_after_s: float = 0.0
+    text: str = ""
+
+
+class _Present:
+    """Who was decided about and has not left: told from who comes next by features, which are wiped when he leaves."""
+
+    def __init__(self, engine: Engine, *, matched: bool, again_s: float) -> None:
+        self.matched, self.again_s = matched, again_s  # again_s: from when on another session may be begun with them
+        self._engine, self._probe = engine, None
+        self._least = load_manifest().embedder(engine.embedder).same_person
+        self._track, self._checked_s = -1, -math.inf
+
+    _probe: Probe | None
+
+    def is_same(self, view: View) -> bool:
+        """Whether it is still who was decided about, as far as this frame can tell."""
+        sample = view.sample
+        due = view.track != self._track or view.time_s - self._checked_s >= SAME_EVERY_S
+        if sample is None or view.refusal is not None or not due:
+            return True
+        pose = sample.face.pose
+        if max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > STRAIGHT_DEG:
+            return True
+        self._track, self._checked_s = view.track, view.time_s
+        now = Probe([sample], self._engine)
+        if self._probe is None:
+            self._probe = now
+            return True
+        with now:
+            return matching.score(now.vectors[0], self._probe.vectors[0]) >= self._least
+
+    def close(self) -> None:
+        if self._probe is not None:
+            with self._probe:
+                self._probe = None
+
+
+class Watcher:
+    """Frames in, events out. Not for threads: Watch has the loop around it.
+
+    Args:
+        begin: begins a session; raises PassphraseRequiredError and LockedOutError where there can be none.
+        make_follower: follows faces between sessions.
+        engine: tells whether somebody is still the same.
+        leave_after_s: who was not seen for so long has left.
+    """
+
+    def __init__(
+        self, begin: Callable[[], Session], make_follower: Callable[[], Follower], engine: Engine, *,
+        leave_after_s: float = LEAVE_AFTER_S,
+    ) -> None:  # fmt: skip
+        if (
+            isinstance(leave_after_s, bool)
+            or not isinstance(leave_after_s, (int, float))
+            or not 1 <= leave_after_s <= 3600
+        ):
+            raise InputError(f"leave_after_s must be from 1 to 3600 seconds, not {leave_after_s!r}")
+        self._begin, self._follower, self._engine = begin, make_follower(), engine
+        self._leave_after_s = leave_after_s
+        self._session: Session | None = None
+        self._present: _Present | None = None
+        self._someone = False
+        self._seen_s = -math.inf
+        self._last_s = -math.inf
+        self._wait_until_s = -math.inf
+        self._said: tuple[WatchKind, str] | None = None
+        self.progress = Progress(SessionPhase.SEEK, Guidance.SHOW_FACE)
+
+    def close(self) -> None:
+        """End the session that is under way, and wipe what is held."""
+        with contextlib.ExitStack() as every:
+            if self._present is not None:
+                every.callback(self._present.close)
+            if self._session is not None:
+                every.callback(self._session.close)
+        self._session = self._present = None
+
+    def feed(self, image: Any, time_s: float) -> list[WatchEvent]:
+        """Go on by one frame: uint8 (H, W, 3) RGB or (H, W) gray, at this time. What changed, in order."""
+        if time_s < self._last_s:  # the clock was set back: what it was compared with means nothing any more
+            self._seen_s = self._wait_until_s = time_s
+        self._last_s = time_s
+        if self._session is not None:
+            return self._go_on(self._session, image, time_s)
+        view = self._follower.look(image, time_s)
+        events: list[WatchEvent] = []
+        if view.sample is not None:
+            self._seen_s = time_s
+        elif self._someone and time_s - self._seen_s > self._leave_after_s:
+            return self._gone(time_s)
+        self.progress = Progress(
+            SessionPhase.SEEK, view.guidance, box_px=None if view.face is None else view.face.box_px
+        )
+        if view.sample is None:
+            return events
+        if self._present is not None:
+            if not self._present.is_same(view):
+                events += self._gone(time_s)
+            elif time_s < self._present.again_s:
+                return events
+            else:
+                self._forget_present()
+        if not self._someone:
+            self._someone = True
+            events.append(WatchEvent(WatchKind.ARRIVED, time_s, text="somebody came before the camera"))
+        return events + self._begin_session(image, time_s)
+
+    # --- steps
+
+    def _begin_session(self, image: Any, time_s: float) -> list[WatchEvent]:
+        if time_s < self._wait_until_s:
+            return []
+        try:
+            self._session = self._begin()
+        except LockedOutError as error:
+            return self._locked_out(error, time_s)
+        except PassphraseRequiredError as error:
+            return self._closed(error, time_s)
+        return self._go_on(self._session, image, time_s)
+
+    def _go_on(self, session: Session, image: Any, time_s: float) -> list[WatchEvent]:
+        try:
+            self.progress = session.feed(image, time_s=time_s)
+        except LockedOutError as error:
+            self._end_session()
+            return self._locked_out(error, time_s)
+        except PassphraseRequiredError as error:
+            self._end_session()
+            return self._closed(error, time_s)
+        if self.progress.box_px is not None:
+            self._seen_s = time_s
+        if session.outcome is not None:
+            return self._decided(session, session.outcome, time_s)
+        if time_s - self._seen_s > self._leave_after_s:
+            self._end_session()
+            return self._gone(time_s)
+        return []
+
+    def _decided(self, session: Session, outcome: Outcome, time_s: float) -> list[WatchEvent]:
+        charged = session.charged
+        self._end_session()
+        self._seen_s = max(self._seen_s, time_s - self._leave_after_s)
+        self._present = _Present(
+            self._engine, matched=bool(outcome), again_s=math.inf if charged else time_s + AGAIN_AFTER_S
+        )
+        kind = WatchKind.MATCHED if outcome else WatchKind.REFUSED
+        event = WatchEvent(kind, time_s, outcome, outcome.guidance, text=outcome.reason)
+        return self._once(event) if not charged else [event]
+
+    def _locked_out(self, error: LockedOutError, time_s: float) -> list[WatchEvent]:
+        self._wait_until_s = time_s + error.retry_after_s
+        return [WatchEvent(WatchKind.LOCKED_OUT, time_s, retry_after_s=error.retry_after_s, text=error.message)]
+
+    def _closed(self, error: PassphraseRequiredError, time_s: float) -> list[WatchEvent]:
+        self._wait_until_s = time_s + ASK_AGAIN_S
+        return self._once(WatchEvent(WatchKind.PASSPHRASE_REQUIRED, time_s, text=error.message))
+
+    def _gone(self, time_s: float) -> list[WatchEvent]:
+        self._forget_present()
+        was, self._someone, self._said = self._someone, False, None
+        return [WatchEvent(WatchKind.LEFT, time_s, text="nobody is there any more")] if was else []
+
+    def _once(self, event: WatchEvent) -> list[WatchEvent]:
+        """The event, unless it was the last one that was said of this appearance."""
+        same, self._said = self._said == (event.kind, event.text), (event.kind, event.text)
+        return [] if same else [event]
+
+    def _end_session(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
+
+    def _forget_present(self) -> None:
+        if self._present is not None:
+            present, self._present = self._present, None
+            present.close()
+
+
+class Watch:
+    """Sessions without end in front of one camera. Iterate it, in a thread or with `async for`, for its events.
+
+    A context: its end wipes what is held. `cancel` ends the iteration from any thread.
+
+    Args:
+        watcher: makes events of frames.
+        camera: an open camera, or anything that gives captured frames.
+        on_progress: called after each frame, by the thread that iterates.
+    """
+
+    def __init__(
+        self, watcher: Watcher, camera: LiveCamera | Iterable[CapturedFrame], *,
+        on_progress: Callable[[Progress, Any], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._watcher, self._camera, self._on_progress = watcher, camera, on_progress
+        self._stopping = threading.Event()
+        self._feeding = threading.Lock()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        self.close()
+
+    @property
+    def progress(self) -> Progress:
+        """What the last frame came to."""
+        return self._watcher.progress
+
+    def cancel(self) -> None:
+        """End the iteration, at once or with the frame that is being looked at."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Cancel, and wipe what is held."""
+        self.cancel()
+        with self._feeding:
+            self._watcher.close()
+
+    def run(self, on_event: Callable[[WatchEvent], object]) -> None:
+        """Call on_event with each event, until the camera ends or somebody cancels."""
+        for event in self:
+            on_event(event)
+
+    def __iter__(self) -> Iterator[WatchEvent]:
+        try:
+            for frame in self._frames():
+                with self._feeding:
+                    if self._stopping.is_set():
+                        return
+                    events = self._watcher.feed(frame.image, frame.time_s)
+                    progress = self._watcher.progress
+                if self._on_progress is not None:
+                    self._on_progress(progress, frame)
+                yield from events
+        finally:
+            self.close()
+
+    def __aiter__(self) -> AsyncIterator[WatchEvent]:
+        return self._events()
+
+    async def _events(self) -> AsyncIterator[WatchEvent]:
+        loop = sys.modules["asyncio"].get_running_loop()  # who awaits has it loaded; nothing here imports it
+        events = iter(self)
+        try:
+            while (event := await loop.run_in_executor(None, next, events, None)) is not None:
+                yield event
+        finally:
+            self.cancel()
+
+    def _frames(self) -> Iterator[CapturedFrame]:
+        read = getattr(self._camera, "read", None)
+        if read is None:
+            yield from self._camera
+            return
+        while not self._stopping.is_set():
+            frame = read(timeout_s=_LOOK_S)
+            if frame is not None:
+                yield frame
+            elif self._camera.ended:  # type: ignore[union-attr]
+                return
