@@ -20,18 +20,21 @@ EYES_CM = 6.3  # between the pupils of grown-ups, in the mean. Source: Dodgson 2
 NECK_CM = np.array([0.0, 5.0, 9.0])  # what a head turns about, from the middle between the eyes
 # (scale about the middle of the face, deeper by so many eye distances)
 RINGS = ((1.15, 0.25), (1.32, 0.7), (1.5, 1.3))
-# MediaPipe's FACEMESH_FACE_OVAL in order, and the lids: each upper point above its lower one, the fold above it.
+# MediaPipe's FACEMESH_FACE_OVAL in order.
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
-UPPER = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)
-LOWER = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)
-FOLD = (247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414)
+# Of each eye from corner to corner: the fold over the eye, the edges of both lids, and two rows below the eye.
+FOLD = ((33, 247, 30, 29, 27, 28, 56, 190, 133), (263, 467, 260, 259, 257, 258, 286, 414, 362))
+UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
+LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
+BELOW = ((33, 25, 110, 24, 23, 22, 26, 112, 133), (263, 255, 339, 254, 253, 252, 256, 341, 362))
+CHEEK = ((33, 31, 228, 229, 230, 231, 232, 233, 133), (263, 261, 448, 449, 450, 451, 452, 453, 362))
 _EYES = ((33, 133, 159, 145), (362, 263, 386, 374))  # as native/core/mesh.cpp has their middles
-# How far the lids' points lie behind the front of the ball that they slide over, when closed, is not modelled.
-_FOLD_FOLLOWS = 0.35
-
+# A closed lid: how high the lashes below its edge are, in heights of the eye; how far before the mesh it lies; and how
+# far its skin is taken towards the rim of the eye, short of the white that the mesh's points may lie on.
+_LASHES, _LID_CM, _TO_RIM = 0.2, 0.15, 0.6
 
 @dataclass(frozen=True, eq=False)
 class Head:
@@ -93,11 +96,23 @@ class Head:
             at_cm: where the middle between the eyes is when it looks straight; z is the distance from the camera.
             closed: 0 as in the portrait to 1, the lids closed: the upper one slides over the eye.
         """
-        points = self.points_cm
-        if closed:
-            way = (points[list(LOWER)] - points[list(UPPER)]) * min(max(closed, 0.0), 1.0)
-            points = points.copy()
-            points[list(UPPER)] += way
-            points[list(FOLD)] += way * _FOLD_FOLLOWS
+        points, texels, triangles = self.points_cm, self.texels, self.triangles
+        for eye in (0, 1) if closed > 0 else ():
+            lid, skin, patch = self._lid(eye, min(closed, 1.0))
+            triangles = np.concatenate([triangles, patch + np.int32(len(points))])
+            points, texels = np.concatenate([points, lid]), np.concatenate([texels, skin])
         placed = (points - NECK_CM) @ rotation(*pose).T + NECK_CM + np.asarray(at_cm)
-        return Surface(placed, self.texels, self.triangles, self.texture)
+        return Surface(placed, texels, triangles, self.texture)
+
+    def _lid(self, eye: int, closed: float) -> tuple[Floats, Floats, Triangles]:
+        """An upper lid from the fold to where it ends now, with the skin below the eye on it, lashes downwards."""
+        fold, upper, lower = (self.points_cm[list(rows[eye])] for rows in (FOLD, UPPER, LOWER))
+        edge = upper + (lower - upper) * closed
+        lashes = edge + (lower - upper) * _LASHES
+        lid = np.concatenate([fold, (fold + edge) / 2, edge, lashes]) + np.array([0, 0, -_LID_CM])
+        cheek, below, rim, dark = (self.texels[list(rows[eye])] for rows in (CHEEK, BELOW, LOWER, UPPER))
+        skin = np.concatenate([cheek, below, below + (rim - below) * _TO_RIM, dark])
+        columns = len(fold)
+        first = np.array([row * columns + column for row in range(3) for column in range(columns - 1)], np.int32)
+        halves = [(first, first + 1, first + columns), (first + 1, first + columns + 1, first + columns)]
+        return lid, skin, np.concatenate([np.stack(half, axis=1) for half in halves])
