@@ -10,6 +10,7 @@ from typing_extensions import Buffer, Self
 
 _Frame = NDArray[np.uint8]
 _Floats = NDArray[np.float32]
+_Doubles = NDArray[np.float64]
 _Detection = tuple[_Floats, _Floats, float, tuple[float, float, float]]
 _Mesh = tuple[_Floats, float, tuple[float, float, float]]
 _Tail = tuple[_Floats, NDArray[np.uint32], bool]  # scores, pairs (n, 2), whether there are more
@@ -132,3 +133,32 @@ def keyring_get_in(ring: int, description: str, size: int) -> tuple[int, Secret]
 def keyring_forget_in(ring: int, description: str) -> bool: ...
 def keyring_forget_ring(ring: int) -> bool: ...
 def keyring_rings(prefix: str) -> list[tuple[str, int]]: ...
+
+class FaceTracks:
+    """Points of one face, carried from frame to frame; native/core/tracks.h has the way. Calls wait for each other."""
+
+    def __init__(self) -> None: ...
+    def start(self, frame: _Frame, landmarks: _Floats) -> int: ...
+    def follow(self, frame: _Frame, landmarks: _Floats) -> int: ...
+    def reset(self) -> None: ...
+    def take(self) -> tuple[_Doubles, _Doubles, _Doubles]:
+        """Anchors (n, 2) in pixels of the first frame, depths (n,) in eye distances, points (n, 2) now."""
+
+def face_gray(frame: _Frame, corner: tuple[int, int], size: tuple[int, int], factor: int) -> NDArray[np.uint8]: ...
+def carry_points(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], points: _Doubles, guesses: _Doubles
+) -> tuple[_Doubles, NDArray[np.bool_]]:
+    """Where windows around points of one gray picture are in another, and whether they came back."""
+
+def eye_distance(landmarks: _Floats) -> float: ...
+def mesh_depths(landmarks: _Floats, points: _Doubles) -> _Doubles:
+    """Of the mesh at these places of its picture, in eye distances; NaN where there is no mesh."""
+
+def mesh_turn(before: _Floats, after: _Floats) -> tuple[float, tuple[float, float]] | None:
+    """Degrees, roll apart, and by how much one eye distance of depth shifts a point, in eye distances."""
+
+def relief(
+    anchors: _Doubles, depths: _Doubles, points: _Doubles, eye_distance_px: float, shift: tuple[float, float]
+) -> tuple[float, float, float, float, float, int] | None:
+    """rho, rho_bent, their standard errors, scale of what is left in eye distances, tracks that count; None where the
+    numbers say nothing. native/core/parallax.h has the formula."""

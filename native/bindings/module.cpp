@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   register_yuv(m);
   register_pairs(m);
   register_secrets(m);
+  register_liveness(m);
 }

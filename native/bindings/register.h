@@ -20,3 +20,6 @@ void register_pairs(pybind11::module_& m);
 
 // Secret, wipe, equal, rotate and the keyring.
 void register_secrets(pybind11::module_& m);
+
+// Tracks of a face's pixels, and what they say about its relief.
+void register_liveness(pybind11::module_& m);
