@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import random
 
     from facesdk.engine.engine import Engine
-    from facesdk.types import Float32Array, Frame, Pose, Sample
+    from facesdk.liveness.parallax import Parallax
+    from facesdk.types import Float32Array, Frame, Sample
 
 CHALLENGES = ("dot", "directions")
 
@@ -23,20 +24,6 @@ class Passive(Protocol):
 
     def live_probability(self, frame: Frame, box_px: Float32Array) -> float | None:
         """0 to 1; None where this frame is too dark to tell, or gray."""
-
-
-class Relief(Protocol):
-    """What measures the relief of a head that turns."""
-
-    @property
-    def points(self) -> int:
-        """How many points are followed at the moment."""
-
-    def feed(self, frame: Frame, landmarks_px: Float32Array, pose: Pose) -> tuple[float, float] | None:
-        """The relief as a share of a head's, and without what bent paper imitates; None where it cannot be told."""
-
-    def reset(self) -> None:
-        """Begin with another face."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +43,7 @@ class Means:
     engine: Engine
     assurance: Assurance
     challenge: str = "dot"
-    relief: Relief | None = None
+    relief: Parallax | None = None
     passive: Passive | None = None
     eyes_open: Callable[[Frame, Sample], bool] | None = None
     source: random.Random = field(default_factory=secrets.SystemRandom)

@@ -241,10 +241,10 @@ class LiveVerification:
         if relief is None or points is None:
             return
         found = relief.feed(view.image, points, sample.face.pose)
-        self._gap = self._gap or relief.points < self._points / 2  # most points gone at once: another surface
-        self._points = relief.points
+        self._gap = self._gap or relief.followed < self._points / 2  # most points gone at once: another surface
+        self._points = relief.followed
         if found is not None:
-            self._reliefs.append(found)
+            self._reliefs.append((found.rho, found.rho_bent))
 
     def _is_somebody_else(self, sample: Sample) -> bool:
         """Whether the face behind a gap is another than before; where there was none, nobody could change places."""

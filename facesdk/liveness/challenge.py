@@ -45,7 +45,7 @@ class Following(Enum):
     NOT_FOLLOWED = "the head did not go where it was asked to"
     STILL = "the head did not move"
     MIRRORED = "the head went the other way: the camera's pictures are mirrored"
-    TOO_FEW_FRAMES = "the camera gave too few pictures to tell where the head went"
+    LOST = "the face was not seen all the way"
 
 
 class Challenge(Protocol):
@@ -158,7 +158,7 @@ class Pursuit:
         times = np.array([0.0, *self._times])
         inside = times[times <= end_s + LAGS_S[1]]
         if len(inside) < 2 or float(np.diff(inside).max()) > LONGEST_GAP_S or inside[-1] < end_s:
-            return Following.TOO_FEW_FRAMES
+            return Following.LOST
         turns = np.array([(0.0, 0.0), *self._turns])
         if not float(np.hypot(*turns.T).max()) >= RADIUS_DEG[0] / 2:  # NaN as well
             return Following.STILL

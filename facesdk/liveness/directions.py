@@ -60,7 +60,7 @@ class Directions:
         """Take note of where the head is; what it came to, once the last was answered or one was not."""
         gap_s, self._last_s = time_s - self._last_s, time_s
         if not 0 <= gap_s <= LONGEST_GAP_S:
-            return Following.TOO_FEW_FRAMES
+            return Following.LOST
         self._furthest_deg = max(self._furthest_deg, math.hypot(*turn))
         self._recent.append((time_s, turn))
         while self._recent[-1][0] - self._recent[0][0] > HOLD_S + LONGEST_GAP_S:

@@ -17,6 +17,7 @@ ENOUGH_TURNS = 3
 # Features against those of the start: takeovers are at 0.32 at most, live people at 0.61 at least (SFace, n = 11).
 SAME_PERSON = 0.5
 MIN_LIVE = 0.5
+UNTRIED = frozenset({Following.STILL, Following.LOST})
 PASSIVE_FRAMES = 5
 # A camera's noise makes frames differ; live streams had up to 5 alike in a row, a picture that is fed in has more.
 MAX_IDENTICAL = 12
@@ -56,8 +57,6 @@ def judge(following: Following, reliefs: Sequence[tuple[float, float]]) -> Verdi
     Returns:
         ATTACK for a sheet, whatever it followed; LIVE for what followed and has a head's relief; else SLIP.
     """
-    if following in (Following.TOO_FEW_FRAMES, Following.MIRRORED):
-        return Verdict(Life.SLIP, following.value, tried=following is Following.MIRRORED)
     measured = [(rho, bent) for rho, bent in reliefs if math.isfinite(rho) and math.isfinite(bent)]
     if len(measured) >= ENOUGH_TURNS:
         rho, bent = (median(values) for values in zip(*measured, strict=True))
@@ -66,7 +65,7 @@ def judge(following: Following, reliefs: Sequence[tuple[float, float]]) -> Verdi
         if bent <= MIN_BENT_RELIEF:
             return Verdict(Life.ATTACK, "what turned has no face's relief: a bent picture")
     if following is not Following.FOLLOWED:
-        return Verdict(Life.SLIP, following.value, tried=following is not Following.STILL)
+        return Verdict(Life.SLIP, following.value, tried=following not in UNTRIED)
     if len(measured) < ENOUGH_TURNS:
         return Verdict(Life.SLIP, "the turns did not show whether this is a head or a picture")
     return Verdict(Life.LIVE, "a head followed the prompts")

@@ -53,6 +53,12 @@ class Parallax:
     def __init__(self) -> None:
         self._tracks = _core.FaceTracks()
         self._anchor: tuple[Float32Array, Pose] | None = None
+        self._followed = 0
+
+    @property
+    def followed(self) -> int:
+        """How many points of the anchors were found again in the last frame."""
+        return self._followed
 
     def reset(self) -> None:
         """Forgets the anchors: the next frame is the first."""
@@ -79,7 +85,7 @@ class Parallax:
         if not _finite(landmarks, pose):
             self.reset()
             return None
-        left = self._tracks.follow(frame, landmarks) if self._anchor is not None else 0
+        left = self._followed = self._tracks.follow(frame, landmarks) if self._anchor is not None else 0
         turned = self._anchor is not None and _apart_deg(self._anchor[1], pose) >= MIN_TURN_DEG
         relief = self._fit(landmarks) if turned and left >= MIN_TRACKS else None
         if left < (MIN_TRACKS if turned else KEPT_TRACKS):
@@ -113,9 +119,7 @@ def _checked(landmarks: Any) -> Float32Array:
 
     if not isinstance(landmarks, np.ndarray) or landmarks.shape != (POINTS, 3) or landmarks.dtype.kind != "f":
         shape = f" of {landmarks.dtype}, shape {landmarks.shape}" if isinstance(landmarks, np.ndarray) else ""
-        raise InputError(
-            f"expected landmarks_px of a Face, float32 (468, 3), not {type(landmarks).__name__}{shape}"
-        )
+        raise InputError(f"expected landmarks_px of a Face, float32 (468, 3), not {type(landmarks).__name__}{shape}")
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(landmarks, np.float32)
 
