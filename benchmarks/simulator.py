@@ -59,8 +59,20 @@ def turns(engine: Engine, heads: dict[str, Head], camera: Camera) -> None:
                 errors.append(np.abs(moved - wanted))
                 presences.append(seen[2])
         error = np.mean(errors, axis=0)
-        print(f"{axis:8} {angle:5.0f} measured {interval(found)}  error yaw {error[0]:.1f} pitch {error[1]:.1f}  "
-              f"presence min {min(presences):.3f}  n {len(errors)} frames, {len(found)} people, no face {lost}")  # fmt: skip
+        print(
+            f"{axis:8} {angle:5.0f} measured {interval(found)}  error yaw {error[0]:.1f} pitch {error[1]:.1f}", end=""
+        )
+        print(f"  presence min {min(presences):.3f}  n {len(errors)} frames, {len(found)} people, no face {lost}")
+
+
+def cut_out(head: Head, picture: np.ndarray) -> tuple[np.ndarray, float]:
+    """The face in the middle of a print, as one would cut it out to attack, and the width that shows it in its size."""
+    low, high = head.texels[:468].min(axis=0), head.texels[:468].max(axis=0)
+    reach = (high - low).max() * 0.9
+    x0, y0 = np.maximum((low + high) / 2 - reach, 0).astype(int)
+    x1, y1 = ((low + high) / 2 + reach).astype(int)
+    cut = picture[y0:y1, x0:x1]
+    return cut, head.portrait_cm * cut.shape[1] / picture.shape[1]
 
 
 def sheets(engine: Engine, heads: dict[str, Head], pictures: dict[str, np.ndarray], camera: Camera) -> None:
@@ -69,14 +81,9 @@ def sheets(engine: Engine, heads: dict[str, Head], pictures: dict[str, np.ndarra
         for tilt in TILTS:
             found, lost = defaultdict(list), 0
             for person, head in heads.items():
-                # The face to the middle of the sheet, in its own size, as somebody who attacks would cut it out.
-                low, high = (f(head.texels[:468], axis=0) for f in (np.min, np.max))
-                reach = (high - low).max() * 0.9
-                (x0, y0), (x1, y1) = (np.maximum(v, 0).astype(int) for v in ((low + high) / 2 - reach, (low + high) / 2 + reach))
-                cut = pictures[person][y0:y1, x0:x1]
-                width = head.portrait_cm * cut.shape[1] / pictures[person].shape[1]
+                cut, width = cut_out(head, pictures[person])
                 seen = [
-                    measured(engine, Print(cut, still(side * tilt), still(0, 0, 50), bend_cm=bend, width_cm=width), camera)
+                    measured(engine, Print(cut, still(tilt * side), bend_cm=bend, width_cm=width), camera)
                     for side in (-1, 0, 1)
                 ]
                 if seen[0] is None or seen[1] is None or seen[2] is None:

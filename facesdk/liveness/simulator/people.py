@@ -133,17 +133,18 @@ class Person:
             time_s: from 0 on; the past is gone through once, so that asking in order is fast.
             prompts: all until now, the oldest first; those of the past must stay what they were.
         """
-        if time_s < self._time_s:
+        if time_s < self._time_s - STEP_S:
             self._reset()
-        while self._time_s + STEP_S <= time_s:
+        while self._time_s < time_s:
             self._step(prompts)
-        rest = time_s - self._time_s
-        yaw, pitch = (at + speed * rest for at, speed in zip(self._at, self._speed, strict=True))
+        rest = min((self._time_s - time_s) / STEP_S, 1.0)
+        yaw, pitch = (at + (before - at) * rest for at, before in zip(self._at, self._before, strict=True))
         return yaw, pitch, 0.05 * yaw + self._wave(time_s, 2)
 
     def _reset(self) -> None:
         self._time_s = 0.0
         self._at = [self._wave(0.0, 0), self._wave(0.0, 1)]
+        self._before = list(self._at)
         self._speed = [0.0, 0.0]
         self._wanted = (0.0, 0.0)
 
@@ -160,6 +161,7 @@ class Person:
                 later = seen[-1].target(then + STEP_S)
                 rate = ((later[0] - goal[0]) / STEP_S, (later[1] - goal[1]) / STEP_S)
         self._wanted = goal
+        self._before = list(self._at)
         for axis in (0, 1):
             wanted = goal[axis] * self.gain + self._wave(now, axis)
             pull = self._stiffness**2 * (wanted - self._at[axis])

@@ -104,7 +104,7 @@ class Print(Scene):
 class Replay(Scene):
     """A phone or tablet that plays recorded frames (uint8, RGB, of one size) over and over, turned about its middle.
 
-    width_cm is the screen's without the bezel, which is black and `bezel` of it wide on each side; glow is its white, of
+    width_cm is the screen's without the bezel, which is black and `bezel` of it wide each side; glow is its white, of
     the paper's. It has no visible pixels, flicker or reflections.
     """
 
