@@ -2,10 +2,12 @@
 
 python benchmarks/passive.py --data DATA [--write docs/optional-models.md]
 
-DATA has nuaa-dev.tar (live webcam sequences, prints before the same webcam), pad-clips-dev.tar (a live clip and one of a
-screen for each of two people) and pad-weights/ (the files that `facesdk models add` takes). Each frame is looked at as a
-session does: Engine.observe, then the networks on the detector's box. A window is five consecutive frames with a face
-of one sequence, of the clips every third frame; its verdict is facesdk.liveness.passive's. Windows of one sequence are
+DATA has nuaa-dev.tar (live webcam sequences, prints before the same webcam), pad-clips-dev.tar (a live clip and one of
+a screen for each of two people) and pad-weights/ (the files that `facesdk models add` takes). Each frame is looked at
+as a session does: Engine.observe, then the networks on the detector's box. A window is five consecutive frames of one
+sequence, of the clips every third frame; its verdict is facesdk.liveness.passive's. Windows are made of frames near the
+neutral pose, as a session samples them (yaw within 12 deg, pitch within 25, presence >= .9), unless a row says
+otherwise. Windows of one sequence are
 much alike, so that the interval (Clopper-Pearson, 95 %) is of sequences with a wrong verdict. "Dark" frames are
 multiplied. Networks fed wrongly are measured by the area under the ROC curve of single frames.
 """
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +32,27 @@ from PIL import Image
 from readme import write_between_markers
 
 from facesdk import Engine
+from facesdk.capture.quality import MIN_PRESENCE
 from facesdk.engine.optional.adding import add
 from facesdk.engine.optional.golden import network_input
 from facesdk.evaluation.intervals import clopper_pearson
 from facesdk.liveness.passive import (
-    LIVE, MIN_BRIGHTNESS, NEEDED, Passive, PassiveSample, PassiveVerdict, has_colour, passive_verdict, patch,
+    LIVE,
+    MIN_BRIGHTNESS,
+    MIN_COLOUR,
+    NEEDED,
+    Passive,
+    PassiveSample,
+    PassiveVerdict,
+    passive_verdict,
+    patch,
 )  # fmt: skip
-from facesdk.types import Frame
+from facesdk.types import Frame, Sample
 
 STEP = 3  # frames of a clip
 FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 BINS = (0, 15, 30, 45, 60, 75, 90, 110, 256)
+YAW, PITCH = 12.0, 25.0  # degrees that are near the neutral pose; the cameras look up or down at their people
 FED = {
     "BGR, 0..255, as they want it": network_input,
     "RGB, 0..255": lambda crop: network_input(crop[..., ::-1]),
@@ -68,7 +81,8 @@ class Seen:
     factor: float
     answers: tuple[float, ...]
     sample: PassiveSample
-    colour: bool
+    neutral: bool
+    colour: float
 
 
 def nuaa(data: Path) -> Iterator[Recording]:
@@ -125,14 +139,23 @@ def look(engine: Engine, passive: Passive, sequences: Sequence[Recording]) -> li
                     ]))
                     for feed in (FED.values() if factor == 1 else [network_input])
                 ]  # fmt: skip
+                planes = patch(dark, box, 1.0).astype(np.int16)
+                colour = float(np.abs(planes - np.roll(planes, 1, axis=2)).mean())
                 evidence = passive.look(dark, sample)
-                seen.append(Seen(number, factor, tuple(answers), evidence, has_colour(patch(dark, box, 1.0))))
+                seen.append(Seen(number, factor, tuple(answers), evidence, is_neutral(sample), colour))
     return seen
 
 
-def windows(seen: Sequence[Seen], number: int, factor: float) -> list[PassiveVerdict]:
-    """The verdict of each window of a sequence."""
-    samples = [s.sample for s in seen if s.sequence == number and s.factor == factor]
+def is_neutral(sample: Sample) -> bool:
+    """Whether a session would take the frame for this."""
+    pose = sample.face.pose
+    straight = abs(pose.yaw_deg) <= YAW and abs(pose.pitch_deg) <= PITCH
+    return straight and not sample.turned and sample.quality.presence >= MIN_PRESENCE
+
+
+def windows(seen: Sequence[Seen], number: int, factor: float, *, turned: bool = False) -> list[PassiveVerdict]:
+    """The verdict of each window of a sequence; with `turned` of frames in any pose."""
+    samples = [s.sample for s in seen if s.sequence == number and s.factor == factor and (turned or s.neutral)]
     return [passive_verdict(samples[at : at + NEEDED]) for at in range(len(samples) - NEEDED + 1)]
 
 
@@ -158,25 +181,31 @@ def by_person(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]
             of = [n for n, s in enumerate(sequences) if (s.kind, s.person, s.live) == (kind, person, live)]
             cells.append(counted([v for n in of for v in windows(seen, n, 1.0)], wrong))
         lines.append(f"| {person} ({kind}) | {' | '.join(cells)} |")
-    for kind in dict.fromkeys(s.kind for s in sequences):
+    for kind, turned in ((kind, turned) for kind in ("webcam", "clip") for turned in (False, True)):
         cells = []
         for live, wrong in ((True, PassiveVerdict.DENIED), (False, PassiveVerdict.LIVE)):
-            of = [windows(seen, n, 1.0) for n, s in enumerate(sequences) if (s.kind, s.live) == (kind, live)]
+            of = [
+                windows(seen, n, 1.0, turned=turned)
+                for n, s in enumerate(sequences)
+                if (s.kind, s.live) == (kind, live)
+            ]
             errors = sum(wrong in verdicts for verdicts in of)
             low, high = clopper_pearson(errors, len(of)) or (0.0, 1.0)
             total = counted([v for verdicts in of for v in verdicts], wrong)
             cells.append(f"{total}; sequences {errors} of {len(of)} ({100 * low:.0f} to {100 * high:.0f} %)")
-        lines.append(f"| **all, {kind}** | {' | '.join(cells)} |")
+        lines.append(f"| **all, {kind}{', in any pose' if turned else ''}** | {' | '.join(cells)} |")
     return lines
 
 
 def fed(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]:
     """How well single frames are told apart by what the networks are given."""
-    plain = [s for s in seen if s.factor == 1]
+    plain = [s for s in seen if s.factor == 1 and s.neutral]
     lines = ["| given to the networks | AUC of frames | live frames under 0.5 | print or screen frames over 0.5 |",
              "|---|---:|---:|---:|"]  # fmt: skip
     for index, name in enumerate(FED):
-        live, spoofed = ([s.answers[index] for s in plain if sequences[s.sequence].live is kind] for kind in (True, False))
+        live, spoofed = (
+            [s.answers[index] for s in plain if sequences[s.sequence].live is kind] for kind in (True, False)
+        )
         lines.append(f"| {name} | {auc(live, spoofed):.4f} | {sum(v <= 0.5 for v in live)} of {len(live)} |"
                      f" {sum(v > 0.5 for v in spoofed)} of {len(spoofed)} |")  # fmt: skip
     return lines
@@ -185,10 +214,11 @@ def fed(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]:
 def dark(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]:
     """How dark a face may be, from frames at all factors; and the windows of each factor."""
     lines = ["| brightness of the face | live frames under 0.5 | print or screen frames over 0.5 |", "|---|---:|---:|"]
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         cells = []
         for kind in (True, False):
-            values = [s.answers[0] for s in seen if low <= s.sample.brightness < high and sequences[s.sequence].live is kind]
+            of = [s for s in seen if s.neutral and low <= s.sample.brightness < high]
+            values = [s.answers[0] for s in of if sequences[s.sequence].live is kind]
             wrong = sum((v <= 0.5) is kind for v in values)
             cells.append(f"{wrong} of {len(values)}")
         lines.append(f"| {low} to {high} | {' | '.join(cells)} |")
@@ -228,13 +258,17 @@ def main() -> int:
         raise SystemExit("error: pad-weights/ lacks a network")
     sequences = [*nuaa(options.data), *clips(options.data)]
     seen = look(engine, passive, sequences)
-    gray = sum(not s.colour for s in seen if s.factor == 1)
+    plain = [s for s in seen if s.factor == 1]
+    colour, darkest = (
+        min(s.colour for s in plain),
+        min(s.sample.brightness for s in plain if sequences[s.sequence].live),
+    )
     ms = timed(engine, passive, sequences[0].frames[0])
-    frames = sum(s.factor == 1 for s in seen)
     text = "\n".join([
-        f"{platform.machine()}, {datetime.date.today()}, `benchmarks/passive.py`: {frames} frames with a face in"
+        f"{platform.machine()}, {datetime.date.today()}, `benchmarks/passive.py`: {len(plain)} frames with a face in"
         f" {len(sequences)} sequences of 6 people; both networks {ms:.1f} ms a frame, one thread, cropping included."
-        f" Frames taken for colourless: {gray}.",
+        f" The least colour of a frame (MIN_COLOUR is {MIN_COLOUR:g}): {colour:.1f}. The darkest living face:"
+        f" {darkest:.0f}.",
         "", *by_person(sequences, seen), "", *fed(sequences, seen), "", *dark(sequences, seen), "",
         f"A face under {MIN_BRIGHTNESS:g} is too dark to tell.",
     ])  # fmt: skip

@@ -57,7 +57,11 @@ def main() -> int:
         text = head + part
     if not options.check:
         path.write_text(text, encoding="utf-8")
-    print("nothing has changed" if text == before else f"models/optional.toml is {'stale' if options.check else 'written'}")
+    print(
+        "nothing has changed"
+        if text == before
+        else f"models/optional.toml is {'stale' if options.check else 'written'}"
+    )
     return 1 if options.check and text != before else 0
 
 

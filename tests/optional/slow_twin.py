@@ -13,7 +13,9 @@ Tensors = Mapping[str, np.ndarray]
 EPSILON = 1e-5
 
 
-def convolved(x: np.ndarray, weights: np.ndarray, *, stride: int = 1, padding: int = 0, depthwise: bool = False) -> np.ndarray:
+def convolved(
+    x: np.ndarray, weights: np.ndarray, *, stride: int = 1, padding: int = 0, depthwise: bool = False
+) -> np.ndarray:
     """torch.nn.functional.conv2d of (C, H, W), one kernel position after the other."""
     kernel = weights.shape[2]
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
@@ -30,7 +32,8 @@ def convolved(x: np.ndarray, weights: np.ndarray, *, stride: int = 1, padding: i
 def normed(x: np.ndarray, t: Tensors, name: str) -> np.ndarray:
     """torch.nn.BatchNorm2d that no longer learns."""
     gamma, beta, mean, variance = (
-        t[f"{name}.{part}"].astype(np.float64)[:, None, None] for part in ("weight", "bias", "running_mean", "running_var")
+        t[f"{name}.{part}"].astype(np.float64)[:, None, None]
+        for part in ("weight", "bias", "running_mean", "running_var")
     )
     return (x - mean) / np.sqrt(variance + EPSILON) * gamma + beta
 

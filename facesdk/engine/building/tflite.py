@@ -69,7 +69,13 @@ class Graph:
     index: dict[str, int] = field(default_factory=dict)
 
     def tensor(
-        self, name: str, shape: tuple[int, ...], dtype: str, quantization: Quantization | None = None, *, buffer: int = 0
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        quantization: Quantization | None = None,
+        *,
+        buffer: int = 0,
     ) -> int:
         """Adds a tensor; its number."""
         self.tensors.append((name, shape, dtype, buffer, quantization))
@@ -114,7 +120,8 @@ class Graph:
         kind = _OPTIONS.get(self.codes[code][0], 0)
         own = builder.table(options) if kind else 0
         return builder.table([
-            Field(0, "I", code), Field(1, "o", sources), Field(2, "o", targets), Field(3, "B", kind), Field(4, "o", own),
+            Field(0, "I", code), Field(1, "o", sources), Field(2, "o", targets), Field(3, "B", kind),
+            Field(4, "o", own),
         ])  # fmt: skip
 
 

@@ -14,7 +14,16 @@ import numpy as np
 
 from facesdk.engine.building.flatbuffer import Field
 from facesdk.engine.building.network import (
-    Add, Array, Conv, Mean, Network, Node, Scale, Sigmoid, Softmax, same_padding,
+    Add,
+    Array,
+    Conv,
+    Mean,
+    Network,
+    Node,
+    Scale,
+    Sigmoid,
+    Softmax,
+    same_padding,
 )  # fmt: skip
 from facesdk.engine.building.tflite import SAME, VALID, Graph, Operator, Quantization
 

@@ -89,7 +89,9 @@ def identify(data: bytes, *, shown: str) -> KnownNetwork:
     for known in catalogue().values():
         if known.source.sha256 == digest:
             return known
-    listed = "; ".join(f"{k.source.file} ({k.source.size} bytes, sha256 {k.source.sha256})" for k in catalogue().values())
+    listed = "; ".join(
+        f"{k.source.file} ({k.source.size} bytes, sha256 {k.source.sha256})" for k in catalogue().values()
+    )
     raise InputError(
         f"{shown} is no network that this facesdk knows (sha256 {digest})",
         hint=f"known are {listed}; docs/optional-models.md says where they are",

@@ -16,8 +16,8 @@ SIDE = 80  # of the square that the networks read, in pixels
 def network_input(crop: Frame) -> Float32Array:
     """float32 (1, SIDE, SIDE, 3), BGR, 0..255, of a uint8 crop (SIDE, SIDE, 3) in RGB.
 
-    Not divided by 255: the authors' own ToTensor leaves that out (src/data_io/functional.py, to_tensor), and networks fed
-    with 0..1 answer, only wrongly.
+    Not divided by 255: the authors' own ToTensor leaves that out (src/data_io/functional.py, to_tensor), and networks
+    fed with 0..1 answer, only wrongly.
     """
     import numpy as np
 
@@ -37,7 +37,9 @@ def golden_crop(seed: int) -> NDArray[np.uint8]:
         for _ in range(6):
             state = (state * 1103515245 + 12345) % (1 << 31)  # the example of ISO C's rand
             drawn.append(state >> 16)
-        across, down, spot, left, top, level = (n % size for n, size in zip(drawn, (7, 7, 40, 80, 80, 510), strict=True))
+        across, down, spot, left, top, level = (
+            n % size for n, size in zip(drawn, (7, 7, 40, 80, 80, 510), strict=True)
+        )
         distance = (x - left) ** 2 + (y - top) ** 2
         height = level + across * x + down * y + spot * 256 // (8 + distance // 16)
         wave = height % 510

@@ -28,9 +28,9 @@ _PADDED, _BARE = (1, 1, 1, 1), (0, 0, 0, 0)
 def minifasnet(name: str, tensors: Mapping[str, Any]) -> Network:
     """The network of a state_dict, batch normalization folded; its output is softmax over three classes.
 
-    Folding takes only operations on single float64 numbers, so that every machine makes the same bytes. The input's side
-    is 16 times that of the last depthwise kernel. InputError where a tensor is missing, left over, of another shape, or
-    has values that are no numbers.
+    Folding takes only operations on single float64 numbers, so that every machine makes the same bytes. The input's
+    side is 16 times that of the last depthwise kernel. InputError where a tensor is missing, left over, of another
+    shape, or has values that are no numbers.
     """
     reader = _Reader(tensors)
     network = Network(name, 16 * reader.side("conv_6_dw.conv.weight"))
@@ -59,7 +59,9 @@ class _Reader:
     """Gives out tensors by name, as float64, and knows which were asked for."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
-        self._tensors = {k.removeprefix(PREFIX): v for k, v in tensors.items() if not k.endswith(".num_batches_tracked")}
+        self._tensors = {
+            k.removeprefix(PREFIX): v for k, v in tensors.items() if not k.endswith(".num_batches_tracked")
+        }
         self._used: set[str] = set()
 
     def has(self, name: str) -> bool:
@@ -75,7 +77,8 @@ class _Reader:
         tensor = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
         if tensor.ndim != 4 or tensor.shape[2] != tensor.shape[3] or (depthwise and tensor.shape[1] != 1):
             _refuse(f"{name} has the shape {tensor.shape}")
-        return tensor.transpose(0, 2, 3, 1)
+        kernel: Array = tensor.transpose(0, 2, 3, 1)
+        return kernel
 
     def vector(self, name: str, size: int) -> Array:
         tensor = self._tensor(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -260,7 +261,7 @@ class _Pickles:
         self.push(tuple([self.pop() for _ in range(count)][::-1]))
 
 
-_OPCODES = {
+_OPCODES: dict[int, Callable[[_Pickles], None]] = {
     0x80: _Pickles.protocol, 0x8A: _Pickles.long, ord("X"): _Pickles.text, ord("c"): _Pickles.known_name,
     ord("R"): _Pickles.reduce, ord("b"): _Pickles.build,
     ord("J"): lambda p: p.push(p.number("i")), ord("M"): lambda p: p.push(p.number("H")),
