@@ -105,9 +105,9 @@ def prepare(models: Path, work: Path) -> None:
     import tomllib
     from ai_edge_litert.interpreter import Interpreter
     from calibrate import crops, peaks, ranges
-    from network import Network, equalize, turn_slopes
     from origins import read_sface
-    from writer import activation_scale, write
+    from package import Network, activation_scale, write
+    from rewrites import equalize, turn_slopes
 
     about = tomllib.loads((ROOT / "models" / "build" / "origins.toml").read_text())["models"]["sface"]
     network, samples = read_sface(models / "sface.origin"), crops()

@@ -1,4 +1,4 @@
-"""Commands about the machine and the package: doctor, models, bench, demo."""
+"""Commands about the machine and the package: doctor, bench, demo."""
 
 from __future__ import annotations
 
@@ -31,13 +31,6 @@ def add(commands: Any) -> None:
     text = "default: facesdk-demo.png, or the first free facesdk-demo-2.png ..."
     add_path(showing, "--picture", metavar="FILE", help=text)
     showing.add_argument("--no-picture", action="store_true", help="write no picture")
-    listing = add_command(commands, "models", models, "List the models and check their hashes.")
-    actions = listing.add_subparsers(dest="action", metavar="ACTION")
-    text = "Say whether the Edge TPU compiler would take all of a .tflite, and whether it fits."
-    check = actions.add_parser("check-edgetpu", help=text, description=text, allow_abbrev=False)
-    check.set_defaults(run=check_edgetpu)
-    check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
-    add_path(check, "file", metavar="FILE", help="a .tflite file")
 
 
 def doctor(context: Context, options: argparse.Namespace) -> int:
@@ -65,41 +58,6 @@ def doctor(context: Context, options: argparse.Namespace) -> int:
     if not all(facts["models"].values()):
         return 6
     return 0 if runtime["usable"] else 5
-
-
-def models(context: Context, options: argparse.Namespace) -> int:
-    """Lists the models and checks their hashes."""
-    from facesdk.device.doctor import check_models
-
-    rows = check_models()
-    lines = [f"{'ok ' if r['ok'] else 'BAD'} {r['name']} {r['version']} ({r['licence']}) {r['size']} bytes\n"
-             f"    sha256 {r['sha256']}\n    from {r['origin']}" for r in rows]  # fmt: skip
-    show(context, {"models": rows}, [*lines, *(r["problem"] for r in rows if r["problem"])])
-    return 0 if all(r["ok"] for r in rows) else 6
-
-
-def check_edgetpu(context: Context, options: argparse.Namespace) -> int:
-    """Says what the Edge TPU compiler would do with a .tflite; 0 if all of it maps and fits, else 1."""
-    from facesdk.device.edgetpu_rules import check
-
-    report = check(options.file)
-    rows = report["ops"]
-    kib = {key: f"{report[f'{key}_bytes'] / 1024:,.0f} KiB" for key in ("parameter", "capacity", "on_chip")}
-    mapped = f"{report['on_edge_tpu']} of {len(rows)} operators run on the Edge TPU"
-    mapped = "compiled already" if report["compiled"] else mapped
-    lines = [
-        *(f"{r['index']:4} {r['name']:20} {_tensors(r['inputs'])} -> {_tensors(r['outputs'])}  {r['runs_on']}"
-          f"{': ' + r['reason'] if r['reason'] else ''}" for r in rows),
-        f"{mapped}; by the published rules, the compiler's log has the last word",
-        f"parameters {kib['parameter']}; the compiler leaves at least {kib['capacity']} of {kib['on_chip']} for them: "
-        f"{'fits' if report['fits'] else 'does not fit, the rest is streamed at every run'}",
-    ]  # fmt: skip
-    show(context, report, lines)
-    return 0 if report["ok"] else 1
-
-
-def _tensors(tensors: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{t['dtype']}[{'x'.join(str(n) for n in t['shape'])}]" for t in tensors)
 
 
 def bench(context: Context, options: argparse.Namespace) -> int:

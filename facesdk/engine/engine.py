@@ -15,7 +15,8 @@ from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
 from facesdk.engine.runtime import Runtime, checked_network, checked_threads, open_runtime
-from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
+from facesdk.engine.runtime import run_native as _run
+from facesdk.errors import InputError, ModelIntegrityError
 from facesdk.images.file import MIN_SIDE
 from facesdk.images.frames import array_frame, in_margin
 from facesdk.types import Face, Features, Pose, Sample
@@ -266,15 +267,3 @@ def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:
             raise InputError(f"{argument} must be a name in a str (leave it out for the default), not {value!r}")
     if detector not in DETECTORS:
         raise InputError(f"detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
-
-
-def _run(call: Any, *arguments: Any) -> Any:
-    """The native call's result, its errors as ours."""
-    try:
-        return call(*arguments)
-    except _core.MadeBeforeFork as error:
-        raise ForkedError(str(error)) from None
-    except _core.RuntimeFailure as error:
-        raise AcceleratorError(f"running a model failed: {error}") from error
-    except ValueError as error:
-        raise InputError(str(error)) from error

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -200,18 +201,23 @@ def load_model(name: str, manifest: Manifest | None = None, *, edgetpu: bool = F
     hint = "install facesdk again"
     try:
         with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != entry.size:
-                raise ModelIntegrityError(f"model {path} should have {entry.size} bytes and has {size}: {hint}")
-            # Whole pages of its own, so that a network can give back those that its runtime has repacked. Shared ones
-            # (Python's default) would stay allocated; taking them all at once costs a third of one fault a page.
-            data = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
-            view = memoryview(data)
-            filled = 0
-            while filled < size and (count := file.readinto(view[filled:])):
-                filled += count
+            return checked_copy(file, entry, path=path, hint=hint)
     except OSError as error:
         raise ModelIntegrityError(f"model {path} cannot be read ({error.strerror}): {hint}") from error
+
+
+def checked_copy(file: FileIO, entry: ModelEntry | CompiledFile, *, path: Path, hint: str) -> mmap.mmap:
+    """A private copy in memory of an open file, found to have the entry's size and sha256; else ModelIntegrityError."""
+    size = os.fstat(file.fileno()).st_size
+    if size != entry.size:
+        raise ModelIntegrityError(f"model {path} should have {entry.size} bytes and has {size}: {hint}")
+    # Whole pages of its own, so that a network can give back those that its runtime has repacked. Shared ones
+    # (Python's default) would stay allocated; taking them all at once costs a third of one fault a page.
+    data = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+    view = memoryview(data)
+    filled = 0
+    while filled < size and (count := file.readinto(view[filled:])):
+        filled += count
     found = sha256(view).hex()
     view.release()
     if found != entry.sha256:

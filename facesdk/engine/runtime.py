@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from facesdk import _core
 from facesdk.engine.networks import Manifest, ModelEntry, load_model
-from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
+from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 
 RUNTIMES = ("litert-native", "litert", "tflite-runtime")
 # The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
@@ -194,7 +194,11 @@ class Placement:
 
 def checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Network:
     """A network of one model whose tensors are those of the manifest."""
-    model = load_model(entry.name, manifest)
+    return network_of(runtime, entry, load_model(entry.name, manifest))
+
+
+def network_of(runtime: Runtime, entry: ModelEntry, model: mmap.mmap) -> _core.Network:
+    """A network of these bytes, whose tensors are those of the entry; else ModelIntegrityError."""
     try:
         network = runtime.make_network(model)
         if isinstance(network, _core.LiteRtNetwork):
@@ -213,3 +217,15 @@ def checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> 
             f"model {entry.name} has {len(found) - 1} outputs, the manifest says {len(entry.outputs)}"
         )
     return network
+
+
+def run_native(call: Callable[..., T], *arguments: Any) -> T:
+    """The native call's result, its errors as ours."""
+    try:
+        return call(*arguments)
+    except _core.MadeBeforeFork as error:
+        raise ForkedError(str(error)) from None
+    except _core.RuntimeFailure as error:
+        raise AcceleratorError(f"running a model failed: {error}") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -20,9 +20,9 @@ import tomllib
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from calibrate import crops, peaks, ranges
-from network import Network, equalize, turn_slopes
 from origins import read_mobilefacenet, read_sface
-from writer import write
+from package import Network, write
+from rewrites import equalize, turn_slopes
 
 HERE = Path(__file__).parent
 FLOAT_COSINE, INT8_COSINE = 0.9999, 0.99

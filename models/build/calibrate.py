@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from network import Network
+from package import Network, write
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
-from writer import write
 
 HERE = Path(__file__).parent
 FOLDERS = [HERE.parent.parent / folder / "portraits" for folder in ("facesdk", "tests")]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from ai_edge_litert.interpreter import Interpreter
-from network import Add, Conv, Network, fold_batchnorm, fold_batchnorm_forward, same_padding
 from onnx import numpy_helper
+from package import Add, Conv, Network, fold_batchnorm, same_padding
+from rewrites import fold_batchnorm_forward
 
 # (x - 127.5) / 128 of a byte x is (q + 0.5) / 128 for q = x - 128. The shipped networks read q / 128, so that an int8
 # input tensor holds q itself; the half step goes into the first bias (exact but for the outermost padded pixels).

@@ -50,7 +50,7 @@ function _shtab_facesdk_using
   test "$_shtab_facesdk_cmdpath" = "$argv"
 end
 
-set -g _shtab_facesdk_commands enroll verify list remove unlock lock panic rekey renew unlearn export import status show audit cameras doctor bench demo models 'models check-edgetpu' evaluate calibrate completion
+set -g _shtab_facesdk_commands enroll verify list remove unlock lock panic rekey renew unlearn export import status show audit cameras doctor bench demo models 'models add' 'models remove' 'models check-edgetpu' evaluate calibrate completion
 set -g _shtab_facesdk_opts_with_value --by --cache --draws --embedder --fmr --groups --key-file --migrate-to --new-key-file --new-passphrase-fd --new-passphrase-file --out --passphrase-fd --passphrase-file --picture --protect --protocol --receipt --recovery-passphrase-fd --recovery-passphrase-file --rounds --rules --runtime --scheduler --seed --shard --tcti --threads --threshold --to --user --vault --workers
 
 complete -c facesdk -e
@@ -226,6 +226,15 @@ complete -c facesdk -n '_shtab_facesdk_using demo' -l no-picture -d 'write no pi
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a models -d 'List the models and check their hashes.'
 complete -c facesdk -n '_shtab_facesdk_using models' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using models' -l json -d 'print the result as JSON'
+complete -c facesdk -n '_shtab_facesdk_using models; and test $_shtab_facesdk_npos -eq 0' -a add -d 'Keep networks that are not shipped: known files, which are converted and tried first.'
+complete -c facesdk -n '_shtab_facesdk_using models add' -s h -l help -d 'show this help message and exit'
+complete -c facesdk -n '_shtab_facesdk_using models add' -l json -d 'print the result as JSON'
+complete -c facesdk -n '_shtab_facesdk_using models add' -l system -d 'for every user of this machine, in /usr/local/share/facesdk-models (default: for you alone)'
+complete -c facesdk -n '_shtab_facesdk_using models add; and test $_shtab_facesdk_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a .pth file as its authors published it'
+complete -c facesdk -n '_shtab_facesdk_using models; and test $_shtab_facesdk_npos -eq 0' -a remove -d 'Remove a network that was added.'
+complete -c facesdk -n '_shtab_facesdk_using models remove' -s h -l help -d 'show this help message and exit'
+complete -c facesdk -n '_shtab_facesdk_using models remove' -l json -d 'print the result as JSON'
+complete -c facesdk -n '_shtab_facesdk_using models remove' -l system -d 'for every user of this machine, in /usr/local/share/facesdk-models (default: for you alone)'
 complete -c facesdk -n '_shtab_facesdk_using models; and test $_shtab_facesdk_npos -eq 0' -a check-edgetpu -d 'Say whether the Edge TPU compiler would take all of a .tflite, and whether it fits.'
 complete -c facesdk -n '_shtab_facesdk_using models check-edgetpu' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using models check-edgetpu' -l json -d 'print the result as JSON'

@@ -1,61 +1,14 @@
-"""A convolutional network as a list of nodes, and the exact rewrites that make it quantize well.
+"""The exact rewrites that make a network quantize well.
 
-Weights are float64 (O, kh, kw, I); a depthwise node has I = 1. Layout is NHWC. Every rewrite here keeps the
-network's function (in exact arithmetic), build.py measures that it does.
+Every rewrite here keeps the network's function (in exact arithmetic), build.py measures that it does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class Conv:
-    """Convolution (depthwise if `depthwise`), bias and, where `slope` is given, PReLU with one slope a channel."""
-
-    name: str
-    source: str
-    weights: np.ndarray
-    bias: np.ndarray
-    stride: int
-    padding: tuple[int, int, int, int]  # top, bottom, left, right
-    depthwise: bool = False
-    slope: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Add:
-    """Sum of two nodes of one shape."""
-
-    name: str
-    source: str
-    other: str
-
-
-@dataclass
-class Network:
-    """Nodes in order of execution; the first reads "input" (1, size, size, 3), the last is the output."""
-
-    name: str
-    size: int
-    nodes: list[Conv | Add] = field(default_factory=list)
-
-    def consumers(self, name: str) -> list[Conv | Add]:
-        """Nodes that read the node `name`."""
-        return [n for n in self.nodes if n.source == name or (isinstance(n, Add) and n.other == name)]
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """(before, after) as TensorFlow's SAME pads one axis."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-def fold_batchnorm(conv: Conv, scale: np.ndarray, shift: np.ndarray) -> Conv:
-    """`conv` followed by y * scale + shift, as one convolution."""
-    return replace(conv, weights=conv.weights * scale[:, None, None, None], bias=conv.bias * scale + shift)
+from package import Conv, Network
 
 
 def fold_batchnorm_forward(conv: Conv, scale: np.ndarray, shift: np.ndarray) -> Conv:
