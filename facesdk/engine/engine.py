@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from facesdk import _core
 from facesdk.digest import sha256
-from facesdk.engine.distance import FarDetector
+from facesdk.engine.distance import FarDetector, is_distant
 from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, TURNED_PIXELS, face_of, fills, moved, sample_of
@@ -170,16 +170,8 @@ class Engine:
         return seen, [moved(face, -margin) for face in more]
 
     def _observe(self, frame: Frame, *, distant: bool) -> tuple[Sample | None, list[Face]]:
-        if self._mediapipe is not None:
-            faces = self._detect(frame, distant=False)
-            sample = self._look(frame, faces) if faces else None
-        else:
-            found, look = _run(self._pipeline.detect_and_look, frame)
-            faces = [face_of(f) for f in found]
-            sample = sample_of(faces, look) if faces else None
-            if not faces and distant:
-                faces = [face_of(f) for f in _run(self._far.find, frame)]
-                sample = self._look(frame, faces) if faces else None
+        faces = self._detect(frame, distant=distant)
+        sample = self._look(frame, faces) if faces else None
         if sample is not None and self._is_turned(frame, faces[0]):
             sample = replace(sample, turned=True)
         return sample, faces
@@ -242,7 +234,11 @@ class Engine:
     def _detect(self, frame: Frame, *, distant: bool) -> list[Face]:
         if self._mediapipe is None:
             found = _run(self._pipeline.detect, frame)
-            return [face_of(f) for f in found or (_run(self._far.find, frame) if distant else ())]
+            if not found and distant:
+                found = _run(self._far.find, frame)
+            elif found and is_distant(frame, found[0]):
+                found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
+            return [face_of(f) for f in found]
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
             found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)

@@ -32,12 +32,12 @@ Region letterbox(int width, int height) {
 
 std::vector<Detection> decode(const Form& form, const float* regressors, const float* logits, const Region& region) {
   const Affine to_frame = region_to_frame(region, 1);
-  const double size = form.size;
+  const double size = form.size, least = std::log(form.min_score / (1 - form.min_score)) - 1e-6;
   std::vector<Detection> found;
   int first = 0;
   for (const Grid& grid : form.grids) {
     for (int i = 0; i < grid.anchors(); ++i) {
-      if (!(logits[first + i] >= 0)) continue;  // most of them, below 0.5, without an exponential
+      if (!(logits[first + i] >= least)) continue;  // nearly all, without an exponential
       const double score = sigmoid(logits[first + i]);
       if (!(score >= form.min_score)) continue;
       const float* raw = regressors + static_cast<size_t>(first + i) * kValues;

@@ -40,14 +40,15 @@ struct Grid {
 struct Form {
   int size;
   std::array<Grid, 2> grids;
-  double min_score;  // 0.5 or more
+  double min_score;
 
   constexpr int anchors() const { return grids[0].anchors() + grids[1].anchors(); }
 };
 
-// Source: the options of face_detection_short_range and face_detection_full_range of MediaPipe.
+// Source: the options of face_detection_short_range and face_detection_full_range of MediaPipe, but for full range's score,
+// 0.6 there: what it sees is looked at again by short range (facesdk/engine/distance.py).
 constexpr Form kShortRange{128, {{{16, 2}, {8, 6}}}, 0.5};
-constexpr Form kFullRange{192, {{{48, 1}, {0, 0}}}, 0.6};
+constexpr Form kFullRange{192, {{{48, 1}, {0, 0}}}, 0.45};
 
 // The square around the whole frame that becomes the input.
 Region letterbox(int width, int height);

@@ -135,8 +135,10 @@ Pipeline::Pipeline(std::shared_ptr<Network> detector, std::shared_ptr<Network> m
   static_assert(mesh::kSize >= blazeface::kShortRange.size && mesh::kSize >= blazeface::kFullRange.size);
   pixels_.resize(size_t{mesh::kSize} * mesh::kSize * 3);
   if (detector_) {
-    const int full = blazeface::kFullRange.size;
-    if (detector_->input_info().shape == std::vector<int>{1, full, full, 3}) form_ = blazeface::kFullRange;
+    const size_t full = size_t{blazeface::kFullRange.anchors()} * blazeface::kValues;
+    for (const TensorInfo& t : detector_->output_infos()) {
+      if (t.elements() == full) form_ = blazeface::kFullRange;
+    }
     expect_input(*detector_, form_.size, ElementType::float32, "detector");
     regressors_ = detector_->output_of_size(static_cast<size_t>(form_.anchors()) * blazeface::kValues);
     logits_ = detector_->output_of_size(static_cast<size_t>(form_.anchors()));

@@ -60,7 +60,7 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
 // of the process that made it every call throws MadeBeforeFork, at once: a thread may have been inside.
 class Pipeline {
  public:
-  // detector: BlazeFace short or full range, told apart by its input. mesh and embedders may be left out (nullptr,
+  // detector: BlazeFace short or full range, told apart by its outputs. mesh and embedders may be left out (nullptr,
   // empty) where only detection is wanted. Throws RuntimeFailure if a model's tensors are not those of the named networks.
   Pipeline(std::shared_ptr<Network> detector, std::shared_ptr<Network> mesh, std::vector<Embedder> embedders);
 
