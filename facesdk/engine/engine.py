@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from facesdk import _core
 from facesdk.digest import sha256
+from facesdk.engine.distance import FarDetector, is_distant
 from facesdk.engine.edgetpu import accelerate, device_of
+from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
 from facesdk.engine.runtime import Runtime, checked_network, checked_threads, open_runtime
@@ -79,6 +81,7 @@ class Engine:
             self._pipeline = _core.Pipeline(self._networks[names[0]], self._networks[names[1]], embedders)
         except _core.RuntimeFailure as error:
             raise ModelIntegrityError(f"the models do not fit together: {error}") from error
+        self._far, self._eyes = FarDetector(self._pipeline, base), EyeReader(base)
         self._mediapipe: MediaPipeDetector | None = None
         self._mediapipe_lock = threading.Lock()
         if detector == "mediapipe":
@@ -123,7 +126,7 @@ class Engine:
             The faces, the largest first; empty where there is none.
         """
         frame = array_frame(frame)
-        faces = self._detect(frame)
+        faces = self._detect(frame, distant=True)
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
@@ -139,17 +142,18 @@ class Engine:
         sample = self.sample(frame, face)
         return None if sample is None or sample.turned else self.embed(sample)
 
-    def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
+    def observe(self, frame: Frame, *, distant: bool = True) -> tuple[Sample | None, list[Face]]:
         """Look at a frame before features are made.
 
         Args:
             frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+            distant: where no face is found, look again for one that is far away, which takes three times as long.
 
         Returns:
             The largest face's sample and all faces found. No sample: no face, or none that its mesh could align.
         """
         frame = array_frame(frame)
-        return self._with_surroundings(frame, *self._observe(frame))
+        return self._with_surroundings(frame, *self._observe(frame, distant=distant))
 
     def _with_surroundings(
         self, frame: Frame, sample: Sample | None, faces: list[Face]
@@ -160,20 +164,15 @@ class Engine:
         wide, margin = in_margin(frame)
         if not margin:
             return sample, faces
-        again, more = self._observe(wide)
+        again, more = self._observe(wide, distant=False)
         if sample is not None and not sample.turned and again is not None and not again.turned:
             return sample, faces  # without a margin its crop is the better one, where both are right
         seen = None if again is None else replace(again, face=moved(again.face, -margin))
         return seen, [moved(face, -margin) for face in more]
 
-    def _observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
-        if self._mediapipe is not None:
-            faces = self._detect(frame)
-            sample = self._look(frame, faces) if faces else None
-        else:
-            found, look = _run(self._pipeline.detect_and_look, frame)
-            faces = [face_of(f) for f in found]
-            sample = sample_of(faces, look) if faces else None
+    def _observe(self, frame: Frame, *, distant: bool) -> tuple[Sample | None, list[Face]]:
+        faces = self._detect(frame, distant=distant)
+        sample = self._look(frame, faces) if faces else None
         if sample is not None and self._is_turned(frame, faces[0]):
             sample = replace(sample, turned=True)
         return sample, faces
@@ -210,6 +209,18 @@ class Engine:
         """
         return self._look(array_frame(frame), [face])
 
+    def eyes(self, frame: Frame, face: Face | Sample) -> Eyes:
+        """Measure how far the eyes of a face are open.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+            face: a sample of this very frame, or a face with landmarks.
+
+        Returns:
+            Its eyes; NaN without landmarks, and for an eye that reaches out of the frame.
+        """
+        return cast(Eyes, _run(self._eyes.read, array_frame(frame), face))
+
     def embed(self, sample: Sample) -> Features:
         """Features of a sample; the embedding networks, by far the longest part, run here and nowhere else."""
         if not isinstance(sample, Sample):
@@ -221,9 +232,14 @@ class Engine:
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
-    def _detect(self, frame: Frame) -> list[Face]:
+    def _detect(self, frame: Frame, *, distant: bool) -> list[Face]:
         if self._mediapipe is None:
-            return [face_of(found) for found in _run(self._pipeline.detect, frame)]
+            found = _run(self._pipeline.detect, frame)
+            if not found and distant:
+                found = _run(self._far.find, frame)
+            elif found and is_distant(frame, found[0]):
+                found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
+            return [face_of(f) for f in found]
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
             found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
@@ -247,7 +263,7 @@ class Engine:
         part = part[::step, ::step]
         across = part.swapaxes(0, 1)
         upright, half, left_turn, right_turn = (
-            max((found.score for found in self._detect(array_frame(view))), default=0.0)
+            max((found.score for found in self._detect(array_frame(view), distant=False)), default=0.0)
             for view in (part, part[::-1, ::-1], across[::-1], across[:, ::-1])
         )
         return max(half - MARGIN_180, left_turn - MARGIN_90, right_turn - MARGIN_90) > upright

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Looser limits (MediaPipe follows at 0.5) let meshes through that lag behind a fast head, and features with them.
 MIN_PRESENCE = 0.9
 MAX_SHIFT, MAX_GROWTH = 0.1, 1.1
+DISTANT_EVERY = 2  # frames without anybody
 
 
 class Tracker:
@@ -28,7 +29,8 @@ class Tracker:
     The region of the face mesh is that of the last detection, moved as the mesh moved since: it is where the detector
     would have found the face, so that samples are like those of detection. The detector looks at the whole frame in the
     first, then in one of `detect_every`, where the mesh says that there is no face, and where it jumped; so a second
-    person is noticed at most `detect_every` - 1 frames late. For pictures that do not follow each other, use
+    person is noticed at most `detect_every` - 1 frames late. While nobody is there, one frame in DISTANT_EVERY is looked
+    at for people far away. For pictures that do not follow each other, use
     Engine.observe. One tracker for one camera and one thread.
 
     Args:
@@ -47,7 +49,7 @@ class Tracker:
         self._found: Sample | None = None
         self._last: Sample | None = None
         self._faces: list[Face] = []
-        self._since = 0
+        self._since = self._empty = 0
         self.detections = 0
 
     def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
@@ -59,7 +61,8 @@ class Tracker:
                 self._since += 1
                 self._last = replace(sample, runner_up=self._last.runner_up)
                 return self._last, [sample.face, *self._faces[1:]]
-        sample, faces = self._engine.observe(frame)
+        sample, faces = self._engine.observe(frame, distant=self._empty % DISTANT_EVERY == 0)
+        self._empty = 0 if faces else self._empty + 1
         self.detections += 1
         self._since, self._faces = 0, faces
         self._last = sample if sample is not None and _can_be_followed(sample) else None
@@ -68,7 +71,7 @@ class Tracker:
 
     def reset(self) -> None:
         """Forgets where the face was: the next frame is looked at as the first."""
-        self._last = None
+        self._last, self._empty = None, 0
 
 
 def moved(found: Face, now: Face) -> Face | None:

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The native core: networks, the pipeline from frame to features, and its kernels.";
   register_networks(m);
   register_pipeline(m);
+  register_eyes(m);
   register_kernels(m);
   register_yuv(m);
   register_pairs(m);

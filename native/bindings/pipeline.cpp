@@ -72,6 +72,17 @@ py::tuple look_tuple(const Look& look, const py::array_t<uint8_t>& crop) {
                         look.aligned ? py::object(crop) : py::object(py::none()), look.apart);
 }
 
+py::list detections_list(Pipeline& p, const Image& image, const Region& region) {
+  std::vector<Detection> found;
+  {
+    const py::gil_scoped_release release;
+    found = p.detect_in(image, region);
+  }
+  py::list out;
+  for (const Detection& d : found) out.append(detection_tuple(d));
+  return out;
+}
+
 const uint8_t* crop_of(const py::array& crop) {
   const uint8_t* pixels = floats_of<uint8_t>(crop, 3, "uint8 array of shape (112, 112, 3)");
   if (crop.size() != kCropBytes || crop.shape(1) != kCropSize || crop.shape(2) != 3) {
@@ -95,14 +106,15 @@ void register_pipeline(py::module_& m) {
       .def("detect",
            [](Pipeline& p, const py::object& frame) {
              const Image image = image_of(frame);
-             std::vector<Detection> found;
-             {
-               const py::gil_scoped_release release;
-               found = p.detect(image);
+             return detections_list(p, image, blazeface::letterbox(image.width, image.height));
+           })
+      .def("detect_in",
+           [](Pipeline& p, const py::object& frame, double x, double y, double side) {
+             const Image image = image_of(frame);
+             if (!(std::abs(x) < 1e6 && std::abs(y) < 1e6 && side > 0 && side < 1e6)) {
+               wrong("the centre and the side of a square, below a million pixels", "other numbers");
              }
-             py::list out;
-             for (const Detection& d : found) out.append(detection_tuple(d));
-             return out;
+             return detections_list(p, image, {{x, y}, side, 0});
            })
       .def("mesh",
            [](Pipeline& p, const py::object& frame, const py::array& box, const py::array& keypoints) {

@@ -9,6 +9,9 @@ void register_networks(pybind11::module_& m);
 // The way from a frame to features, and its single steps.
 void register_pipeline(pybind11::module_& m);
 
+// The lids and irises of a face's eyes.
+void register_eyes(pybind11::module_& m);
+
 // The kernels, each variant by its name.
 void register_kernels(pybind11::module_& m);
 

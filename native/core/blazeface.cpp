@@ -6,21 +6,6 @@
 namespace facesdk::blazeface {
 namespace {
 
-// Anchors: 2 for each cell of a 16 x 16 grid, then 6 for each of 8 x 8, all at the cell's centre with size 1.
-// Source: SsdAnchorsCalculator with the options of face_detection_short_range.
-std::array<Point, kAnchors> make_anchors() {
-  std::array<Point, kAnchors> anchors;
-  size_t next = 0;
-  for (const auto& [cells, each] : {std::pair{16, 2}, std::pair{8, 6}}) {
-    for (int y = 0; y < cells; ++y) {
-      for (int x = 0; x < cells; ++x) {
-        for (int k = 0; k < each; ++k) anchors[next++] = {(x + 0.5) / cells, (y + 0.5) / cells};
-      }
-    }
-  }
-  return anchors;
-}
-
 double sigmoid(double logit) { return 1.0 / (1.0 + std::exp(-std::clamp(logit, -80.0, 80.0))); }
 
 void accumulate(Detection& sum, const Detection& d) {
@@ -45,23 +30,29 @@ Region letterbox(int width, int height) {
   return {{0.5 * width, 0.5 * height}, static_cast<double>(std::max(width, height)), 0.0};
 }
 
-std::vector<Detection> decode(const float* regressors, const float* logits, const Region& region) {
-  static const std::array<Point, kAnchors> anchors = make_anchors();
+std::vector<Detection> decode(const Form& form, const float* regressors, const float* logits, const Region& region) {
   const Affine to_frame = region_to_frame(region, 1);
+  const double size = form.size, least = std::log(form.min_score / (1 - form.min_score)) - 1e-6;
   std::vector<Detection> found;
-  for (int i = 0; i < kAnchors; ++i) {
-    const double score = sigmoid(logits[i]);
-    if (!(score >= kMinScore)) continue;
-    const float* raw = regressors + static_cast<size_t>(i) * kValues;
-    if (!std::all_of(raw, raw + kValues, [](float v) { return std::isfinite(v); })) continue;
-    const auto place = [&](int at) {
-      return to_frame({raw[at] / double{kSize} + anchors[i].x, raw[at + 1] / double{kSize} + anchors[i].y});
-    };
-    const Point centre = place(0);
-    const double w = raw[2] / double{kSize} * region.side, h = raw[3] / double{kSize} * region.side;
-    Detection d{{centre.x - w / 2, centre.y - h / 2, centre.x + w / 2, centre.y + h / 2}, {}, score};
-    for (int k = 0; k < 6; ++k) d.keypoints[k] = place(4 + 2 * k);
-    if (d.box.area() > 0) found.push_back(d);
+  int first = 0;
+  for (const Grid& grid : form.grids) {
+    for (int i = 0; i < grid.anchors(); ++i) {
+      if (!(logits[first + i] >= least)) continue;  // nearly all, without an exponential
+      const double score = sigmoid(logits[first + i]);
+      if (!(score >= form.min_score)) continue;
+      const float* raw = regressors + static_cast<size_t>(first + i) * kValues;
+      if (!std::all_of(raw, raw + kValues, [](float v) { return std::isfinite(v); })) continue;
+      // Of size 1, at the cell's centre. Source: SsdAnchorsCalculator of MediaPipe.
+      const int cell = i / grid.each;
+      const Point anchor{(cell % grid.cells + 0.5) / grid.cells, (cell / grid.cells + 0.5) / grid.cells};
+      const auto place = [&](int at) { return to_frame({raw[at] / size + anchor.x, raw[at + 1] / size + anchor.y}); };
+      const Point centre = place(0);
+      const double w = raw[2] / size * region.side, h = raw[3] / size * region.side;
+      Detection d{{centre.x - w / 2, centre.y - h / 2, centre.x + w / 2, centre.y + h / 2}, {}, score};
+      for (int k = 0; k < 6; ++k) d.keypoints[k] = place(4 + 2 * k);
+      if (d.box.area() > 0) found.push_back(d);
+    }
+    first += grid.anchors();
   }
   return found;
 }

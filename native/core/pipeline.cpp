@@ -132,11 +132,16 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
 
 Pipeline::Pipeline(std::shared_ptr<Network> detector, std::shared_ptr<Network> mesh, std::vector<Embedder> embedders)
     : detector_(std::move(detector)), mesh_(std::move(mesh)), embedders_(std::move(embedders)) {
+  static_assert(mesh::kSize >= blazeface::kShortRange.size && mesh::kSize >= blazeface::kFullRange.size);
   pixels_.resize(size_t{mesh::kSize} * mesh::kSize * 3);
   if (detector_) {
-    expect_input(*detector_, blazeface::kSize, ElementType::float32, "detector");
-    regressors_ = detector_->output_of_size(size_t{blazeface::kAnchors} * blazeface::kValues);
-    logits_ = detector_->output_of_size(blazeface::kAnchors);
+    const size_t full = size_t{blazeface::kFullRange.anchors()} * blazeface::kValues;
+    for (const TensorInfo& t : detector_->output_infos()) {
+      if (t.elements() == full) form_ = blazeface::kFullRange;
+    }
+    expect_input(*detector_, form_.size, ElementType::float32, "detector");
+    regressors_ = detector_->output_of_size(static_cast<size_t>(form_.anchors()) * blazeface::kValues);
+    logits_ = detector_->output_of_size(static_cast<size_t>(form_.anchors()));
     expect_float(*detector_, regressors_, "detector");
     expect_float(*detector_, logits_, "detector");
   }
@@ -170,14 +175,18 @@ std::unique_lock<std::mutex> Pipeline::enter() {
 }
 
 std::vector<Detection> Pipeline::detect(const Image& frame) {
+  return detect_in(frame, blazeface::letterbox(frame.width, frame.height));
+}
+
+std::vector<Detection> Pipeline::detect_in(const Image& frame, const Region& region) {
   const auto lock = enter();
   if (!detector_) throw RuntimeFailure("this pipeline has no detector");
-  const Region region = blazeface::letterbox(frame.width, frame.height);
-  kernels().warp_u8(frame, region_to_frame(region, blazeface::kSize), pixels_.data(), blazeface::kSize, blazeface::kSize);
-  kernels().scale_u8_f32(pixels_.data(), static_cast<float*>(detector_->input()),
-                         size_t{blazeface::kSize} * blazeface::kSize * 3, 2.0f / 255.0f, -1.0f);
+  const int size = form_.size;
+  kernels().warp_u8(frame, region_to_frame(region, size), pixels_.data(), size, size);
+  kernels().scale_u8_f32(pixels_.data(), static_cast<float*>(detector_->input()), static_cast<size_t>(size) * size * 3,
+                         2.0f / 255.0f, -1.0f);
   detector_->invoke();
-  auto found = blazeface::suppress(blazeface::decode(static_cast<const float*>(detector_->output(regressors_)),
+  auto found = blazeface::suppress(blazeface::decode(form_, static_cast<const float*>(detector_->output(regressors_)),
                                                      static_cast<const float*>(detector_->output(logits_)), region));
   blazeface::sort_by_area(found);
   // Callers keep faces in float32: a face handed back must lead to the very features it led to here.

@@ -60,12 +60,15 @@ bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& s
 // of the process that made it every call throws MadeBeforeFork, at once: a thread may have been inside.
 class Pipeline {
  public:
-  // mesh and embedders may be left out (nullptr, empty) where only detection is wanted. Throws RuntimeFailure if a
-  // model's tensors are not those of the named networks.
+  // detector: BlazeFace short or full range, told apart by its outputs. mesh and embedders may be left out (nullptr,
+  // empty) where only detection is wanted. Throws RuntimeFailure if a model's tensors are not those of the named networks.
   Pipeline(std::shared_ptr<Network> detector, std::shared_ptr<Network> mesh, std::vector<Embedder> embedders);
 
   // Faces in the frame, the largest first.
   std::vector<Detection> detect(const Image& frame);
+
+  // Faces in a square of the frame, which may reach over its edge (black there), the largest first.
+  std::vector<Detection> detect_in(const Image& frame, const Region& region);
 
   // The mesh of one detected face.
   MeshResult find_mesh(const Image& frame, const Detection& face);
@@ -91,6 +94,7 @@ class Pipeline {
   Process process_;
   std::mutex mutex_;
   std::shared_ptr<Network> detector_, mesh_;
+  blazeface::Form form_ = blazeface::kShortRange;
   std::vector<Embedder> embedders_;
   std::vector<std::vector<uint8_t>> input_tables_;  // byte -> input element, 256 entries (of 1 or 4 bytes) each
   size_t regressors_ = 0, logits_ = 0, points_ = 0, presence_ = 0, dimension_ = 0;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "blazeface.h"
@@ -18,8 +19,11 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // The network's outputs with nothing found.
 struct Outputs {
-  std::vector<float> regressors = std::vector<float>(size_t{kAnchors} * kValues, 0.0f);
-  std::vector<float> logits = std::vector<float>(kAnchors, -100.0f);
+  explicit Outputs(const Form& made_by = kShortRange) : form(made_by) {}
+
+  const Form form;
+  std::vector<float> regressors = std::vector<float>(static_cast<size_t>(form.anchors()) * kValues, 0.0f);
+  std::vector<float> logits = std::vector<float>(static_cast<size_t>(form.anchors()), -100.0f);
 
   float* at(int anchor) { return &regressors[static_cast<size_t>(anchor) * kValues]; }
   void heat(int anchor, float logit = 3.0f, float width = 32.0f, float height = 64.0f) {
@@ -27,7 +31,9 @@ struct Outputs {
     at(anchor)[2] = width;
     at(anchor)[3] = height;
   }
-  std::vector<Detection> decoded(const Region& region) const { return decode(regressors.data(), logits.data(), region); }
+  std::vector<Detection> decoded(const Region& region) const {
+    return decode(form, regressors.data(), logits.data(), region);
+  }
 };
 
 const Region kUnit = letterbox(128, 128);
@@ -73,6 +79,43 @@ TEST(blazeface_anchors_lie_at_cell_centres) {
       CHECK_NEAR(p.x, known.x, 1e-9);
       CHECK_NEAR(p.y, known.y, 1e-9);
     }
+  }
+}
+
+TEST(blazeface_full_range_has_one_anchor_in_each_of_48_x_48_cells) {
+  CHECK_EQ(kShortRange.anchors(), 896);
+  CHECK_EQ(kFullRange.anchors(), 2304);
+  struct Known {
+    int anchor;
+    double x, y;
+  };
+  // In a frame of 192 x 192 a cell has 4 pixels.
+  const Known list[] = {{0, 2, 2}, {1, 6, 2}, {47, 190, 2}, {48, 2, 6}, {2303, 190, 190}, {5 * 48 + 9, 38, 22}};
+  for (const Known& known : list) {
+    Outputs outputs(kFullRange);
+    outputs.heat(known.anchor, 3.0f, 12.0f, 24.0f);
+    outputs.at(known.anchor)[0] = 2.0f;
+    outputs.at(known.anchor)[14] = -3.0f;
+    const auto found = outputs.decoded(letterbox(192, 192));
+    CHECK_EQ(found.size(), size_t{1});
+    if (found.size() != 1) continue;
+    CHECK_NEAR((found[0].box.x0 + found[0].box.x1) / 2, known.x + 2, 1e-9);
+    CHECK_NEAR((found[0].box.y0 + found[0].box.y1) / 2, known.y, 1e-9);
+    CHECK_NEAR(found[0].box.width(), 12, 1e-9);
+    CHECK_NEAR(found[0].box.height(), 24, 1e-9);
+    CHECK_NEAR(found[0].keypoints[0].x, known.x, 1e-9);
+    CHECK_NEAR(found[0].keypoints[5].x, known.x - 3, 1e-9);
+  }
+}
+
+TEST(blazeface_each_form_has_its_own_least_score) {
+  // Logits whose scores lie right above and right below 0.5, and 0.45.
+  for (const auto& [form, above, below] : {std::tuple{kShortRange, 0.001f, -0.001f}, std::tuple{kFullRange, -0.2f, -0.201f}}) {
+    Outputs found(form), missed(form);
+    found.heat(40, above);
+    missed.heat(40, below);
+    CHECK_EQ(found.decoded(kUnit).size(), size_t{1});
+    CHECK_EQ(missed.decoded(kUnit).size(), size_t{0});
   }
 }
 
@@ -138,10 +181,10 @@ TEST(blazeface_suppression_ends_on_wild_numbers) {
   Outputs outputs;
   std::mt19937 random(3);
   const float values[] = {3e38f, -3e38f, 1e-45f, 1.0f, 50.0f, -7.0f, 1e10f, 0.0f};
-  for (int i = 0; i < kAnchors; ++i) outputs.logits[i] = 5.0f;
+  std::fill(outputs.logits.begin(), outputs.logits.end(), 5.0f);
   for (float& v : outputs.regressors) v = values[random() % std::size(values)];
   const auto kept = suppress(outputs.decoded(letterbox(8192, 64)));
-  CHECK(kept.size() <= size_t{kAnchors});
+  CHECK(kept.size() <= outputs.logits.size());
   CHECK(suppress({}).empty());
 }
 

@@ -59,7 +59,7 @@ const TensorInfo kMeshInput = tensor(ElementType::float32, {1, 192, 192, 3});
 Fake fake_detector() {
   const auto fake = std::make_shared<FakeNetwork>(
       kDetectorInput, std::vector{tensor(ElementType::float32, {1, 896, 16}), tensor(ElementType::float32, {1, 896, 1})});
-  std::fill_n(fake->answer(1), blazeface::kAnchors, -100.0f);
+  std::fill_n(fake->answer(1), blazeface::kShortRange.anchors(), -100.0f);
   return fake;
 }
 

@@ -1,0 +1,97 @@
+"""Distant faces: where BlazeFace full range sees one, or short range a small one, short range looks again from nearby."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+from facesdk import _core
+from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART
+from facesdk.engine.networks import load_manifest
+from facesdk.engine.runtime import Runtime, checked_network
+
+if TYPE_CHECKING:
+    from facesdk.types import Frame
+
+FULL_RANGE = "blazeface_full_range"
+# A face whose box is so much of the frame's longer side, or less, is distant. Larger ones are found as ever. Short range
+# is sure of a face at 0.15, and finds one in three at 0.1 (benchmarks/distance.py).
+MAX_PART = 0.15
+# From nearby, short range is surer of what is a face, and less sure of what is none; benchmarks/distance.py has both.
+MIN_SCORE = 0.7
+MAX_FACES = 4  # that are looked at closely, the largest
+# Below what needs no second look: whether a distant face is turned is always looked at.
+MAX_SCORE = math.nextafter(CERTAINLY_UPRIGHT, 0.0)
+
+
+class FarDetector:
+    """Finds distant faces.
+
+    What full range (192 px of the whole frame) or short range (128 px) saw says where to look; the face is what short
+    range sees there, in a square three times as wide as the face. So boxes, keypoints and scores are as those of near
+    faces, and what only looks like a face from afar is none. Full range is loaded when it is first needed.
+    benchmarks/distance.py has the figures.
+    """
+
+    def __init__(self, near: _core.Pipeline, runtime: Runtime) -> None:
+        self._near = near
+        self._runtime = runtime
+        self._far: _core.Pipeline | None = None
+        self._lock = threading.Lock()
+
+    def find(self, frame: Frame) -> list[Any]:
+        """The distant faces of a frame in which short range found none, as _core.Pipeline.detect gives faces.
+
+        No score is above MAX_SCORE.
+
+        Raises:
+            ModelIntegrityError: the network's file is missing or is not what the manifest says.
+            AcceleratorError: the runtime cannot run it.
+        """
+        seen = [found for found in self._loaded().detect(frame) if is_distant(frame, found)][:MAX_FACES]
+        faces: list[Any] = []
+        for candidate in seen:
+            face = self.looked_at(frame, candidate)
+            if face is not None and not any(_is_in(_centre(face), other) for other in faces):
+                faces.append(face)
+        return sorted(faces, key=_side, reverse=True)
+
+    def _loaded(self) -> _core.Pipeline:
+        with self._lock:
+            if self._far is None:
+                manifest = load_manifest()
+                network = checked_network(self._runtime, manifest.models[FULL_RANGE], manifest)
+                self._far = _core.Pipeline(network, None, [])
+            return self._far
+
+    def looked_at(self, frame: Frame, candidate: Any) -> Any | None:
+        """The face in the candidate's place, the one nearest to its middle; None where from nearby there is none."""
+        x, y = _centre(candidate)
+        found = self._near.detect_in(frame, x, y, TURNED_PART * _side(candidate))
+        there = [face for face in found if face[2] >= MIN_SCORE and _is_in(_centre(face), candidate)]
+        if not there:
+            return None
+        box, keypoints, score, pose = min(there, key=lambda face: math.dist(_centre(face), (x, y)))
+        return box, keypoints, min(score, MAX_SCORE), pose
+
+
+def is_distant(frame: Frame, found: Any) -> bool:
+    """Whether a detection is so small that it is looked at again."""
+    return _side(found) <= MAX_PART * max(frame.shape[:2])
+
+
+def _side(found: Any) -> float:
+    """The longer side of a detection's box."""
+    x0, y0, x1, y1 = (float(v) for v in found[0])
+    return max(x1 - x0, y1 - y0)
+
+
+def _centre(found: Any) -> tuple[float, float]:
+    x0, y0, x1, y1 = (float(v) for v in found[0])
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def _is_in(point: tuple[float, float], found: Any) -> bool:
+    x0, y0, x1, y1 = (float(v) for v in found[0])
+    return x0 <= point[0] <= x1 and y0 <= point[1] <= y1
