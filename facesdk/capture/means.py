@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from facesdk.types import Assurance
 
@@ -14,16 +14,10 @@ if TYPE_CHECKING:
 
     from facesdk.engine.engine import Engine
     from facesdk.liveness.parallax import Parallax
-    from facesdk.types import Float32Array, Frame, Sample
+    from facesdk.liveness.passive import Passive
+    from facesdk.types import Frame, Sample
 
 CHALLENGES = ("dot", "directions")
-
-
-class Passive(Protocol):
-    """What tells prints and screens from faces by one frame."""
-
-    def live_probability(self, frame: Frame, box_px: Float32Array) -> float | None:
-        """0 to 1; None where this frame is too dark to tell, or gray."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from facesdk import matching
@@ -21,6 +21,7 @@ from facesdk.liveness import evidence
 from facesdk.liveness.challenge import Following, Path, Pursuit
 from facesdk.liveness.directions import Directions
 from facesdk.liveness.evidence import Identical, Life, Verdict, judge
+from facesdk.liveness.passive import NEEDED, PassiveSample, PassiveVerdict, passive_verdict
 from facesdk.types import Assurance, Decision, Guidance, Outcome, Progress, Prompt, SessionPhase
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ SURE_PRESENCE = 0.9
 RETURN_DEG, RETURN_S = 8.0, 3.0
 DECIDING, DECIDING_GAP_S = 3, 0.06
 START_SAMPLES = 2
-PASSIVE_GAP_S, PASSIVE_DEG = 0.1, 15.0
+PASSIVE_GAP_S, PASSIVE_DEG = 0.1, (12.0, 25.0)  # yaw, pitch: benchmarks/passive.py
+MOST_LOOKS = 50  # of the passive networks, in a picture too dark to tell
 TRIES = 2
 STRAIGHT = Prompt("Look straight at the camera.")
 
@@ -98,7 +100,7 @@ class LiveVerification:
         self._reliefs: list[tuple[float, float]] = []
         self._deciding: list[tuple[float, Sample]] = []
         self._return_s = 0.0
-        self._passive_s, self._lives = -math.inf, list[float]()
+        self._passive_s, self._looks = -math.inf, list[PassiveSample]()
         self._identical = Identical()
         self._last_good: Sample | None = None
         self._gap = False
@@ -134,9 +136,13 @@ class LiveVerification:
 
     def _aligned(self, view: View, awake: list[Sample]) -> Progress | Outcome:
         if self._means.assurance < Assurance.RGB_CHALLENGE:
-            if self._means.assurance is Assurance.RGB_PASSIVE and len(self._lives) < evidence.PASSIVE_FRAMES:
-                dark = self._passive_s > -math.inf and not self._lives
-                return self._progress(view, Guidance.MORE_LIGHT if dark else Guidance.KEEP_STILL)
+            if self._means.assurance is Assurance.RGB_PASSIVE:
+                verdict = passive_verdict(self._looks)
+                if verdict is PassiveVerdict.UNAVAILABLE:
+                    return self.give_up("the camera's pictures have no colour to judge by", self._elapsed_ms(view))
+                if verdict is not PassiveVerdict.LIVE:
+                    dark = len(self._looks) >= NEEDED
+                    return self._progress(view, Guidance.MORE_LIGHT if dark else Guidance.KEEP_STILL)
             return self._decide(view, awake)
         self._probes.append(Probe(_sharpest(awake, START_SAMPLES), self._means.engine))
         self._window.clear()
@@ -222,17 +228,18 @@ class LiveVerification:
     def _look_passively(self, view: View) -> Outcome | None:
         """Look at the first frames with the passive networks, where they are there; what they deny ends the session."""
         sample, passive = view.sample, self._means.passive
-        if passive is None or sample is None or view.refusal is not None or len(self._lives) >= evidence.PASSIVE_FRAMES:
+        if passive is None or sample is None or view.refusal is not None or len(self._looks) >= MOST_LOOKS:
             return None
         pose = sample.face.pose
-        if view.time_s - self._passive_s < PASSIVE_GAP_S or max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > PASSIVE_DEG:
+        straight = abs(pose.yaw_deg) <= PASSIVE_DEG[0] and abs(pose.pitch_deg) <= PASSIVE_DEG[1]
+        if view.time_s - self._passive_s < PASSIVE_GAP_S or not straight:
+            return None
+        verdict = passive_verdict(self._looks)
+        if verdict not in (PassiveVerdict.PENDING, PassiveVerdict.DENIED):
             return None
         self._passive_s = view.time_s
-        live = passive.live_probability(view.image, sample.face.box_px)
-        if live is None:
-            return None
-        self._lives.append(live)
-        if len(self._lives) == evidence.PASSIVE_FRAMES and not median(self._lives) > evidence.MIN_LIVE:
+        self._looks.append(passive.look(view.image, sample))
+        if passive_verdict(self._looks) is PassiveVerdict.DENIED:
             return self._attack(view, "this looks like a print or a screen")
         return None
 

@@ -16,9 +16,7 @@ MIN_RELIEF, MIN_BENT_RELIEF = 0.35, 0.25
 ENOUGH_TURNS = 3
 # Features against those of the start: takeovers are at 0.32 at most, live people at 0.61 at least (SFace, n = 11).
 SAME_PERSON = 0.5
-MIN_LIVE = 0.5
 UNTRIED = frozenset({Following.STILL, Following.LOST})
-PASSIVE_FRAMES = 5
 # A camera's noise makes frames differ; live streams had up to 5 alike in a row, a picture that is fed in has more.
 MAX_IDENTICAL = 12
 
