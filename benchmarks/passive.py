@@ -9,32 +9,38 @@ sequence, of the clips every third frame; its verdict is facesdk.liveness.passiv
 neutral pose, as a session samples them (yaw within 12 deg, pitch within 25, presence >= .9), unless a row says
 otherwise. Windows of one sequence are
 much alike, so that the interval (Clopper-Pearson, 95 %) is of sequences with a wrong verdict. "Dark" frames are
-multiplied. Networks fed wrongly are measured by the area under the ROC curve of single frames.
+multiplied. Networks fed wrongly, and with rounded weights, are measured by the area under the ROC curve of single
+frames.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import io
+import mmap
 import platform
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from pad_sets import Recording, clips, nuaa
 from readme import write_between_markers
 
 from facesdk import Engine
 from facesdk.capture.quality import MIN_PRESENCE
+from facesdk.engine.building.network import Conv
+from facesdk.engine.building.writer import write
 from facesdk.engine.optional.adding import add
+from facesdk.engine.optional.catalogue import catalogue
 from facesdk.engine.optional.golden import network_input
+from facesdk.engine.optional.minifasnet import minifasnet
+from facesdk.engine.optional.pth import read_state_dict
+from facesdk.engine.runtime import choose_runtime, network_of
 from facesdk.evaluation.intervals import clopper_pearson
 from facesdk.liveness.passive import (
     LIVE,
@@ -49,9 +55,9 @@ from facesdk.liveness.passive import (
 )  # fmt: skip
 from facesdk.types import Frame, Sample
 
-STEP = 3  # frames of a clip
 FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 BINS = (0, 15, 30, 45, 60, 75, 90, 110, 256)
+WRONG = ((True, PassiveVerdict.DENIED), (False, PassiveVerdict.LIVE))
 YAW, PITCH = 12.0, 25.0  # degrees that are near the neutral pose; the cameras look up or down at their people
 FED = {
     "BGR, 0..255, as they want it": network_input,
@@ -63,19 +69,20 @@ FED = {
 }
 
 
-@dataclass(frozen=True)
-class Recording:
-    """Frames of one person before one camera; `live` or a picture of them."""
+def _int8(weights: np.ndarray) -> np.ndarray:
+    scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+    return np.round(weights / np.maximum(scale, 1e-12)) * scale
 
-    kind: str
-    person: str
-    live: bool
-    frames: list[Frame]
+
+ROUNDED = {
+    "the same, weights rounded to float16": lambda weights: weights.astype(np.float16).astype(np.float64),
+    "the same, weights rounded to int8, a scale for each channel": _int8,
+}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was made of one frame at one factor: the probability as each way of FED gives it, the sample of the rule."""
+    """What was made of one frame at one factor. answers: the probability as each of FED and ROUNDED gives it."""
 
     sequence: int
     factor: float
@@ -85,43 +92,20 @@ class Seen:
     colour: float
 
 
-def nuaa(data: Path) -> Iterator[Recording]:
-    """The sequences, in the order of their names."""
-    found: dict[tuple[bool, str, str], list[tuple[int, Frame]]] = {}
-    with tarfile.open(data / "nuaa-dev.tar") as tar:
-        for member in tar:
-            if not member.name.endswith(".jpg"):
-                continue
-            kind, person, name = member.name.split("/")[1:]
-            sequence, number = name.removesuffix(".jpg").rsplit("_", 1)
-            content = tar.extractfile(member)
-            frame = np.asarray(Image.open(io.BytesIO(content.read() if content else b"")).convert("RGB"))
-            found.setdefault((kind == "ClientRaw", person, sequence), []).append((int(number), frame))
-    for (live, person, _), frames in sorted(found.items(), key=lambda entry: entry[0]):
-        frames.sort(key=lambda entry: entry[0])
-        yield Recording("webcam", f"person {int(person)}", live, [frame for _, frame in frames])
+def rounded(folder: Path, rounding: Callable[[np.ndarray], np.ndarray]) -> Passive:
+    """The networks with other weights."""
+    runtime, networks = choose_runtime(), []
+    for known in catalogue().values():
+        network = minifasnet(known.name, read_state_dict((folder / known.source.file).read_bytes()))
+        network.nodes = [replace(n, weights=rounding(n.weights)) if isinstance(n, Conv) else n for n in network.nodes]
+        content = write(network)
+        model = mmap.mmap(-1, len(content))
+        model.write(content)
+        networks.append((network_of(runtime, known.model, model), known.scale))
+    return Passive(networks)
 
 
-def clips(data: Path) -> Iterator[Recording]:
-    """The clips of people, each of them one sequence."""
-    import cv2
-
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(data / "pad-clips-dev.tar") as tar:
-        members = sorted((m for m in tar if m.name.startswith("pad_videos/")), key=lambda m: m.name)
-        names = sorted({Path(m.name).stem.rsplit("_", 1)[0] for m in members})
-        for member in members:
-            tar.extract(member, folder, filter="data")
-            name, kind = Path(member.name).stem.rsplit("_", 1)
-            capture, frames = cv2.VideoCapture(str(Path(folder) / member.name)), []
-            while True:
-                read, frame = capture.read()
-                if not read:
-                    break
-                frames.append(np.ascontiguousarray(frame[..., ::-1]))
-            yield Recording("clip", f"person {5 + names.index(name)}", kind == "real", frames[::STEP])
-
-
-def look(engine: Engine, passive: Passive, sequences: Sequence[Recording]) -> list[Seen]:
+def look(engine: Engine, passive: Passive, others: Sequence[Passive], sequences: Sequence[Recording]) -> list[Seen]:
     """Every frame with a face, at every factor."""
     seen = []
     for number, sequence in enumerate(sequences):
@@ -141,6 +125,7 @@ def look(engine: Engine, passive: Passive, sequences: Sequence[Recording]) -> li
                 ]  # fmt: skip
                 planes = patch(dark, box, 1.0).astype(np.int16)
                 colour = float(np.abs(planes - np.roll(planes, 1, axis=2)).mean())
+                answers += [other.live_probability(dark, box) for other in others if factor == 1]
                 evidence = passive.look(dark, sample)
                 seen.append(Seen(number, factor, tuple(answers), evidence, is_neutral(sample), colour))
     return seen
@@ -177,18 +162,15 @@ def by_person(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]
     groups = dict.fromkeys((s.kind, s.person) for s in sequences)
     for kind, person in groups:
         cells = []
-        for live, wrong in ((True, PassiveVerdict.DENIED), (False, PassiveVerdict.LIVE)):
+        for live, wrong in WRONG:
             of = [n for n, s in enumerate(sequences) if (s.kind, s.person, s.live) == (kind, person, live)]
             cells.append(counted([v for n in of for v in windows(seen, n, 1.0)], wrong))
         lines.append(f"| {person} ({kind}) | {' | '.join(cells)} |")
     for kind, turned in ((kind, turned) for kind in ("webcam", "clip") for turned in (False, True)):
         cells = []
-        for live, wrong in ((True, PassiveVerdict.DENIED), (False, PassiveVerdict.LIVE)):
-            of = [
-                windows(seen, n, 1.0, turned=turned)
-                for n, s in enumerate(sequences)
-                if (s.kind, s.live) == (kind, live)
-            ]
+        for live, wrong in WRONG:
+            numbers = [n for n, s in enumerate(sequences) if (s.kind, s.live) == (kind, live)]
+            of = [windows(seen, n, 1.0, turned=turned) for n in numbers]
             errors = sum(wrong in verdicts for verdicts in of)
             low, high = clopper_pearson(errors, len(of)) or (0.0, 1.0)
             total = counted([v for verdicts in of for v in verdicts], wrong)
@@ -202,7 +184,7 @@ def fed(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]:
     plain = [s for s in seen if s.factor == 1 and s.neutral]
     lines = ["| given to the networks | AUC of frames | live frames under 0.5 | print or screen frames over 0.5 |",
              "|---|---:|---:|---:|"]  # fmt: skip
-    for index, name in enumerate(FED):
+    for index, name in enumerate((*FED, *ROUNDED)):
         live, spoofed = (
             [s.answers[index] for s in plain if sequences[s.sequence].live is kind] for kind in (True, False)
         )
@@ -225,22 +207,19 @@ def dark(sequences: Sequence[Recording], seen: Sequence[Seen]) -> list[str]:
     lines += ["", "| frames multiplied by | live windows denied | print or screen windows passed |", "|---|---:|---:|"]
     for factor in FACTORS:
         cells = []
-        for live, wrong in ((True, PassiveVerdict.DENIED), (False, PassiveVerdict.LIVE)):
+        for live, wrong in WRONG:
             of = [v for n, s in enumerate(sequences) if s.live is live for v in windows(seen, n, factor)]
             cells.append(counted(of, wrong))
         lines.append(f"| {factor:g} | {' | '.join(cells)} |")
     return lines
 
 
-def timed(engine: Engine, passive: Passive, frame: Frame) -> float:
+def timed(passive: Passive, frame: Frame, box: np.ndarray) -> float:
     """Milliseconds of live_probability, the median of 200."""
-    sample, _ = engine.observe(frame)
-    if sample is None:
-        raise SystemExit("error: the first frame shows no face")
     times = []
     for _ in range(200):
         start = time.perf_counter()
-        passive.live_probability(frame, sample.face.box_px)
+        passive.live_probability(frame, box)
         times.append(time.perf_counter() - start)
     return 1e3 * float(np.median(times))
 
@@ -257,13 +236,13 @@ def main() -> int:
     if passive is None:
         raise SystemExit("error: pad-weights/ lacks a network")
     sequences = [*nuaa(options.data), *clips(options.data)]
-    seen = look(engine, passive, sequences)
+    others = [rounded(options.data / "pad-weights", rounding) for rounding in ROUNDED.values()]
+    seen = look(engine, passive, others, sequences)
     plain = [s for s in seen if s.factor == 1]
-    colour, darkest = (
-        min(s.colour for s in plain),
-        min(s.sample.brightness for s in plain if sequences[s.sequence].live),
-    )
-    ms = timed(engine, passive, sequences[0].frames[0])
+    colour = min(s.colour for s in plain)
+    darkest = min(s.sample.brightness for s in plain if sequences[s.sequence].live)
+    first = sequences[0].frames[0]
+    ms = timed(passive, first, engine.detect(first)[0].box_px)
     text = "\n".join([
         f"{platform.machine()}, {datetime.date.today()}, `benchmarks/passive.py`: {len(plain)} frames with a face in"
         f" {len(sequences)} sequences of 6 people; both networks {ms:.1f} ms a frame, one thread, cropping included."

@@ -20,7 +20,7 @@ from facesdk.engine.optional.catalogue import named
 from facesdk.engine.optional.golden import SIDE, network_input
 from facesdk.engine.optional.store import load, usual_folders
 from facesdk.engine.runtime import network_of, open_runtime, run_native
-from facesdk.errors import InputError
+from facesdk.errors import ForkedError, InputError
 from facesdk.images.frames import array_frame
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Passive:
     def __init__(self, networks: Sequence[tuple[_core.Network, float]]) -> None:
         self._networks = tuple(networks)  # each with how many times the box it sees
         self._lock = threading.Lock()
+        self._process = _core.process_token()
 
     def __repr__(self) -> str:
         return "Passive()"
@@ -188,6 +189,8 @@ class Passive:
         return PassiveSample(sample.quality.brightness, self._mean(frame, box) if coloured else None)
 
     def _mean(self, frame: Frame, box_px: Float32Array) -> float:
+        if _core.process_token() != self._process:  # the lock may be held for ever by a thread that stayed behind
+            raise ForkedError("the networks were loaded before a fork: load them in the process that uses them")
         answers = []
         for network, scale in self._networks:
             seen = network_input(patch(frame, box_px, scale))

@@ -18,7 +18,7 @@ from slow_twin import classes
 from facesdk import Engine
 from facesdk.engine.optional.adding import add
 from facesdk.engine.optional.golden import SIDE
-from facesdk.errors import InputError, ModelIntegrityError
+from facesdk.errors import ForkedError, InputError, ModelIntegrityError
 from facesdk.liveness import passive as passive_module
 from facesdk.liveness.passive import (
     MIN_BRIGHTNESS,
@@ -233,6 +233,15 @@ def test_networks_are_not_copied(networks: Passive) -> None:
     for make in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="process"):
             make(networks)
+
+
+def test_after_a_fork_they_are_loaded_anew(
+    networks: Passive, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert networks.live_probability(frame, BOX) > 0
+    monkeypatch.setattr(networks, "_process", networks._process + 1)
+    with pytest.raises(ForkedError, match="before a fork"):
+        networks.live_probability(frame, BOX)
 
 
 def test_threads_are_checked(folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_damaged_one_is_said_to_be(files: list[str], tmp_path: Path, capsys: p
     assert main(["models"]) == 6
     out = capsys.readouterr().out
     assert "BAD minifasnet_2_7" in out
-    assert "facesdk models add FILE makes it again" in out
+    assert "`facesdk models add FILE` makes it again" in out
 
 
 def test_an_unknown_file_says_which_are_known(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from facesdk.errors import InputError, ModelIntegrityError
 FOLDER = "facesdk-models"
 # What the system's administrator adds for every user; the hierarchy's place for that.
 SYSTEM = Path("/usr/local/share") / FOLDER
-_AGAIN = "facesdk models add FILE makes it again"
+_AGAIN = "`facesdk models add FILE` makes it again"
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.EOPNOTSUPP)
 _HINTS = {
