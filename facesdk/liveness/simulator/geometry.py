@@ -94,8 +94,9 @@ def sheet(texture: Texture, *, width_cm: float, bend_cm: float = math.inf, cells
         points = np.stack([x, y, np.zeros_like(x)], axis=1)
     else:
         points = np.stack([bend_cm * np.sin(x / bend_cm), y, bend_cm * (1 - np.cos(x / bend_cm))], axis=1)
-    texels = np.stack([(across.ravel() + 0.5) * (texture.width - 1), (down.ravel() + 0.5) * (texture.height - 1)], axis=1)
+    parts = np.stack([across.ravel() + 0.5, down.ravel() + 0.5], axis=1)
     first = (np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)).ravel()
     upper = np.stack([first, first + 1, first + cells + 1], axis=1)
     lower = np.stack([first + 1, first + cells + 2, first + cells + 1], axis=1)
-    return Surface(points, texels, np.concatenate([upper, lower]).astype(np.int32), texture)
+    triangles = np.concatenate([upper, lower]).astype(np.int32)
+    return Surface(points, parts * (texture.width - 1, texture.height - 1), triangles, texture)

@@ -36,6 +36,7 @@ _EYES = ((33, 133, 159, 145), (362, 263, 386, 374))  # as native/core/mesh.cpp h
 # far its skin is taken towards the rim of the eye, short of the white that the mesh's points may lie on.
 _LASHES, _LID_CM, _TO_RIM = 0.2, 0.15, 0.6
 
+
 @dataclass(frozen=True, eq=False)
 class Head:
     """A head that looks straight at the camera, the middle between its eyes at the origin.
@@ -70,7 +71,7 @@ class Head:
         """
         faces = engine.detect(picture, landmarks=True)
         if not faces or faces[0].landmarks_px is None:
-            raise InputError("expected a portrait, found no face in it: give a picture of one face, seen from the front")
+            raise InputError("found no face in the portrait: give a picture of one face, seen from the front")
         mesh, pose = faces[0].landmarks_px.astype(np.float64), faces[0].pose
         eyes = np.array([mesh[list(eye)].mean(axis=0) for eye in _EYES])
         middle, px_a_cm = eyes.mean(axis=0), float(np.linalg.norm(eyes[1] - eyes[0])) / EYES_CM

@@ -18,8 +18,8 @@ from facesdk.liveness.simulator.texture import Texture
 if TYPE_CHECKING:
     from facesdk.types import Frame
 
-# Of a time in seconds: yaw, pitch and roll in degrees, or x, y and z in cm.
-Motion: TypeAlias = Callable[[float], tuple[float, float, float]]
+Three: TypeAlias = tuple[float, float, float]
+Motion: TypeAlias = Callable[[float], Three]  # of a time in seconds: yaw, pitch, roll in degrees, or x, y, z in cm
 
 
 def still(a: float = 0.0, b: float = 0.0, c: float = 0.0) -> Motion:
@@ -27,24 +27,24 @@ def still(a: float = 0.0, b: float = 0.0, c: float = 0.0) -> Motion:
     return lambda _time_s: (a, b, c)
 
 
-def swing(reach: tuple[float, float, float], *, period_s: float, about: tuple[float, float, float] = (0, 0, 0)) -> Motion:
+def swing(reach: Three, *, period_s: float, about: Three = (0, 0, 0)) -> Motion:
     """To and fro, from `about` by `reach` to either side."""
 
-    def at(time_s: float) -> tuple[float, float, float]:
-        part = math.sin(2 * math.pi * time_s / period_s)
-        return about[0] + reach[0] * part, about[1] + reach[1] * part, about[2] + reach[2] * part
+    def at(time_s: float) -> Three:
+        x, y, z = np.add(about, np.multiply(reach, math.sin(2 * math.pi * time_s / period_s))).tolist()
+        return x, y, z
 
     return at
 
 
-def tremble(size: float, *, seed: int = 0, about: tuple[float, float, float] = (0, 0, 0)) -> Motion:
-    """As a hand or a head does that is held still: three waves of .3 to 4 Hz for each number, `size` at most."""
+def tremble(size: float, *, seed: int = 0, about: Three = (0, 0, 0)) -> Motion:
+    """As a hand or a head does that is held still: three waves of .3 to 4 Hz for each number, by `size` at most."""
     random = np.random.default_rng((seed, 3))
     rates, phases = random.uniform(0.3, 4.0, (3, 3)), random.uniform(0, 2 * math.pi, (3, 3))
 
-    def at(time_s: float) -> tuple[float, float, float]:
-        waves = np.sin(2 * math.pi * rates * time_s + phases).sum(axis=1) * size / 3
-        return about[0] + float(waves[0]), about[1] + float(waves[1]), about[2] + float(waves[2])
+    def at(time_s: float) -> Three:
+        x, y, z = (np.sin(2 * math.pi * rates * time_s + phases).mean(axis=1) * size + about).tolist()
+        return x, y, z
 
     return at
 
@@ -58,11 +58,11 @@ class Scene:
 
     def render(self, time_s: float, camera: Camera | None = None) -> Frame:
         """uint8 (H, W, 3), RGB, of this camera; default one of 640 x 480."""
-        camera = camera or Camera()
-        return camera.render(self.surfaces(time_s), time_s)
+        return (camera or Camera()).render(self.surfaces(time_s), time_s)
 
 
 Empty = Scene
+_STRAIGHT, _AT_50_CM, _AT_30_CM = still(), still(0, 0, 50), still(0, 0, 30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,8 @@ class LiveHead(Scene):
     """A head that moves. closed_at: how far the lids are closed, 0 to 1."""
 
     head: Head
-    pose_at: Motion = still()
-    position_at: Motion = still(0, 0, 50)
+    pose_at: Motion = _STRAIGHT
+    position_at: Motion = _AT_50_CM
     closed_at: Callable[[float], float] = lambda _time_s: 0.0
 
     def surfaces(self, time_s: float) -> list[Surface]:
@@ -80,19 +80,15 @@ class LiveHead(Scene):
 
 @dataclass(frozen=True, eq=False)
 class Print(Scene):
-    """A picture on paper, turned about its middle.
+    """A picture (uint8, RGB) on paper, turned about its middle, which is at position_at.
 
-    Attributes:
-        picture: uint8 (H, W, 3), RGB.
-        pose_at: how it is tilted, to some 60 degrees.
-        position_at: of its middle.
-        bend_cm: radius of the cylinder that it is bent to, 8 to 20; inf: flat.
-        width_cm: along the paper; Head.portrait_cm shows a face in its own size.
+    bend_cm is the radius of the upright cylinder that it is bent to, 8 to 20, or inf: flat; width_cm is measured along
+    the paper, and with Head.portrait_cm the face has its own size.
     """
 
     picture: Frame
-    pose_at: Motion = still()
-    position_at: Motion = still(0, 0, 50)
+    pose_at: Motion = _STRAIGHT
+    position_at: Motion = _AT_50_CM
     bend_cm: float = math.inf
     width_cm: float = 20.0
 
@@ -101,27 +97,20 @@ class Print(Scene):
         return sheet(Texture(self.picture), width_cm=self.width_cm, bend_cm=self.bend_cm)
 
     def surfaces(self, time_s: float) -> list[Surface]:
-        turned = self._sheet.points_cm @ rotation(*self.pose_at(time_s)).T + np.array(self.position_at(time_s))
-        return [self._sheet._replace(points_cm=turned)]
+        return [_placed(self._sheet, self.pose_at(time_s), self.position_at(time_s))]
 
 
 @dataclass(frozen=True, eq=False)
 class Replay(Scene):
-    """A phone or tablet that plays recorded frames, over and over.
+    """A phone or tablet that plays recorded frames (uint8, RGB, of one size) over and over, turned about its middle.
 
-    Attributes:
-        frames: uint8 (H, W, 3), RGB, all of one size.
-        pose_at: how it is turned.
-        position_at: of its middle.
-        fps: of the recording.
-        width_cm: of the screen without its bezel.
-        bezel: part of the screen's width that the black frame takes on each side.
-        glow: what its white is, of the paper's.
+    width_cm is the screen's without the bezel, which is black and `bezel` of it wide each side; glow is its white, of
+    the paper's. It has no visible pixels, flicker or reflections.
     """
 
     frames: Sequence[Frame]
-    pose_at: Motion = still()
-    position_at: Motion = still(0, 0, 30)
+    pose_at: Motion = _STRAIGHT
+    position_at: Motion = _AT_30_CM
     fps: float = 30.0
     width_cm: float = 14.0
     bezel: float = 0.06
@@ -129,17 +118,19 @@ class Replay(Scene):
 
     def surfaces(self, time_s: float) -> list[Surface]:
         shown = self.frames[int(time_s * self.fps + 1e-6) % len(self.frames)]
+        lit = np.minimum(np.arange(256) * self.glow + 4, 255).astype(np.uint8)[shown]  # its black is not quite black
         edge = round(shown.shape[1] * self.bezel)
-        table = np.minimum(np.arange(256) * self.glow + 4, 255).astype(np.uint8)  # its black is not quite black
-        phone = np.full((shown.shape[0] + 2 * edge, shown.shape[1] + 2 * edge, 3), 12, np.uint8)
-        phone[edge : edge + shown.shape[0], edge : edge + shown.shape[1]] = table[shown]
-        plane = sheet(Texture(phone, levels=2), width_cm=self.width_cm * (1 + 2 * self.bezel))
-        turned = plane.points_cm @ rotation(*self.pose_at(time_s)).T + np.array(self.position_at(time_s))
-        return [plane._replace(points_cm=turned)]
+        phone = np.pad(lit, ((edge, edge), (edge, edge), (0, 0)), constant_values=12)
+        plane = sheet(Texture(phone, levels=2), width_cm=self.width_cm * phone.shape[1] / shown.shape[1])
+        return [_placed(plane, self.pose_at(time_s), self.position_at(time_s))]
+
+
+def _placed(surface: Surface, pose: Three, at_cm: Three) -> Surface:
+    return surface._replace(points_cm=surface.points_cm @ rotation(*pose).T + np.array(at_cm))
 
 
 class Together(Scene):
-    """Several at once: two people, or a person before a poster."""
+    """Several scenes at once."""
 
     def __init__(self, *scenes: Scene) -> None:
         self.scenes = scenes
@@ -149,58 +140,52 @@ class Together(Scene):
 
 
 def two_people(one: Head, other: Head, *, apart_cm: float = 22.0, distance_cm: float = 60.0) -> Scene:
-    """Side by side, at the same distance."""
-    places = (-apart_cm / 2, 0, distance_cm), (apart_cm / 2, 0, distance_cm)
-    return Together(*(LiveHead(head, still(), still(*place)) for head, place in zip((one, other), places, strict=True)))
+    """Two heads side by side, at the same distance."""
+    places = (still(side * apart_cm / 2, 0, distance_cm) for side in (-1, 1))
+    return Together(*(LiveHead(head, still(), place) for head, place in zip((one, other), places, strict=True)))
 
 
-def before_poster(scene: Scene, poster: Frame, *, width_cm: float = 60.0, at_cm: tuple[float, float, float] = (45, -15, 180)) -> Scene:
+def before_poster(scene: Scene, poster: Frame, *, width_cm: float = 60.0, at_cm: Three = (45, -15, 180)) -> Scene:
     """The scene with a large print on the wall behind it."""
-    return Together(Print(poster, still(), still(*at_cm), width_cm=width_cm), scene)
+    return Together(scene, Print(poster, still(), still(*at_cm), width_cm=width_cm))
 
 
 @dataclass(frozen=True, eq=False)
-class Night(Scene):
-    """The scene in the dark: the light goes, the noise stays."""
+class Seen(Scene):
+    """A scene in other light, or with rows or columns of its frames in reverse."""
 
     scene: Scene
-    light: float = 0.08
+    light: float = 1.0
+    rows: int = 1
+    columns: int = 1
 
     def surfaces(self, time_s: float) -> list[Surface]:
         return self.scene.surfaces(time_s)
 
     def render(self, time_s: float, camera: Camera | None = None) -> Frame:
         camera = camera or Camera()
-        return self.scene.render(time_s, replace(camera, exposure=camera.exposure * self.light))
+        camera = camera if self.light == 1 else replace(camera, exposure=camera.exposure * self.light)
+        return np.ascontiguousarray(self.scene.render(time_s, camera)[:: self.rows, :: self.columns])
 
 
-@dataclass(frozen=True, eq=False)
-class UpsideDown(Scene):
+def night(scene: Scene, *, light: float = 0.08) -> Scene:
+    """The scene in the dark: the light goes, the noise stays."""
+    return Seen(scene, light=light)
+
+
+def upside_down(scene: Scene) -> Scene:
     """The scene as a camera sees it that is mounted upside down."""
-
-    scene: Scene
-
-    def surfaces(self, time_s: float) -> list[Surface]:
-        return self.scene.surfaces(time_s)
-
-    def render(self, time_s: float, camera: Camera | None = None) -> Frame:
-        return np.ascontiguousarray(self.scene.render(time_s, camera)[::-1, ::-1])
+    return Seen(scene, rows=-1, columns=-1)
 
 
-@dataclass(frozen=True, eq=False)
-class Mirror(Scene):
+def mirrored(scene: Scene) -> Scene:
     """The scene as a camera sees it that mirrors its picture: what turns left, turns right."""
-
-    scene: Scene
-
-    def surfaces(self, time_s: float) -> list[Surface]:
-        return self.scene.surfaces(time_s)
-
-    def render(self, time_s: float, camera: Camera | None = None) -> Frame:
-        return np.ascontiguousarray(self.scene.render(time_s, camera)[:, ::-1])
+    return Seen(scene, columns=-1)
 
 
-def clip(scene: Scene, seconds: float, *, fps: float = 15.0, camera: Camera | None = None) -> Iterator[tuple[Frame, float]]:
+def clip(
+    scene: Scene, seconds: float, *, fps: float = 15, camera: Camera | None = None
+) -> Iterator[tuple[Frame, float]]:
     """The frames of a scene, each with its time in seconds, from 0 on."""
     camera = camera or Camera()
     for number in range(round(seconds * fps)):

@@ -60,4 +60,5 @@ def _mixed(a: NDArray[np.uint32], b: NDArray[np.uint32], part: NDArray[np.uint32
     rest = np.uint32(256) - part
     red_blue = ((a & _RED_BLUE) * rest + (b & _RED_BLUE) * part) >> np.uint32(8)
     green = ((a & _GREEN) * rest + (b & _GREEN) * part) >> np.uint32(8)
-    return (red_blue & _RED_BLUE) | (green & _GREEN)
+    mixed: NDArray[np.uint32] = (red_blue & _RED_BLUE) | (green & _GREEN)
+    return mixed
