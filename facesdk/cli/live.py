@@ -101,7 +101,7 @@ def through(options: argparse.Namespace, begin: Callable[[str], Session]) -> Out
 
 def watch(context: Context, options: argparse.Namespace) -> int:
     """Verifies without end; 0 once it was told to end, 5 for a camera that is lost."""
-    from facesdk.cli.people import make_verifier
+    from facesdk.cli.verifying import make_verifier
 
     commands = {"on_match": _words(options.on_match, "--on-match"), "on_leave": _words(options.on_leave, "--on-leave")}
     with (

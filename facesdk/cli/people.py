@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ from facesdk.cli import live
 from facesdk.cli.context import Context
 from facesdk.cli.options import add_command, add_engine, add_path, add_pictures, add_protection, add_vault
 from facesdk.cli.output import as_json, is_there, painted, say, show
-from facesdk.cli.secrets import ask, at_terminal, check_free, enrolling_key, opening_key
+from facesdk.cli.secrets import ask, at_terminal, check_free, enrolling_key
+from facesdk.cli.verifying import engines, make_verifier
 from facesdk.errors import EnrollmentError, UsageError
 
 if TYPE_CHECKING:
@@ -74,14 +74,6 @@ def _consent(given: bool) -> str:
     raise UsageError("not enrolled: the person must agree")
 
 
-def _engines(options: argparse.Namespace) -> dict[str, Any]:
-    """What FaceVerifier is told of engines: the embedder that is named, or the template's own, as the options say."""
-    from facesdk.engine import Engine
-
-    make = partial(Engine, threads=options.threads, runtime=options.runtime)
-    return {"engine": make(options.embedder)} if options.embedder else {"make_engine": make}
-
-
 def _check_pictures(options: argparse.Namespace) -> None:
     """Before anything is asked for: enough pictures, all there, or a camera."""
     from facesdk.capture.samples import ENOUGH_SAMPLES, few_samples
@@ -104,7 +96,7 @@ def enroll(context: Context, options: argparse.Namespace) -> int:
     consent = _consent(options.yes)
     key = enrolling_key(context, context.user, protect=options.protect, replace=options.replace)
     refusal = keyring_hint()
-    with FaceVerifier(context.folder, key=key, keyring=refusal is None, **_engines(options)) as verifier:
+    with FaceVerifier(context.folder, key=key, keyring=refusal is None, **engines(options)) as verifier:
         if options.camera is None:
             verifier.enroll(
                 context.user, options.pictures, replace=options.replace, consent=consent,
@@ -189,20 +181,6 @@ def _verify_live(verifier: FaceVerifier, context: Context, options: argparse.Nam
         )  # fmt: skip
 
     return live.through(options, begin)
-
-
-def make_verifier(
-    context: Context, options: argparse.Namespace, *, learn: bool = False, migrate_to: str | None = None
-) -> FaceVerifier:
-    """A verifier with the key in the kernel's keyring, or with one named on the command line for this once."""
-    from facesdk.verifier import FaceVerifier
-
-    if migrate_to is not None and options.embedder:
-        raise UsageError("--migrate-to starts from the template's own embedder", hint="leave --embedder out")
-    key = opening_key(context) if context.has_key else None
-    return FaceVerifier(
-        context.folder, key=key, keyring=key is None, learn=learn, migrate_to=migrate_to, **_engines(options)
-    )
 
 
 def list_users(context: Context, _options: argparse.Namespace) -> int:

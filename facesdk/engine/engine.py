@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core
 from facesdk.digest import sha256
@@ -126,7 +126,7 @@ class Engine:
             The faces, the largest first; empty where there is none.
         """
         frame = array_frame(frame)
-        faces = self._detect(frame, distant=True)
+        faces = self._detect(frame) or self._detect_distant(frame)
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
@@ -142,18 +142,29 @@ class Engine:
         sample = self.sample(frame, face)
         return None if sample is None or sample.turned else self.embed(sample)
 
-    def observe(self, frame: Frame, *, distant: bool = True) -> tuple[Sample | None, list[Face]]:
+    def observe(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         """Look at a frame before features are made.
 
         Args:
             frame: uint8 (H, W, 3) RGB, or (H, W) gray.
-            distant: where no face is found, look again for one that is far away, which takes three times as long.
 
         Returns:
             The largest face's sample and all faces found. No sample: no face, or none that its mesh could align.
         """
         frame = array_frame(frame)
-        return self._with_surroundings(frame, *self._observe(frame, distant=distant))
+        return self._with_surroundings(frame, *self._observe(frame, distant=True))
+
+    def observe_near(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
+        """Look at a frame as observe does, but for nobody far away: a third of the time where nobody is there.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+
+        Returns:
+            As observe.
+        """
+        frame = array_frame(frame)
+        return self._with_surroundings(frame, *self._observe(frame))
 
     def _with_surroundings(
         self, frame: Frame, sample: Sample | None, faces: list[Face]
@@ -164,14 +175,16 @@ class Engine:
         wide, margin = in_margin(frame)
         if not margin:
             return sample, faces
-        again, more = self._observe(wide, distant=False)
+        again, more = self._observe(wide)
         if sample is not None and not sample.turned and again is not None and not again.turned:
             return sample, faces  # without a margin its crop is the better one, where both are right
         seen = None if again is None else replace(again, face=moved(again.face, -margin))
         return seen, [moved(face, -margin) for face in more]
 
-    def _observe(self, frame: Frame, *, distant: bool) -> tuple[Sample | None, list[Face]]:
-        faces = self._detect(frame, distant=distant)
+    def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
+        faces = self._detect(frame)
+        if not faces and distant:
+            faces = self._detect_distant(frame)
         sample = self._look(frame, faces) if faces else None
         if sample is not None and self._is_turned(frame, faces[0]):
             sample = replace(sample, turned=True)
@@ -219,7 +232,8 @@ class Engine:
         Returns:
             Its eyes; NaN without landmarks, and for an eye that reaches out of the frame.
         """
-        return cast(Eyes, _run(self._eyes.read, array_frame(frame), face))
+        eyes: Eyes = _run(self._eyes.read, array_frame(frame), face)
+        return eyes
 
     def embed(self, sample: Sample) -> Features:
         """Features of a sample; the embedding networks, by far the longest part, run here and nowhere else."""
@@ -232,19 +246,21 @@ class Engine:
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
-    def _detect(self, frame: Frame, *, distant: bool) -> list[Face]:
+    def _detect_distant(self, frame: Frame) -> list[Face]:
+        """The faces that are too far away for _detect; none with mediapipe's own detector."""
+        return [] if self._mediapipe is not None else [face_of(found) for found in _run(self._far.find, frame)]
+
+    def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
             found = _run(self._pipeline.detect, frame)
-            if not found and distant:
-                found = _run(self._far.find, frame)
-            elif found and is_distant(frame, found[0]):
+            if found and is_distant(frame, found[0]):
                 found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
             return [face_of(f) for f in found]
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
-            found = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
-        poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in found]
-        return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(found, poses, strict=True)]
+            raw = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
+        poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in raw]
+        return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(raw, poses, strict=True)]
 
     def _is_turned(self, frame: Frame, face: Face) -> bool:
         """Whether the detector is surer of the face in a picture turned by 90, 180 or 270 degrees.
@@ -263,7 +279,7 @@ class Engine:
         part = part[::step, ::step]
         across = part.swapaxes(0, 1)
         upright, half, left_turn, right_turn = (
-            max((found.score for found in self._detect(array_frame(view), distant=False)), default=0.0)
+            max((found.score for found in self._detect(array_frame(view))), default=0.0)
             for view in (part, part[::-1, ::-1], across[::-1], across[:, ::-1])
         )
         return max(half - MARGIN_180, left_turn - MARGIN_90, right_turn - MARGIN_90) > upright
