@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,12 +13,12 @@ from facesdk.digest import sha256
 from facesdk.engine.distance import FarDetector, is_distant
 from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.eyes import EyeReader, Eyes
-from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, TURNED_PIXELS, face_of, fills, moved, sample_of
+from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
 from facesdk.engine.runtime import Runtime, checked_network, checked_threads, open_runtime
 from facesdk.engine.runtime import run_native as _run
+from facesdk.engine.turned import is_turned
 from facesdk.errors import InputError, ModelIntegrityError
-from facesdk.images.file import MIN_SIDE
 from facesdk.images.frames import array_frame, in_margin
 from facesdk.types import Face, Features, Pose, Sample
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 # Alone it misses fewer owners than joined with MobileFaceNet where the worst group is held, and takes less time.
 DEFAULT_EMBEDDER = "sface"
 DETECTORS = ("blazeface", "mediapipe")
-MARGIN_180, MARGIN_90 = 0.03, 0.1
 
 
 class Engine:
@@ -126,7 +124,7 @@ class Engine:
             The faces, the largest first; empty where there is none.
         """
         frame = array_frame(frame)
-        faces = self._detect(frame) or self._detect_distant(frame)
+        faces = self._find(frame, distant=True)
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
@@ -182,9 +180,7 @@ class Engine:
         return seen, [moved(face, -margin) for face in more]
 
     def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
-        faces = self._detect(frame)
-        if not faces and distant:
-            faces = self._detect_distant(frame)
+        faces = self._find(frame, distant=distant)
         sample = self._look(frame, faces) if faces else None
         if sample is not None and self._is_turned(frame, faces[0]):
             sample = replace(sample, turned=True)
@@ -246,16 +242,20 @@ class Engine:
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
-    def _detect_distant(self, frame: Frame) -> list[Face]:
-        """The faces that are too far away for _detect; none with mediapipe's own detector."""
-        return [] if self._mediapipe is not None else [face_of(found) for found in _run(self._far.find, frame)]
+    def _find(self, frame: Frame, *, distant: bool) -> list[Face]:
+        """The faces of a whole frame; a small one is looked at again from nearby. distant: where there is none, too."""
+        if self._mediapipe is not None:
+            return self._detect(frame)
+        found = _run(self._pipeline.detect, frame)
+        if not found and distant:
+            found = _run(self._far.find, frame)
+        elif found and is_distant(frame, found[0]):
+            found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
+        return [face_of(face) for face in found]
 
     def _detect(self, frame: Frame) -> list[Face]:
         if self._mediapipe is None:
-            found = _run(self._pipeline.detect, frame)
-            if found and is_distant(frame, found[0]):
-                found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
-            return [face_of(f) for f in found]
+            return [face_of(found) for found in _run(self._pipeline.detect, frame)]
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
             raw = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
@@ -263,26 +263,7 @@ class Engine:
         return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(raw, poses, strict=True)]
 
     def _is_turned(self, frame: Frame, face: Face) -> bool:
-        """Whether the detector is surer of the face in a picture turned by 90, 180 or 270 degrees.
-
-        The mesh cannot tell: of a face upside down it makes an upright one, with a roll near 0.
-        """
-        if face.score >= CERTAINLY_UPRIGHT:
-            return False
-        height, width = frame.shape[:2]
-        x0, y0, x1, y1 = (float(v) for v in face.box_px)
-        side = max(TURNED_PART * (x1 - x0), TURNED_PART * (y1 - y0), MIN_SIDE)
-        left, top = (int(max(0.0, min(c - side / 2, size - side)))
-                     for c, size in (((x0 + x1) / 2, width), ((y0 + y1) / 2, height)))  # fmt: skip
-        part = frame[top : top + math.ceil(side), left : left + math.ceil(side)]
-        step = max(1, min(part.shape[:2]) // TURNED_PIXELS)
-        part = part[::step, ::step]
-        across = part.swapaxes(0, 1)
-        upright, half, left_turn, right_turn = (
-            max((found.score for found in self._detect(array_frame(view))), default=0.0)
-            for view in (part, part[::-1, ::-1], across[::-1], across[:, ::-1])
-        )
-        return max(half - MARGIN_180, left_turn - MARGIN_90, right_turn - MARGIN_90) > upright
+        return is_turned(self._detect, frame, face, pixels=TURNED_PIXELS)
 
     def _with_mesh(self, frame: Frame, face: Face) -> Face:
         points, _, pose = _run(self._pipeline.mesh, frame, face.box_px, face.keypoints_px)
