@@ -110,12 +110,13 @@ def test_a_flat_print_is_a_plane_and_a_bent_one_a_cylinder(bend_cm: float) -> No
     scene = Print(portrait("sunak"), still(40, 10, 5), bend_cm=bend_cm, width_cm=20)
     plain = sheet(Texture(portrait("sunak")), width_cm=20, bend_cm=bend_cm)
     (tilted,) = scene.surfaces(0.0)
-    residual = homography_residual_px(CLEAR.project(plain.points_cm + [0, 0, 50]), CLEAR.project(tilted.points_cm))
+    straight = np.add(plain.points_cm, (0, 0, 50))
+    residual = homography_residual_px(CLEAR.project(straight), CLEAR.project(tilted.points_cm))
     if np.isinf(bend_cm):
         assert residual < 1e-6
     else:
         assert residual > 0.5
-        axis = tilted.points_cm @ rotation(40, 10, 5) - np.array([0, 0, 50]) @ rotation(40, 10, 5)
+        axis = (tilted.points_cm - (0, 0, 50)) @ rotation(40, 10, 5)
         assert np.allclose(np.hypot(axis[:, 0], axis[:, 2] - bend_cm), bend_cm)
         assert np.allclose(np.diff(plain.texels[:15, 0]), np.diff(plain.texels[:2, 0])), "paper does not stretch"
 

@@ -78,7 +78,6 @@ def test_the_same_person_moves_in_the_same_way_however_often_he_is_asked() -> No
 
 
 def test_whose_attention_lapses_stays_where_he_is() -> None:
-    prompt, times = dot(2)
     steady, lapsing = (median_error([bulk.Live(Person(s, lapses_a_s=rate)) for s in range(12)]) for rate in (0, 3))
     assert steady < 0.2 < lapsing
 
