@@ -141,6 +141,10 @@ def scenes(picture: Frame, head: Head, random: np.random.Generator) -> Iterator[
     for radius in (8.0, 12.0, 20.0):
         scene = Print(picture, path(random, 25, 60), moved(random, 1.0), radius, width)
         yield f"bent print, {radius:.0f} cm, turned", scene
+    level, tall = path(random, 25, 60), width * picture.shape[0] / picture.shape[1]
+    on_its_side = np.ascontiguousarray(np.rot90(picture))
+    pose_at = lambda t: (*level(t)[:2], 90 + level(t)[2])  # noqa: E731
+    yield "bent print, 10 cm, axis level", Print(on_its_side, pose_at, moved(random, 1.0), 10.0, tall)
     yield "bent print, 10 cm, moved", Print(picture, path(random, 15, 45), moved(random, 8.0), 10.0, width)
     rate, phase = random.uniform(0.2, 0.8), random.uniform(0, 2 * math.pi)
     yield (

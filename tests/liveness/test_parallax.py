@@ -12,7 +12,7 @@ import pytest
 from conftest import portrait
 from relief_tools import Scene, bent, flat, head, placed, sequence, turned
 
-from facesdk import Engine, InputError
+from facesdk import Engine, InputError, _core
 from facesdk.liveness.parallax import MIN_TRACKS, MIN_TURN_DEG, Parallax, Relief
 from facesdk.types import Float32Array, Frame, Pose
 
@@ -188,8 +188,19 @@ def test_a_face_turned_away_has_no_anchors() -> None:
     parallax, given = Parallax(), steps("head")
     frame, landmarks, _ = given[-1]
     for _ in range(2):
-        assert parallax.feed(frame, landmarks, Pose(35.0, 0.0, 0.0)) is None
+        assert parallax.feed(frame, landmarks, Pose(26.0, 0.0, 0.0)) is None
+        assert parallax.feed(frame, landmarks, Pose(0.0, -26.0, 0.0)) is None
     assert parallax.feed(*given[0]) is None, "the first anchors are these"
+
+
+def test_a_face_with_few_points_keeps_them() -> None:
+    """Fewer than 40 were there to begin with: there are no new anchors at every frame, which would see no turn."""
+    whole = scene("head", "collins")
+    pale = Scene((0.3 * whole.frame + 100).astype(np.uint8), whole.landmarks, whole.depth)
+    assert MIN_TRACKS <= _core.FaceTracks().start(pale.frame, pale.landmarks) < 38
+    found = fed(Parallax(), sequence(pale, (0, 3, 6, 9, 12, 14)))
+    assert found
+    assert 0.7 < found[-1].rho < 1.3
 
 
 def test_what_is_no_frame_or_no_landmarks_is_refused() -> None:
