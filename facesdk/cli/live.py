@@ -75,9 +75,9 @@ def tier(options: argparse.Namespace) -> Assurance:
 
 
 def check_source(options: argparse.Namespace) -> None:
-    """UsageError unless there are either pictures or a camera."""
+    """Ends as argparse ends what does not fit, unless there are either pictures or a camera."""
     if bool(options.pictures) == (options.camera is not None):
-        raise UsageError("give either pictures or --camera", hint="facesdk cameras lists what can be opened")
+        options.does_not_fit("give either pictures or --camera; facesdk cameras lists what can be opened")
 
 
 def through(options: argparse.Namespace, begin: Callable[[str], Session]) -> Outcome:

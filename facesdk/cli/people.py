@@ -44,6 +44,7 @@ def add(commands: Any) -> None:
         add_engine(command)
         add_pictures(command)
         live.add_camera(command)
+        command.set_defaults(does_not_fit=command.error)
     live.add_life(verifying)
     text = "let the template get better by pictures that are surely the owner's, and what it learned count"
     verifying.add_argument("--learn", action="store_true", help=text)
@@ -162,8 +163,10 @@ def verify(context: Context, options: argparse.Namespace) -> int:
     result = {
         "user": context.user, "match": bool(outcome), "decision": outcome.decision.value, "reason": outcome.reason,
         "guidance": outcome.guidance.value or None, "guidance_code": outcome.guidance.name.lower(),
-        "elapsed_ms": round(outcome.elapsed_ms, 1), "assurance": outcome.assurance.name.lower(),
+        "elapsed_ms": round(outcome.elapsed_ms, 1),
     }  # fmt: skip
+    if options.camera is not None:
+        result["assurance"] = outcome.assurance.name.lower()
     verdict = painted(outcome.decision.value, "green" if outcome else "red")
     lines = [f"{verdict}: {outcome.reason} ({outcome.elapsed_ms:.0f} ms)"]
     show(context, result, [*lines, outcome.guidance.value] if outcome.guidance.value else lines)
