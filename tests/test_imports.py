@@ -18,6 +18,7 @@ ROWS = [
     {"__main__"},
     {"cli"},
     {"evaluation"},
+    {"views"},
     {"verifier"},
     {"sessions"},
     {"status"},

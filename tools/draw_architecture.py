@@ -12,6 +12,7 @@ OUT = Path(__file__).resolve().parent.parent / "docs" / "assets" / "architecture
 FLOORS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("programs", "#eceff1", [("cli", "the command"), ("examples", "the loop of a device")]),
     ("measuring", "#eceff1", [("evaluation", "rates, reports, times, the demo")]),
+    ("", "#eceff1", [("views", "a window, a terminal, LEDs")]),
     ("composer", "#b2dfdb", [("verifier", "FaceVerifier: where capture and vault meet")]),
     ("what binds", "#eceff1", [("status", "what holds for one user now")]),
     ("", "#eceff1", [("learning", "templates that get better")]),
