@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 PROMPTS = 4
 DIRECTIONS = 8
 # How far: a little, or far. Between the two nobody is asked to be.
-BANDS_DEG = ((13.0, 21.0), (26.0, 40.0))
-SHOWN_DEG = (17.0, 31.0)
+BANDS_DEG = ((12.0, 22.0), (24.0, 42.0))
+SHOWN_DEG = (17.0, 32.0)
 TOLERANCE_DEG = 30.0  # of the direction, to either side
 ANSWER_S = (0.2, 2.2)  # nobody sees, understands and turns in less
 HOLD_S = 0.15
