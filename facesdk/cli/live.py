@@ -82,8 +82,6 @@ def check_source(options: argparse.Namespace) -> None:
 
 def through(options: argparse.Namespace, begin: Callable[[str], Session]) -> Outcome:
     """The outcome of one session, begun once the camera of this label is open, and fed by it."""
-    from facesdk.types import Decision, Guidance, Outcome
-
     with (
         _view(options) as view,
         _opened(options) as camera,
@@ -96,7 +94,8 @@ def through(options: argparse.Namespace, begin: Callable[[str], Session]) -> Out
             if progress.done:
                 break
         session.cancel("the camera gave no more pictures")
-    return session.outcome or Outcome(Decision.NOT_COMPLETED, "ended from outside", Guidance.NONE, 0.0)
+    assert session.outcome is not None  # its end gives it one
+    return session.outcome
 
 
 def watch(context: Context, options: argparse.Namespace) -> int:
