@@ -3,9 +3,10 @@
     python benchmarks/attention.py --data DATA [--step 6]
 
 DATA: see photo_sets.py, besides nuaa-dev.tar (four people before a webcam, live and printed) and pad-clips-dev.tar
-(read with OpenCV; the live clip has blinks). Only what quality takes for a verification is counted. Of LFW the first
-photo of every STEP-th person. None of these sets says whose eyes are closed: a refusal on LFW may be right. "usual" is
-the median of the person's, or the clip's, frames. Intervals: Clopper-Pearson, 95 %, frames of one person taken as independent.
+(read with OpenCV; the first live clip has blinks). Only what quality takes for a verification is counted. Of LFW the
+first photo of every STEP-th person. None of these sets says whose eyes are closed: a refusal on LFW may be right.
+"usual" is the median of the person's, or the clip's, frames. Intervals: Clopper-Pearson, 95 %, frames of one person
+taken as independent.
 
 Drawn lids (closed_eyes.py) do not close for the network, in any manner: they show what drawings are worth, not what
 closed eyes measure.
@@ -74,7 +75,7 @@ def report(engine: Engine, name: str, frames: Iterable[tuple[str, Frame]], *, re
     least = np.array([lesser(eyes) for _, eyes, _ in found])
     percentiles = np.nanpercentile(least, [0.5, 1, 5, 50]).round(3).tolist()
     refused = sum(not eyes_open(eyes) for _, eyes, _ in found)
-    print(f"{name}: openness of the lesser eye, 0.5, 1, 5, 50 %: {percentiles}; refused {interval(refused, len(found))}")
+    print(f"{name}: lesser eye's openness, 0.5, 1, 5, 50 %: {percentiles}; refused {interval(refused, len(found))}")
     if repeated:
         people = np.array([person for person, _, _ in found])
         usual = {person: float(np.nanmedian(least[people == person])) for person in set(people.tolist())}

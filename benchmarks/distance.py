@@ -36,6 +36,7 @@ from facesdk.types import Frame
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT = 640, 480
 EYES_PX = (40, 32, 28, 24, 20, 16, 14, 12, 10)
+EYES = ((33, 133, 159, 145), (362, 263, 386, 374))  # the mesh's points of each
 CLIP = "videos/intel_bottle-detection_noface.mp4"
 
 
@@ -67,9 +68,11 @@ class Portraits:
         for path in sorted(ROOT.glob("facesdk/portraits/*.*g")) + sorted(ROOT.glob("tests/portraits/*.*g")):
             picture = load_rgb(path)
             sample = engine.sample(picture)
-            assert sample is not None and sample.face.landmarks_px is not None
+            assert sample is not None
+            assert sample.face.landmarks_px is not None
             points = sample.face.landmarks_px[:, :2]
-            self.all.append((picture, np.stack([points[[33, 133, 159, 145]].mean(0), points[[362, 263, 386, 374]].mean(0)])))
+            eyes = [points[list(eye)].mean(axis=0) for eye in EYES]
+            self.all.append((picture, np.stack(eyes)))
 
     def scenes(self, eyes_px: float, rng: np.random.Generator, turns: int = 0) -> Iterator[tuple[Frame, np.ndarray]]:
         """Each portrait in each background, and the middle between its eyes (of turned ones without meaning)."""
@@ -208,8 +211,8 @@ def times(engine: Engine, portraits: Portraits, rng: np.random.Generator, n: int
                 call(frame)
                 taken[kind].append((time.perf_counter() - start) * 1e3)
         was, now = np.median(taken[0]), np.median(taken[1])
-        mean = np.mean(taken[1]) / np.mean(taken[0])
-        print(f"time, {name}: short range {was:.2f} ms, now {now:.2f} ms ({now / was:.2f} x, means {mean:.2f} x), n = {n}")
+        ratios = f"{now / was:.2f} x, means {np.mean(taken[1]) / np.mean(taken[0]):.2f} x"
+        print(f"time, {name}: short range {was:.2f} ms, now {now:.2f} ms ({ratios}), n = {n}")
 
 
 def main() -> int:

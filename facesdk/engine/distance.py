@@ -1,4 +1,4 @@
-"""Distant faces: where BlazeFace full range sees one, or short range a small one, short range looks again from nearby."""
+"""Distant faces: where full range sees a face, or short range a small one, short range looks again from nearby."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from facesdk.types import Frame
 
 FULL_RANGE = "blazeface_full_range"
-# A face whose box is so much of the frame's longer side, or less, is distant. Larger ones are found as ever. Short range
-# is sure of a face at 0.15, and finds one in three at 0.1 (benchmarks/distance.py).
+# A face whose box is so much of the frame's longer side, or less, is distant. Larger ones are found as ever: short
+# range sees all that are at 0.15, and few at 0.1 (benchmarks/distance.py).
 MAX_PART = 0.15
 # From nearby, short range is surer of what is a face, and less sure of what is none; benchmarks/distance.py has both.
 MIN_SCORE = 0.7

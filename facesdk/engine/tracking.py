@@ -29,9 +29,9 @@ class Tracker:
     The region of the face mesh is that of the last detection, moved as the mesh moved since: it is where the detector
     would have found the face, so that samples are like those of detection. The detector looks at the whole frame in the
     first, then in one of `detect_every`, where the mesh says that there is no face, and where it jumped; so a second
-    person is noticed at most `detect_every` - 1 frames late. While nobody is there, one frame in DISTANT_EVERY is looked
-    at for people far away. For pictures that do not follow each other, use
-    Engine.observe. One tracker for one camera and one thread.
+    person is noticed at most `detect_every` - 1 frames late. While nobody is there, people far away are looked for in
+    one frame of DISTANT_EVERY. For pictures that do not follow each other, use Engine.observe. One tracker for one
+    camera and one thread.
 
     Args:
         engine: finds and follows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from facesdk.engine.eyes import Eyes
 
-# benchmarks/attention.py measures all three, on open and on closed eyes. Closed ones on sharp frames measure 0.06 and less.
+# benchmarks/attention.py measures what all three refuse.
 MIN_OPENNESS = 0.07
 SHARE_OF_USUAL = 0.5
 MAX_OPENNESS = 1.0  # no eye is as high as it is wide
