@@ -234,10 +234,8 @@ class Engine:
     def _detect(self, frame: Frame, *, distant: bool) -> list[Face]:
         if self._mediapipe is None:
             found = _run(self._pipeline.detect, frame)
-            if not found and distant:
-                found = _run(self._far.find, frame)
-            elif found and is_distant(frame, found[0]):
-                found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
+            if distant and (not found or is_distant(frame, found[0])):
+                found = _run(self._far.instead, frame, found)
             return [face_of(f) for f in found]
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
