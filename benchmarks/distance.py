@@ -3,11 +3,12 @@
     python benchmarks/distance.py [--data DATA] [--repeat 4]
 
 The bundled portraits, scaled to so many pixels between the eyes, in four made backgrounds of 640 x 480, REPEAT times
-at random places with other noise; backgrounds in which short range sees a face are drawn anew. "found": short range alone, and with full range (facesdk/engine/distance.py); error:
-of the eye distance that quality is given; elsewhere: frames in which short range sees a face, but not where it is,
-and is believed unless that is small. "told": Guidance of a verification, NONE where the face would be compared.
-Turned pictures must not be compared. With DATA: also the clip without a face of pad-clips-dev.tar (read with OpenCV),
-and LFW with its faces painted over, every 6th person (some have others in the background).
+at random places with other noise; backgrounds in which short range sees a face are drawn anew. "found": short range
+alone, and with full range (facesdk/engine/distance.py); elsewhere: frames in which short range sees a face, but not
+where it is, and is believed unless that is small; error: of the eye distance that quality is given. "told": Guidance of
+a verification, "used" where the face would be compared. Turned pictures must not be compared. With DATA: also the clip
+without a face of pad-clips-dev.tar (read with OpenCV), and LFW with its faces painted over, every 6th person (some have
+others in the background). Times are to be taken on a machine that does nothing else.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class FarDetector:
 
 def is_distant(frame: Frame, found: Any) -> bool:
     """Whether a detection is so small that it is looked at again."""
-    return _side(found) <= MAX_PART * max(frame.shape[:2])
+    return _side(found) <= MAX_PART * float(max(frame.shape[:2]))
 
 
 def _side(found: Any) -> float:
