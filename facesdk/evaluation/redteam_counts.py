@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from facesdk.errors import InputError
 from facesdk.evaluation.intervals import clopper_pearson, upper_limit
-from facesdk.evaluation.redteam_folder import KNOWN_SPECIES, LIVE, RESULTS, read_lines
+from facesdk.evaluation.redteam_folder import KNOWN_SPECIES, LIVE, RESULTS, is_species, read_lines
+from facesdk.evaluation.redteam_run import Settings
 
 Row = dict[str, Any]
 Result = dict[str, Any]
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "clip": str, "species": str, "person": str, "simulated": bool, "draw": int, "path": str, "comparable": bool,
-    "answered": bool, "live": bool, "match": (bool, type(None)), "attack_suspected": bool, "reason": str,
-    "decided_ms": (int, float, type(None)), "frames": int,
+MAX_TEXT, _MOST = 1000, 1e12
+_SETTINGS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,)}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "clip": (str,), "species": (str,), "person": (str,), "simulated": (bool,), "draw": (int,), "path": (str,),
+    "comparable": (bool,), "answered": (bool,), "live": (bool,), "match": (bool, type(None)),
+    "attack_suspected": (bool,), "reason": (str,), "decided_ms": (int, type(None)), "frames": (int,),
 }  # fmt: skip
 DEFINITIONS = {
     "apcer": "Attack presentation classification error rate of a species (ISO/IEC 30107-3): of its clips that got an "
@@ -45,11 +48,25 @@ def read_results(folder: Path) -> tuple[Row, list[Row]]:
     rows = read_lines(path)
     if not rows or not isinstance(rows[0].get("settings"), dict):
         raise InputError(f"{path}: there are no results", hint="facesdk redteam run makes them")
+    settings = rows[0]["settings"]
+    if wrong := [f.name for f in fields(Settings) if not _is_of(settings.get(f.name), _SETTINGS[str(f.type)])]:
+        raise InputError(f"{path}:1: {', '.join(wrong)} is not as run writes it")
+    seen = set[tuple[str, int]]()
     for number, row in enumerate(rows[1:], 2):
-        wrong = [key for key, kind in _KINDS.items() if key not in row or not isinstance(row[key], kind)]
-        if wrong or (row["decided_ms"] is not None and not math.isfinite(row["decided_ms"])):
-            raise InputError(f"{path}:{number}: {', '.join(wrong) or 'decided_ms'} is not as run writes it")
-    return rows[0]["settings"], rows[1:]
+        wrong = [key for key, kind in _KINDS.items() if key not in row or not _is_of(row[key], kind)]
+        if wrong or not is_species(row["species"]):
+            raise InputError(f"{path}:{number}: {', '.join(wrong) or 'species'} is not as run writes it")
+        if (row["clip"], row["draw"]) in seen:
+            raise InputError(f"{path}:{number}: a second result of draw {row['draw']} of one clip")
+        seen.add((row["clip"], row["draw"]))
+    return settings, rows[1:]
+
+
+def _is_of(value: Any, kind: tuple[type, ...]) -> bool:
+    """Whether this is of one of the types, and no text or number is beyond all measure."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value <= _MOST:
+        return False
+    return type(value) in kind and not (isinstance(value, str) and len(value) > MAX_TEXT)
 
 
 def measure(settings: Row, rows: list[Row]) -> Result:

@@ -109,7 +109,7 @@ def check_ours(path: Path) -> None:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if MARK in names:
         return
-    strange = [name for name in sorted(names) if name != SIMULATED and not _is_species(name)]
+    strange = [name for name in sorted(names) if name != SIMULATED and not is_species(name)]
     if strange:
         raise InputError(
             f"{path}: this is no folder of facesdk redteam: there is {strange[0]!r:.80} in it",
@@ -210,7 +210,7 @@ def check_no_links(folder: Path, names: tuple[str, ...]) -> None:
 
 def _own(folder: Path, where: Path, *, simulated: bool) -> Iterator[Clip]:
     """The files and folders that a person has put below a species' name."""
-    for species in sorted(name for name in os.listdir(where) if _is_species(name)):
+    for species in sorted(name for name in os.listdir(where) if is_species(name)):
         check_no_links(where, (species,))
         for entry in sorted(os.listdir(where / species)):
             path = where / species / entry
@@ -233,7 +233,8 @@ def pictures_of(path: Path) -> list[Path]:
     return [path / name for name in names]
 
 
-def _is_species(name: str) -> bool:
+def is_species(name: str) -> bool:
+    """Whether this is a species as folders and results name it."""
     return name in KNOWN_SPECIES or bool(_OTHER.fullmatch(name) and name.startswith("other-"))
 
 
@@ -251,15 +252,17 @@ def _clip(row: dict[str, Any], where: str) -> Clip:
         return value
 
     species, person = row.get("species"), row.get("person")
-    if not isinstance(species, str) or not _is_species(species):
+    if not isinstance(species, str) or not is_species(species):
         raise InputError(f"{where}: species is {species!r:.80}, which record never writes")
-    if not isinstance(person, str) or not all(isinstance(row.get(key), bool) for key in ("simulated", "gray")):
-        raise InputError(f"{where}: person must be a text, simulated and gray true or false")
+    if not isinstance(person, str) or (person and not NAME.fullmatch(person)):
+        raise InputError(f"{where}: person is {person!r:.80}, which record never writes")
+    if not all(isinstance(row.get(key), bool) for key in ("simulated", "gray")):
+        raise InputError(f"{where}: simulated and gray must be true or false")
     times, prompts = _times(row.get("times_s"), where), row.get("prompts")
     if not isinstance(prompts, list) or len(prompts) != len(times):
         raise InputError(f"{where}: prompts must have a place for each of {len(times)} frames")
     return Clip(
-        text("clip", NAME), species, checked_person(person), text("camera", re.compile(r"[ -~]{0,64}")),
+        text("clip", NAME), species, person, text("camera", re.compile(r"[ -~]{0,64}")),
         row["simulated"], text("challenge", re.compile("dot|directions")), text("seed", _SEED), times,
         tuple(_place(prompt, where) for prompt in prompts), row["gray"],
     )  # fmt: skip

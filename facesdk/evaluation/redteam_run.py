@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from facesdk.types import Frame
 
 FPS = 15.0  # of a folder of pictures that nobody gave times for
-MOST_DRAWS = 100
+MOST_DRAWS, HIGHEST_SEED = 100, 10**9
 # Between the dot that was shown and the one of the same session now, of the picture: rounding alone is allowed for.
 SAME_DOT = 0.001
 SHOWN, FRESH, NOTHING = "shown", "fresh", "none"
@@ -77,11 +77,13 @@ class Settings:
     def of(
         cls, looking: Looking, matcher: Matcher | None, *, challenge: str, draws: int, seed: int
     ) -> Settings:  # fmt: skip
-        """The settings of a run. InputError for a number of draws that is none."""
+        """The settings of a run. InputError for draws or a seed out of bounds."""
         from facesdk.version import __version__
 
         if not 1 <= draws <= MOST_DRAWS:
             raise InputError(f"draws must be 1 to {MOST_DRAWS}, not {draws!r}")
+        if not 0 <= seed <= HIGHEST_SEED:
+            raise InputError(f"a seed is 0 to {HIGHEST_SEED}, not {seed!r}")
         return cls(
             looking.liveness.name.lower(), challenge, draws, seed, looking.passive, matcher.user if matcher else "",
             matcher.generation if matcher else 0, looking.engine.embedder, __version__,
@@ -222,6 +224,8 @@ def _frames(folder: Path, clip: Clip) -> Generator[tuple[Frame, float], None, No
     path = folder / FRAMES / clip.name if clip.recorded else folder / clip.name
     check_no_links(path.parent, (path.name,))
     if not clip.recorded and path.suffix.lower() in VIDEOS and not path.is_dir():
+        if not path.is_file():  # a pipe would keep its reader waiting
+            raise InputError(f"{path}: expected a regular file")
         yield from _video(path)
         return
     from facesdk.images import decode_rgb
