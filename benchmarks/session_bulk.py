@@ -319,4 +319,3 @@ def takeover(who: Sequence[int], *, until_s: float, gone_s: float = 0.0, photo_e
 def _as_owner(actor: Actor) -> Actor:
     actor._person = OWNER
     return actor
-

@@ -129,8 +129,10 @@ def situations(people: Sequence[Somebody], index: int) -> Iterator[Wrong]:
     yield "night", Guidance.MORE_LIGHT.name, lambda _s: night(alone)
     far = LiveHead(owner.head, tremble(0.5, seed=index), still(0, 0, 200))
     yield "too far: 2 m", Guidance.COME_CLOSER.name, lambda _s: far
-    yield "turned away by 40 degrees", Guidance.LOOK_STRAIGHT.name, lambda _s: LiveHead(
-        owner.head, still(40, 0, 0), still(*AT)
+    yield (
+        "turned away by 40 degrees",
+        Guidance.LOOK_STRAIGHT.name,
+        lambda _s: LiveHead(owner.head, still(40, 0, 0), still(*AT)),
     )
     yield "nobody", Guidance.SHOW_FACE.name, lambda _s: Scene()
     yield "mirroring camera, at the end", Following.MIRRORED.value, lambda stage: mirrored(live(stage))

@@ -118,7 +118,9 @@ def reported_table(seeds: Sequence[int], reliefs: bulk.Reliefs, say: Callable[[s
     casts["puppet led by the dot itself, .2 s later"] = bulk.puppet(0.2, automatic=True), False
     for clips in (4, 8, 16):
         for foresees in (True, False):
-            name = f"operator, {clips} clips a segment, {'foresees where it ends' if foresees else 'sees its direction'}"
+            name = (
+                f"operator, {clips} clips a segment, {'foresees where it ends' if foresees else 'sees its direction'}"
+            )
             casts[name] = bulk.operator(clips, foresees=foresees), True
     for name, (cast, foreseen) in casts.items():
         cells = []
@@ -223,7 +225,9 @@ def rendered_part(found: Sequence[Run]) -> list[str]:
     return lines
 
 
-def render(engine: Engine, people: Sequence[Somebody], seed: int, minutes: float, say: Callable[[str], None]) -> list[Run]:
+def render(
+    engine: Engine, people: Sequence[Somebody], seed: int, minutes: float, say: Callable[[str], None]
+) -> list[Run]:
     """As many sessions as there is time for."""
     found: list[Run] = []
     end_s = time.monotonic() + 60 * minutes
