@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from recorded_frames import nuaa, pad_clips
 
 from facesdk import Engine, _core
 from facesdk.engine.tracking import Tracker
-from facesdk.images import decode_rgb
 from facesdk.liveness.parallax import MIN_TRACKS, Parallax, Relief
 from facesdk.liveness.simulator.camera import Camera
 from facesdk.liveness.simulator.geometry import Surface
@@ -108,6 +106,16 @@ def path(random: np.random.Generator, low: float, high: float) -> Callable[[floa
     return at
 
 
+def upright(motion: Callable[[float], Three]) -> Callable[[float], Three]:
+    """The same of a print on its side: a quarter turn clockwise."""
+
+    def at(time_s: float) -> Three:
+        yaw, pitch, roll = motion(time_s)
+        return yaw, pitch, roll + 90
+
+    return at
+
+
 def moved(random: np.random.Generator, reach_cm: float, distance_cm: float = 50.0) -> Callable[[float], Three]:
     """To and fro before the camera, and nearer and further."""
     rates, phases = random.uniform(0.2, 0.6, 3), random.uniform(0, 2 * math.pi, 3)
@@ -141,10 +149,10 @@ def scenes(picture: Frame, head: Head, random: np.random.Generator) -> Iterator[
     for radius in (8.0, 12.0, 20.0):
         scene = Print(picture, path(random, 25, 60), moved(random, 1.0), radius, width)
         yield f"bent print, {radius:.0f} cm, turned", scene
-    level, tall = path(random, 25, 60), width * picture.shape[0] / picture.shape[1]
     on_its_side = np.ascontiguousarray(np.rot90(picture))
-    pose_at = lambda t: (*level(t)[:2], 90 + level(t)[2])  # noqa: E731
-    yield "bent print, 10 cm, axis level", Print(on_its_side, pose_at, moved(random, 1.0), 10.0, tall)
+    tall = width * picture.shape[0] / picture.shape[1]
+    scene = Print(on_its_side, upright(path(random, 25, 60)), moved(random, 1.0), 10.0, tall)
+    yield "bent print, 10 cm, axis level", scene
     yield "bent print, 10 cm, moved", Print(picture, path(random, 15, 45), moved(random, 8.0), 10.0, width)
     rate, phase = random.uniform(0.2, 0.8), random.uniform(0, 2 * math.pi)
     yield (
@@ -222,43 +230,6 @@ def rendered(
                 elif not kind.startswith("flat"):
                     people.setdefault(f"portrait {number + 1}, bent", Tally()).add(reliefs)
     return kinds, people, times
-
-
-def pad_clips(archive: Path) -> Iterator[tuple[str, list[Frame]]]:
-    """Kind and frames of each video."""
-    import cv2
-
-    with tarfile.open(archive) as tar, tempfile.TemporaryDirectory() as folder:
-        for member in tar.getmembers():
-            if not member.isfile() or Path(member.name).suffix not in (".mp4", ".mov"):
-                continue
-            kind = next((k for k in ("real", "fake") if k in member.name), None)
-            content = tar.extractfile(member)
-            if kind is None or content is None:
-                continue
-            target = Path(folder) / f"clip{Path(member.name).suffix}"
-            target.write_bytes(content.read())
-            capture, frames = cv2.VideoCapture(str(target)), []
-            while len(frames) < 900 and (got := capture.read())[0]:
-                frames.append(np.ascontiguousarray(got[1][:, :, ::-1]))
-            yield ("clips, live" if kind == "real" else "clips, replay"), frames
-
-
-def nuaa(archive: Path) -> Iterator[tuple[str, list[Frame]]]:
-    """Kind and frames of each person's folder, in the order of their names; a gap in numbers ends a sequence."""
-    with tarfile.open(archive) as tar:
-        groups: dict[tuple[str, str], list[tarfile.TarInfo]] = {}
-        for member in sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name):
-            parts = Path(member.name).parts
-            if len(parts) >= 3 and member.name.endswith(".jpg"):
-                groups.setdefault((parts[-3], parts[-2] + Path(member.name).stem.rsplit("_", 1)[0]), []).append(member)
-        for (kind, _), members in groups.items():
-            frames = []
-            for member in members:
-                content = tar.extractfile(member)
-                if content is not None:
-                    frames.append(decode_rgb(content.read()))
-            yield ("sequences, live" if kind.startswith("Client") else "sequences, print"), frames
 
 
 def recorded(engine: Engine, data: Path) -> dict[str, Tally]:

@@ -23,16 +23,7 @@ from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
 from facesdk.liveness.challenge import Path, Pursuit
 from facesdk.liveness.simulator.acting import Screen, place_of
-from facesdk.liveness.simulator.bulk import (
-    RHO_FROM_DEG,
-    Actor,
-    BlindReplay,
-    Live,
-    Observation,
-    Operator,
-    Photo,
-    Takeover,
-)
+from facesdk.liveness.simulator.bulk import Actor, BlindReplay, Live, Observation, Operator, Photo, Takeover
 from facesdk.liveness.simulator.people import Person, Place, Prompt
 from facesdk.types import Assurance, Decision, Face, Features, Outcome, Pose, Quality, Sample, SessionPhase
 
@@ -59,8 +50,8 @@ class Embedder:
 class Relief:
     """Parallax's double: the relief of who is there now; points are lost where another face is in its place."""
 
-    def __init__(self, recorded: Reliefs, source: random.Random, *, notices: bool) -> None:
-        self._recorded, self._source, self._notices = recorded, source, notices
+    def __init__(self, recorded: Reliefs, source: random.Random) -> None:
+        self._recorded, self._source = recorded, source
         self._series: dict[str, tuple[list[tuple[float, float]], int]] = {}
         self._person: int | None = None
         self.now: Observation | None = None
@@ -75,7 +66,7 @@ class Relief:
         if now is None:
             return None
         other = self._person not in (None, now.person)
-        self.followed = 0 if other and self._notices else TRACKS
+        self.followed = 0 if other else TRACKS
         self._person = now.person
         if now.rho is None:
             return None
@@ -193,11 +184,21 @@ def kind_of(actor: Actor, time_s: float) -> str:
 
 @dataclass(frozen=True)
 class End:
-    """How a session ended: its outcome, how many challenges it took, and seconds from the first frame."""
+    """How a session ended.
+
+    Attributes:
+        outcome: its.
+        challenges: how many it took.
+        seconds: from the first frame.
+        people: who was seen in all of it.
+        answered: who was seen since the last challenge began.
+    """
 
     outcome: Outcome
     challenges: int
     seconds: float
+    people: frozenset[int]
+    answered: frozenset[int]
 
     @property
     def opened(self) -> bool:
@@ -209,17 +210,28 @@ Cast = Callable[[int, Shown], Actor]
 
 def play(
     cast: Cast, seed: int, *, challenge: str = "dot", fps: float = 15.0, dropped: float = 0.0, foreseen: bool = False,
-    recorded: Reliefs | None = None, notices: bool = True,
+    recorded: Reliefs | None = None,
 ) -> End:  # fmt: skip
-    """One session. cast: makes who is there. dropped: share of frames that do not arrive. notices: see Relief."""
+    """One session.
+
+    Args:
+        cast: makes who is there.
+        seed: of the path, who is there and the frames that are dropped.
+        challenge: "dot" or "directions".
+        fps: frames a second.
+        dropped: share of frames that do not arrive.
+        foreseen: an operator is told the path.
+        recorded: reliefs of rendered sessions, instead of the simulator's normal ones.
+    """
     source = random.Random(seed)
-    relief = Relief(recorded or {}, random.Random(seed + 1), notices=notices)
+    relief = Relief(recorded or {}, random.Random(seed + 1))
     means = Means(engine=Embedder(), assurance=Assurance.RGB_CHALLENGE, challenge=challenge, relief=relief,
                   source=source)  # type: ignore[arg-type]  # fmt: skip
     goal = LiveVerification(means, compare=_is_owner, refuse=lambda: None)
     watcher, shown = Watcher(relief), Shown(goal, foreseen)
     watcher.shown, watcher.actor = shown, cast(seed, shown)
     session, number, missing = Session(goal, watcher), 0, random.Random(seed + 2)  # type: ignore[arg-type]
+    people, answered, challenges = set[int](), set[int](), 0
     with session:
         while not session.done:
             time_s, number = number / fps, number + 1
@@ -227,9 +239,14 @@ def play(
                 continue
             session.feed(_FRAME, time_s=time_s)
             shown.show(time_s, session)
+            if shown.challenges != challenges:
+                challenges, answered = shown.challenges, set()
+            if relief.now is not None:
+                people.add(relief.now.person)
+                answered.add(relief.now.person)
     if session.outcome is None:
         raise RuntimeError("a session ended without an outcome")
-    return End(session.outcome, shown.challenges, time_s)
+    return End(session.outcome, shown.challenges, time_s, frozenset(people), frozenset(answered))
 
 
 def _is_owner(probe: Probe) -> bool:
@@ -277,14 +294,17 @@ def operator(clips: int, *, foresees: bool) -> Cast:
     return lambda seed, shown: _as_owner(Clips(seed, shown, clips=clips, foresees=foresees))
 
 
-def takeover(who: Sequence[int], *, gone_s: float = 0.0, photo_ends: bool = False) -> Cast:
-    """People who take the place of each other at random times, all of whom follow; photo_ends: those ends are photos."""
+def takeover(who: Sequence[int], *, until_s: float, gone_s: float = 0.0, photo_ends: bool = False) -> Cast:
+    """People who take the place of each other at random times until until_s, all of whom follow.
+
+    photo_ends: first and last are photos of the owner, until the challenge begins and from about its end on.
+    """
 
     def cast(seed: int, _shown: Shown) -> Actor:
         source = random.Random(seed + 77)
-        times = sorted(source.uniform(0.3, 6.5) for _ in who[1:])
+        times = sorted(source.uniform(0.3, until_s) for _ in who[1:])
         if photo_ends:  # a photo until the challenge begins, and from when it ends on
-            times = [source.uniform(0.3, 0.6), source.uniform(5.0, 6.5)]
+            times = [source.uniform(0.3, 0.6), source.uniform(0.8, 1.0) * until_s]
         actors: list[Actor] = [Live(Person(seed * 3 + i), person=person) for i, person in enumerate(who)]
         if photo_ends:
             actors[0], actors[-1] = (_as_owner(Photo(seed * 3 + i)) for i in (0, 2))
@@ -299,8 +319,3 @@ def takeover(who: Sequence[int], *, gone_s: float = 0.0, photo_ends: bool = Fals
 def _as_owner(actor: Actor) -> Actor:
     actor._person = OWNER
     return actor
-
-
-def turned(place: Place) -> bool:
-    """Whether the mesh reports a turn of which the relief is measured."""
-    return math.hypot(*place) >= RHO_FROM_DEG

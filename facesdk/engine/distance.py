@@ -40,8 +40,20 @@ class FarDetector:
         self._far: _core.Pipeline | None = None
         self._lock = threading.Lock()
 
+    def instead(self, frame: Frame, found: list[Any]) -> list[Any]:
+        """What is to be taken for the faces of a frame in which short range found none, or small ones.
+
+        The first of the small ones as it is seen from nearby; where that shows none, what full range leads to; and
+        where it leads to nothing, what was found.
+
+        Raises:
+            ModelIntegrityError, AcceleratorError: as find.
+        """
+        closer = self.looked_at(frame, found[0]) if found else None
+        return [closer, *found[1:]] if closer is not None else self.find(frame) or found
+
     def find(self, frame: Frame) -> list[Any]:
-        """The distant faces of a frame in which short range found none, as _core.Pipeline.detect gives faces.
+        """The distant faces of a frame, as _core.Pipeline.detect gives faces.
 
         No score is above MAX_SCORE.
 

@@ -243,14 +243,12 @@ class Engine:
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
     def _find(self, frame: Frame, *, distant: bool) -> list[Face]:
-        """The faces of a whole frame; a small one is looked at again from nearby. distant: where there is none, too."""
+        """The faces of a whole frame; distant: small ones are looked at again, and looked for where there is none."""
         if self._mediapipe is not None:
             return self._detect(frame)
         found = _run(self._pipeline.detect, frame)
-        if not found and distant:
-            found = _run(self._far.find, frame)
-        elif found and is_distant(frame, found[0]):
-            found[0] = _run(self._far.looked_at, frame, found[0]) or found[0]
+        if distant and (not found or is_distant(frame, found[0])):
+            found = _run(self._far.instead, frame, found)
         return [face_of(face) for face in found]
 
     def _detect(self, frame: Frame) -> list[Face]:

@@ -77,9 +77,11 @@ class Directions:
 
     def _held(self, time_s: float) -> Turn | None:
         """Where the head has held for HOLD_S, turned; None where it moves, or has not left the cell before yet."""
-        recent = [turn for at_s, turn in self._recent if time_s - at_s <= HOLD_S + 1e-6]
-        begun = self._recent and time_s - self._recent[0][0] >= HOLD_S
-        if len(recent) < 2 or not begun or max(math.dist(turn, recent[-1]) for turn in recent) > STEADY_DEG:
+        begun = [number for number, (at_s, _) in enumerate(self._recent) if time_s - at_s >= HOLD_S - 1e-6]
+        if not begun:
+            return None
+        recent = [turn for _, turn in list(self._recent)[begun[-1] :]]  # a slow camera has no frame within HOLD_S
+        if max(math.dist(turn, recent[-1]) for turn in recent) > STEADY_DEG:
             return None
         yaw, pitch = (sum(turn[axis] for turn in recent) / len(recent) for axis in (0, 1))
         if math.hypot(yaw, pitch / PITCH_SHARE) < BANDS_DEG[0][0]:

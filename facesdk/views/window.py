@@ -6,13 +6,16 @@ One thread of its own does everything with SDL, which wants that, and answers th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from facesdk.errors import AcceleratorError
 from facesdk.log import happened
 from facesdk.views.view import Closing, is_cue, missing
+from facesdk.views.xlib import survive
 
 if TYPE_CHECKING:
     from facesdk.camera.frame import CapturedFrame
@@ -24,6 +27,9 @@ OPEN_S, CLOSE_S = 20.0, 5.0
 LOOK_S = 0.05  # how often events are looked for while nothing is to be drawn
 # pygame prints a greeting on stdout; SDL would make a request to end (SIGTERM) a press of the close button.
 SETTINGS = {"PYGAME_HIDE_SUPPORT_PROMPT": "1", "SDL_NO_SIGNAL_HANDLERS": "1"}
+
+# Without a GL context there is nothing that waits, at the program's end, for an X server that is gone.
+ON_X11 = {"SDL_FRAMEBUFFER_ACCELERATION": "0"}
 
 
 class WindowView(Closing):
@@ -43,21 +49,16 @@ class WindowView(Closing):
 
     def __init__(self, *, fullscreen: bool = False, sound: bool = False) -> None:
         self._fullscreen, self._sound = fullscreen, sound
-        self._changed, self._stopping = threading.Condition(), False
+        self._changed, self._stopping, self._lost = threading.Condition(), False, False
         self._newest: tuple[Progress, CapturedFrame | None] | None = None
         self._ring = False
         self._last: Progress | None = None
         self._opened, self._ended = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="facesdk window", daemon=True)
-        before = {name: os.environ.get(name) for name in SETTINGS}
-        os.environ.update({name: value for name, value in SETTINGS.items() if before[name] is None})
-        try:
+        with _environment(SETTINGS):
             self._thread.start()
             opened = self._opened.wait(OPEN_S)
-        finally:
-            for name in (name for name, value in before.items() if value is None):
-                os.environ.pop(name, None)
         if self._error is not None:
             raise self._error
         if not opened:
@@ -104,7 +105,8 @@ class WindowView(Closing):
             pygame.display.init()
             pygame.font.init()
             mode = ((0, 0), pygame.FULLSCREEN) if self._fullscreen else (SIZE, pygame.RESIZABLE)
-            screen = pygame.display.set_mode(*mode)
+            with _environment(ON_X11 if pygame.display.get_driver() == "x11" else {}):
+                screen = pygame.display.set_mode(*mode)
         except pygame.error as error:
             pygame.display.quit()
             raise AcceleratorError(
@@ -113,8 +115,13 @@ class WindowView(Closing):
             ) from error
         pygame.display.set_caption(TITLE)
         pygame.mouse.set_visible(not self._fullscreen)
+        survive(pygame, self._lose)
         self._opened.set()
         return screen
+
+    def _lose(self) -> None:
+        happened("the window is gone: the X server ended")
+        self._stopping = self._lost = True
 
     def _loop(self, pygame: Any, screen: Any) -> None:
         from facesdk.views.drawing import draw
@@ -128,12 +135,26 @@ class WindowView(Closing):
                     newest, self._newest, ring, self._ring = self._newest, None, self._ring, False
                 if newest is not None:
                     draw(pygame, screen, *newest)
-                    pygame.display.flip()
+                    if not self._stopping:
+                        pygame.display.flip()
                 if ring and beep is not None:
                     beep.play()
         finally:
-            pygame.display.quit()
-            pygame.mixer.quit()
+            if not self._lost:
+                pygame.display.quit()
+                pygame.mixer.quit()
+
+
+@contextlib.contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """Have SDL find these variables, where nobody has set them to something else."""
+    ours = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def _is_closed(pygame: Any) -> bool:

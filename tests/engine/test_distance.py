@@ -115,7 +115,7 @@ def test_a_near_face_needs_no_second_network(monkeypatch: pytest.MonkeyPatch, tm
     manifest = load_manifest()
     monkeypatch.setattr(distance, "load_manifest", lambda: replace(manifest, folder=tmp_path))
     assert engine.observe(portrait("hopper"))[0] is not None
-    assert engine.observe(EMPTY, distant=False) == (None, [])
+    assert engine.observe_near(EMPTY) == (None, [])
     with pytest.raises(ModelIntegrityError, match="blazeface_full_range"):
         engine.observe(EMPTY)
     monkeypatch.undo()

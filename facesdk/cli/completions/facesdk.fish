@@ -252,6 +252,7 @@ complete -c facesdk -n '_shtab_facesdk_using bench' -l big-cores -d 'use the fas
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a demo -d 'Enroll, verify, refuse and attack with the bundled portraits.'
 complete -c facesdk -n '_shtab_facesdk_using demo' -s h -l help -d 'show this help message and exit'
 complete -c facesdk -n '_shtab_facesdk_using demo' -l json -d 'print the result as JSON'
+complete -c facesdk -n '_shtab_facesdk_using demo' -l live -d 'simulated sessions: a head that follows a dot opens, prints and a replay do not (half a minute)'
 complete -c facesdk -n '_shtab_facesdk_using demo' -l picture -xka "(__fish_complete_path (commandline -ct))" -d 'default: facesdk-demo.png, or the first free facesdk-demo-2.png ...'
 complete -c facesdk -n '_shtab_facesdk_using demo' -l no-picture -d 'write no picture'
 complete -c facesdk -n '_shtab_facesdk_using; and test $_shtab_facesdk_npos -eq 0' -a models -d 'List the models and check their hashes.'
