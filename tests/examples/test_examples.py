@@ -18,7 +18,7 @@ import stage
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OWNER, STRANGER = "biden", "obama_2012"
 COMES = [["", 1], [OWNER, 16]]  # long enough for a second try
-PAHO = '''
+PAHO = """
 import json, os, types
 CallbackAPIVersion = types.SimpleNamespace(VERSION2=2)
 class Client:
@@ -26,7 +26,7 @@ class Client:
     def __getattr__(self, name): return lambda *a, **k: self.note(name, *a, k)
     def note(self, *what):
         with open(os.environ["SAID"], "a") as file: file.write(json.dumps(what) + "\\n")
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,11 @@ def test_the_demo_unlocks_for_the_owner_who_follows_the_dot_and_locks_when_he_le
 
 
 def test_the_demo_unlocks_for_nobody_else_and_for_no_lock_command_that_fails(place: Path) -> None:
-    code, lines, _ = ended(start(place, "unlock_demo", [[STRANGER, 12]], *DEMO[:4], "--view", "window", *DEMO[6:]))
+    code, lines, _ = ended(start(place, "unlock_demo", [[STRANGER, 16]], *DEMO))
     assert code == 0
     assert [line.split()[0] for line in lines] == ["arrived", "refused"]
     assert done(place) == ["lock ", "lock "]
-    code, lines, err = ended(start(place, "unlock_demo", COMES, *DEMO, "--lock", "false"))
+    code, lines, _ = ended(start(place, "unlock_demo", COMES, *DEMO, "--lock", "false"))
     assert (code, lines) == (1, []), "what cannot lock does not begin"
 
 
@@ -111,7 +111,7 @@ def test_the_demo_ends_locked_when_a_signal_ends_it(place: Path, number: signal.
 
 
 def test_the_demo_ends_locked_when_its_camera_or_its_terminal_is_gone(place: Path) -> None:
-    code, lines, err = ended(start(place, "unlock_demo", [*COMES, ["lost", 1]], *DEMO))
+    code, _, err = ended(start(place, "unlock_demo", [*COMES, ["lost", 1]], *DEMO))
     assert code == 1
     assert "CameraError" in err
     assert done(place) == ["lock ", "unlock ", "lock "]
