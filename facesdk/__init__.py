@@ -12,6 +12,8 @@ from facesdk.lazy import attributes
 
 if TYPE_CHECKING:
     from facesdk.capture.quality import QualityLimits
+    from facesdk.capture.session import Session
+    from facesdk.capture.watch import Watch, WatchEvent, WatchKind
     from facesdk.engine.engine import Engine
     from facesdk.engine.tracking import Tracker
     from facesdk.errors import (
@@ -38,7 +40,20 @@ if TYPE_CHECKING:
     )
     from facesdk.policy import Policy
     from facesdk.status import Enrollment, Status
-    from facesdk.types import Decision, Face, Features, Guidance, Outcome, Pose, Quality, Sample
+    from facesdk.types import (
+        Assurance,
+        Decision,
+        Face,
+        Features,
+        Guidance,
+        Outcome,
+        Pose,
+        Progress,
+        Prompt,
+        Quality,
+        Sample,
+        SessionPhase,
+    )
     from facesdk.vault.attempts import Phase
     from facesdk.vault.keys.key_file import KeyFileKey
     from facesdk.vault.keys.passphrase import PassphraseKey
@@ -59,7 +74,15 @@ _WHERE = {
     "KeyKind": "vault.keys.provider", "KeyProvider": "vault.keys.provider",
     "SecretServiceKey": "vault.keys.secret_service", "TpmKey": "vault.keys.tpm", "protect_process": "vault.memory",
     "__version__": "version",
-    **dict.fromkeys(("Decision", "Face", "Features", "Guidance", "Outcome", "Pose", "Quality", "Sample"), "types"),
+    "Session": "capture.session",
+    **dict.fromkeys(("Watch", "WatchEvent", "WatchKind"), "capture.watch"),
+    **dict.fromkeys(
+        (
+            "Assurance", "Decision", "Face", "Features", "Guidance", "Outcome", "Pose", "Progress", "Prompt", "Quality",
+            "Sample", "SessionPhase",
+        ),
+        "types",
+    ),
     **dict.fromkeys(
         (
             "AcceleratorError", "AlreadyEnrolledError", "CameraError", "EngineMismatchError", "EnrollmentError",
@@ -72,13 +95,14 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "AcceleratorError", "AlreadyEnrolledError", "AttemptRules", "CameraError", "Decision", "Engine",
+    "AcceleratorError", "AlreadyEnrolledError", "Assurance", "AttemptRules", "CameraError", "Decision", "Engine",
     "EngineMismatchError", "Enrollment", "EnrollmentError", "Face", "FaceSdkError", "FaceVerifier", "Features",
     "ForkedError", "Guidance", "InputError", "KeyFileKey", "KeyKind", "KeyProvider", "KeyUnavailableError",
     "LockedOutError", "ModelIntegrityError", "NotEnrolledError", "NotLoggedError", "Outcome", "PassphraseKey",
-    "PassphraseRequiredError", "Phase", "Policy", "PolicyFloorError", "Pose", "Quality", "QualityLimits", "Reason",
-    "RollbackError", "Sample", "SecretServiceKey", "Status", "TpmKey", "Tracker", "VaultError", "VaultIntegrityError",
-    "VaultVersionError", "__version__", "protect_process",
+    "PassphraseRequiredError", "Phase", "Policy", "PolicyFloorError", "Pose", "Progress", "Prompt", "Quality",
+    "QualityLimits", "Reason", "RollbackError", "Sample", "SecretServiceKey", "Session", "SessionPhase", "Status",
+    "TpmKey", "Tracker", "VaultError", "VaultIntegrityError", "VaultVersionError", "Watch", "WatchEvent",
+    "WatchKind", "__version__", "protect_process",
 ]  # fmt: skip
 
 __getattr__, __dir__ = attributes(__name__, _WHERE)

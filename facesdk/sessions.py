@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from facesdk.types import Frame, Sample
     from facesdk.vault import KeyProvider, Vault
 
+AHEAD_DEG = 8.0  # up to here where the eyes look is told by the iris
 MAX_PURPOSE = 12  # so that attempt rules, target, tier and purpose fit into an entry of the log
 TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance.RGB_CHALLENGE: "challenge"}
 
@@ -165,13 +166,15 @@ def means_for(engine: Engine, policy: Policy, assurance: Assurance, challenge: s
         from facesdk.liveness.parallax import Parallax
 
         relief = Parallax()
-    eyes_open = partial(_eyes_open, engine) if policy.attention else None
-    return Means(
-        engine=engine, assurance=assurance, challenge=challenge, relief=relief, passive=passive, eyes_open=eyes_open
-    )
+    awake = partial(_awake, engine) if policy.attention else None
+    return Means(engine=engine, assurance=assurance, challenge=challenge, relief=relief, passive=passive, awake=awake)
 
 
-def _eyes_open(engine: Engine, frame: Frame, sample: Sample) -> bool:
-    from facesdk.liveness.attention import eyes_open
+def _awake(engine: Engine, frame: Frame, sample: Sample) -> bool:
+    """Whether both eyes are open and look ahead; of a head that is turned aside, where they look is not told."""
+    from facesdk.liveness.attention import eyes_open, eyes_straight
 
-    return eyes_open(engine.eyes(frame, sample.face))
+    eyes = engine.eyes(frame, sample)
+    pose = sample.face.pose
+    ahead = max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > AHEAD_DEG or eyes_straight(eyes)
+    return eyes_open(eyes) and ahead

@@ -77,7 +77,7 @@ class GuidedEnrollment:
     """See Session and the module.
 
     Args:
-        means: what it looks with; of it the engine and whether eyes are open.
+        means: what it looks with; of it the engine and whether somebody is awake.
         limits: what a sample must be.
         trial: whether the collected features would know the probe.
         keep: seals the probe of what was collected.
@@ -156,7 +156,7 @@ class GuidedEnrollment:
         self._held_s = view.time_s if self._held_s is None else self._held_s
         if view.time_s - self._held_s < HOLD_S:
             return self._progress(view, Guidance.KEEP_STILL)
-        if self._means.eyes_open is not None and not self._means.eyes_open(view.image, sample):
+        if self._means.awake is not None and not self._means.awake(view.image, sample):
             return self._progress(view, Guidance.OPEN_EYES)
         return self._take(view, sample)
 

@@ -30,7 +30,7 @@ class Means:
         challenge: "dot" for a screen, "directions" for LEDs or a voice.
         relief: None below RGB_CHALLENGE.
         passive: None where the networks are not there.
-        eyes_open: whether the eyes are open in a frame; None where that does not matter.
+        awake: whether the eyes are open and look ahead in a frame; None where that does not matter.
         source: of the path; secrets.SystemRandom() but in tests.
     """
 
@@ -39,5 +39,5 @@ class Means:
     challenge: str = "dot"
     relief: Parallax | None = None
     passive: Passive | None = None
-    eyes_open: Callable[[Frame, Sample], bool] | None = None
+    awake: Callable[[Frame, Sample], bool] | None = None
     source: random.Random = field(default_factory=secrets.SystemRandom)

@@ -264,7 +264,7 @@ class LiveVerification:
             return not _is_same(before.vectors, after.vectors, least)
 
     def _is_awake(self, view: View, sample: Sample) -> bool:
-        return self._means.eyes_open is None or self._means.eyes_open(view.image, sample)
+        return self._means.awake is None or self._means.awake(view.image, sample)
 
     def _turn(self, sample: Sample) -> Turn:
         pose = sample.face.pose

@@ -11,23 +11,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from facesdk import matching
-from facesdk.capture.samples import Probe
-from facesdk.capture.verification import STRAIGHT_DEG
-from facesdk.engine.networks import load_manifest
+from facesdk.capture.presence import Presence
 from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError
 from facesdk.types import Guidance, Outcome, Progress, SessionPhase
 
 if TYPE_CHECKING:
     from facesdk.camera.frame import CapturedFrame
     from facesdk.camera.live import LiveCamera
-    from facesdk.capture.appearance import Follower, View
+    from facesdk.capture.appearance import Follower
     from facesdk.capture.session import Session
     from facesdk.engine.engine import Engine
 
 LEAVE_AFTER_S = 5.0
-# Who is there is compared with who was there at least so often, and whenever the face was lost in between.
-SAME_EVERY_S = 2.0
 # A session that nothing was tried in begins again after so long.
 AGAIN_AFTER_S = 2.0
 ASK_AGAIN_S = 1.0  # whether the passphrase was given meanwhile
@@ -66,40 +61,6 @@ class WatchEvent:
     text: str = ""
 
 
-class _Present:
-    """Who was decided about and has not left: told from who comes next by features, which are wiped when he leaves."""
-
-    def __init__(self, engine: Engine, *, matched: bool, again_s: float) -> None:
-        self.matched, self.again_s = matched, again_s  # again_s: from when on another session may be begun with them
-        self._engine, self._probe = engine, None
-        self._least = load_manifest().embedder(engine.embedder).same_person
-        self._track, self._checked_s = -1, -math.inf
-
-    _probe: Probe | None
-
-    def is_same(self, view: View) -> bool:
-        """Whether it is still who was decided about, as far as this frame can tell."""
-        sample = view.sample
-        due = view.track != self._track or view.time_s - self._checked_s >= SAME_EVERY_S
-        if sample is None or view.refusal is not None or not due:
-            return True
-        pose = sample.face.pose
-        if max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > STRAIGHT_DEG:
-            return True
-        self._track, self._checked_s = view.track, view.time_s
-        now = Probe([sample], self._engine)
-        if self._probe is None:
-            self._probe = now
-            return True
-        with now:
-            return matching.score(now.vectors[0], self._probe.vectors[0]) >= self._least
-
-    def close(self) -> None:
-        if self._probe is not None:
-            with self._probe:
-                self._probe = None
-
-
 class Watcher:
     """Frames in, events out. Not for threads: Watch has the loop around it.
 
@@ -123,7 +84,7 @@ class Watcher:
         self._begin, self._follower, self._engine = begin, make_follower(), engine
         self._leave_after_s = leave_after_s
         self._session: Session | None = None
-        self._present: _Present | None = None
+        self._present: Presence | None = None
         self._someone = False
         self._seen_s = -math.inf
         self._last_s = -math.inf
@@ -205,7 +166,7 @@ class Watcher:
         charged = session.charged
         self._end_session()
         self._seen_s = max(self._seen_s, time_s - self._leave_after_s)
-        self._present = _Present(
+        self._present = Presence(
             self._engine, matched=bool(outcome), again_s=math.inf if charged else time_s + AGAIN_AFTER_S
         )
         kind = WatchKind.MATCHED if outcome else WatchKind.REFUSED

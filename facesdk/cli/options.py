@@ -34,7 +34,7 @@ def add_path(parser: Any, *names: str, complete: dict[str, str] = FILE, **settin
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:
     """The pictures of one person."""
-    add_path(parser, "pictures", nargs="+", metavar="PICTURE", help="JPEG or PNG file")
+    add_path(parser, "pictures", nargs="*", metavar="PICTURE", help="JPEG or PNG file, where there is no --camera")
 
 
 def add_passphrase(group: Any, name: str, text: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from facesdk.cli import cameras, evaluate, keys, models, people, shell, state, system
+from facesdk.cli import cameras, evaluate, keys, live, models, people, redteam, shell, state, system
 
 
 class _Version(argparse.Action):
@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
-    for module in (people, keys, state, cameras, system, models, evaluate, shell):
+    for module in (people, live, keys, state, cameras, system, models, evaluate, redteam, shell):
         module.add(commands)
     parser.commands = tuple(commands.choices)
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich_argparse") is not None:

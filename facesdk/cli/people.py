@@ -7,18 +7,25 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from facesdk.cli import live
 from facesdk.cli.context import Context
 from facesdk.cli.options import add_command, add_engine, add_path, add_pictures, add_protection, add_vault
 from facesdk.cli.output import as_json, is_there, painted, say, show
-from facesdk.cli.secrets import ask, at_terminal, check_free, enrolling_key, opening_key
-from facesdk.errors import UsageError
+from facesdk.cli.secrets import ask, at_terminal, check_free, enrolling_key
+from facesdk.cli.verifying import engines, make_verifier
+from facesdk.errors import EnrollmentError, UsageError
+
+if TYPE_CHECKING:
+    from facesdk.capture.session import Session
+    from facesdk.status import Enrollment
+    from facesdk.types import Outcome
+    from facesdk.verifier import FaceVerifier
 
 CONSENT_NOTICE = (
-    "An encrypted template of the face in these pictures will be kept on this device, and nothing else.\n"
+    "An encrypted template of the face that is shown will be kept on this device, and nothing else.\n"
     "Enroll only a person who agrees to that; facesdk remove destroys it."
 )
 OPEN_FOR = "the key is open for 72 h at most, or until facesdk lock"
@@ -36,6 +43,9 @@ def add(commands: Any) -> None:
         add_vault(command)
         add_engine(command)
         add_pictures(command)
+        live.add_camera(command)
+        command.set_defaults(does_not_fit=command.error)
+    live.add_life(verifying)
     text = "let the template get better by pictures that are surely the owner's, and what it learned count"
     verifying.add_argument("--learn", action="store_true", help=text)
     text = "move the template to this embedder during matches; it takes over at the next facesdk unlock after enough"
@@ -65,75 +75,115 @@ def _consent(given: bool) -> str:
     raise UsageError("not enrolled: the person must agree")
 
 
-def _engines(options: argparse.Namespace) -> dict[str, Any]:
-    """What FaceVerifier is told of engines: the embedder that is named, or the template's own, as the options say."""
-    from facesdk.engine import Engine
+def _check_pictures(options: argparse.Namespace) -> None:
+    """Before anything is asked for: enough pictures, all there, or a camera."""
+    from facesdk.capture.samples import ENOUGH_SAMPLES, few_samples
 
-    make = partial(Engine, threads=options.threads, runtime=options.runtime)
-    return {"engine": make(options.embedder)} if options.embedder else {"make_engine": make}
+    live.check_source(options)
+    if options.camera is None and len(options.pictures) < ENOUGH_SAMPLES and not options.allow_few_samples:
+        raise few_samples(len(options.pictures), allow="--allow-few-samples")
+    for path in options.pictures:
+        if not is_there(path):
+            raise UsageError(f"{path}: no such file")
 
 
 def enroll(context: Context, options: argparse.Namespace) -> int:
     """Seals a template, and leaves its key open in the kernel's keyring."""
-    from facesdk.capture.samples import ENOUGH_SAMPLES, few_samples
     from facesdk.cli.hints import keyring_hint
     from facesdk.verifier import FaceVerifier
 
-    count = len(options.pictures)
-    if count < ENOUGH_SAMPLES and not options.allow_few_samples:
-        raise few_samples(count, allow="--allow-few-samples")  # before anything is asked for
-    for path in options.pictures:
-        if not is_there(path):
-            raise UsageError(f"{path}: no such file")
+    _check_pictures(options)
     check_free(context, context.user, replace=options.replace)
     consent = _consent(options.yes)
     key = enrolling_key(context, context.user, protect=options.protect, replace=options.replace)
     refusal = keyring_hint()
-    with FaceVerifier(context.folder, key=key, keyring=refusal is None, **_engines(options)) as verifier:
-        verifier.enroll(
-            context.user, options.pictures, replace=options.replace, consent=consent,
-            allow_few_samples=options.allow_few_samples,
-        )  # fmt: skip
+    with FaceVerifier(context.folder, key=key, keyring=refusal is None, **engines(options)) as verifier:
+        if options.camera is None:
+            verifier.enroll(
+                context.user, options.pictures, replace=options.replace, consent=consent,
+                allow_few_samples=options.allow_few_samples,
+            )  # fmt: skip
+        else:
+            _enroll_live(verifier, context, options, consent=consent)
         enrolled = verifier.status(context.user).enrollment
-    is_open = enrolled is not None and refusal is None
-    lines = [painted(f"enrolled {context.user} from {count} picture(s), sealed by {key.kind.label}", "green")]
-    lines.append(f"next: facesdk verify PICTURE; {OPEN_FOR}" if is_open else refusal or "next: facesdk unlock")
+    _show_enrolled(context, options, enrolled, key.kind.label, is_open=enrolled is not None and refusal is None,
+                   refusal=refusal)  # fmt: skip
+    return 0
+
+
+def _enroll_live(verifier: FaceVerifier, context: Context, options: argparse.Namespace, *, consent: str) -> None:
+    """Enrolls who is before the camera. EnrollmentError where nothing came of it."""
+    from facesdk.capture.enrolling import TIMEOUT_S
+
+    def begin(camera: str) -> Session:
+        return verifier.enrollment(
+            context.user, replace=options.replace, consent=consent, camera=camera,
+            timeout_s=options.timeout or TIMEOUT_S,
+        )  # fmt: skip
+
+    outcome = live.through(options, begin)
+    if not outcome:
+        raise EnrollmentError(outcome.reason, hint=outcome.guidance.value or None)
+
+
+def _show_enrolled(
+    context: Context, options: argparse.Namespace, enrolled: Enrollment | None, sealed_by: str, *, is_open: bool,
+    refusal: str | None,
+) -> None:  # fmt: skip
+    from facesdk.capture.samples import ENOUGH_SAMPLES
+
+    count = len(options.pictures)
+    source = f"{count} picture(s)" if count else "the camera"
+    lines = [painted(f"enrolled {context.user} from {source}, sealed by {sealed_by}", "green")]
+    again = "facesdk verify PICTURE" if count else f"facesdk verify --camera {options.camera}"
+    lines.append(f"next: {again}; {OPEN_FOR}" if is_open else refusal or "next: facesdk unlock")
     contract = None
     if enrolled is not None:  # None: locked meanwhile by somebody else
         from facesdk.cli.state import enrollment_as_dict
 
         contract = enrollment_as_dict(enrolled)
+        count = count or enrolled.samples
         lines.append(f"contract: {enrolled.text}")
         if enrolled.differing < min(ENOUGH_SAMPLES, count):
             lines.append("pictures this alike count once: turn the head, change light and distance, and enroll again")
     result = {
-        "enrolled": context.user, "pictures": count, "sealed_by": key.kind.label, "open": is_open, "contract": contract,
+        "enrolled": context.user, "pictures": count, "sealed_by": sealed_by, "open": is_open, "contract": contract,
     }  # fmt: skip
     show(context, result, lines)
-    return 0
 
 
 def verify(context: Context, options: argparse.Namespace) -> int:
     """Decides, with the key in the kernel's keyring, or with one named on the command line for this once."""
-    from facesdk.verifier import FaceVerifier
-
-    if options.migrate_to is not None and options.embedder:
-        raise UsageError("--migrate-to starts from the template's own embedder", hint="leave --embedder out")
-    key = opening_key(context) if context.has_key else None
-    verifier = FaceVerifier(
-        context.folder, key=key, keyring=key is None, learn=options.learn, migrate_to=options.migrate_to,
-        **_engines(options),
-    )  # fmt: skip
-    outcome = verifier.verify(context.user, options.pictures)
+    live.check_source(options)
+    verifier = make_verifier(context, options, learn=options.learn, migrate_to=options.migrate_to)
+    if options.camera is None:
+        outcome = verifier.verify(context.user, options.pictures)
+    else:
+        outcome = _verify_live(verifier, context, options)
     result = {
         "user": context.user, "match": bool(outcome), "decision": outcome.decision.value, "reason": outcome.reason,
         "guidance": outcome.guidance.value or None, "guidance_code": outcome.guidance.name.lower(),
         "elapsed_ms": round(outcome.elapsed_ms, 1),
     }  # fmt: skip
+    if options.camera is not None:
+        result["assurance"] = outcome.assurance.name.lower()
     verdict = painted(outcome.decision.value, "green" if outcome else "red")
     lines = [f"{verdict}: {outcome.reason} ({outcome.elapsed_ms:.0f} ms)"]
     show(context, result, [*lines, outcome.guidance.value] if outcome.guidance.value else lines)
     return 0 if outcome else 1
+
+
+def _verify_live(verifier: FaceVerifier, context: Context, options: argparse.Namespace) -> Outcome:
+    """The outcome of one session before the camera."""
+    from facesdk.capture.session import TIMEOUT_S
+
+    def begin(camera: str) -> Session:
+        return verifier.session(
+            context.user, camera=camera, liveness=live.tier(options), challenge=options.challenge,
+            timeout_s=options.timeout or TIMEOUT_S,
+        )  # fmt: skip
+
+    return live.through(options, begin)
 
 
 def list_users(context: Context, _options: argparse.Namespace) -> int:

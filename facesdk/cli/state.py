@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facesdk.status import Enrollment, Status
     from facesdk.vault import Vault
 
-LIVENESS = "not checked: a good photograph of the owner can pass"
+LIVENESS = "of pictures not checked: a good photograph of the owner can pass; --camera asks for a head that follows"
 _COLOURS = {"ready": "green", "delayed": "yellow", "passphrase required": "yellow", "unknown": "red"}
 
 

@@ -28,6 +28,8 @@ def add(commands: Any) -> None:
     timing.add_argument("--emulated", action="store_true", help="with --board: no times, they say nothing here")
     timing.add_argument("--big-cores", action="store_true", help="use the fastest cores only, where they differ")
     showing = add_command(commands, "demo", demo, "Enroll, verify, refuse and attack with the bundled portraits.")
+    text = "simulated sessions: a head that follows a dot opens, prints and a replay do not (half a minute)"
+    showing.add_argument("--live", action="store_true", help=text)
     text = "default: facesdk-demo.png, or the first free facesdk-demo-2.png ..."
     add_path(showing, "--picture", metavar="FILE", help=text)
     showing.add_argument("--no-picture", action="store_true", help="write no picture")
@@ -115,10 +117,11 @@ def _bench_board(context: Context, options: argparse.Namespace) -> int:
 def demo(context: Context, options: argparse.Namespace) -> int:
     """Runs the demo."""
     from facesdk.evaluation.demo import run_demo
+    from facesdk.evaluation.live_demo import run_live_demo
 
     lines: list[str] = []
     picture = None if options.no_picture else _demo_picture(options.picture)
-    passed = run_demo(lines.append if context.json else print, picture=picture)
+    passed = (run_live_demo if options.live else run_demo)(lines.append if context.json else print, picture=picture)
     if context.json:
         print(as_json({"passed": passed, "picture": picture and str(picture), "steps": lines}))
     return 0 if passed else 1

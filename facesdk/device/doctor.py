@@ -90,5 +90,6 @@ def examine() -> dict[str, Any]:
         "runtimes": {name: _runtime(name) for name in RUNTIMES},
         "accelerator": _accelerators(),
         "camera": "OpenCV" if importlib.util.find_spec("cv2") else "none: pip install 'facesdk-unlock[camera]'",
-        "liveness": "not checked in this version: a good photograph of the owner can pass",
+        "liveness": "of pictures not checked: a good photograph of the owner can pass; sessions ask for a head",
+        "a head that follows a fresh path",
     }

@@ -1,4 +1,4 @@
-"""Distant faces: where BlazeFace full range sees one, or short range a small one, short range looks again from nearby."""
+"""Distant faces: where full range sees a face, or short range a small one, short range looks again from nearby."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from facesdk.types import Frame
 
 FULL_RANGE = "blazeface_full_range"
-# A face whose box is so much of the frame's longer side, or less, is distant. Larger ones are found as ever. Short range
-# is sure of a face at 0.15, and finds one in three at 0.1 (benchmarks/distance.py).
+# A face whose box is so much of the frame's longer side, or less, is distant. Larger ones are found as ever: short
+# range sees all that are at 0.15, and few at 0.1 (benchmarks/distance.py).
 MAX_PART = 0.15
 # From nearby, short range is surer of what is a face, and less sure of what is none; benchmarks/distance.py has both.
 MIN_SCORE = 0.7
@@ -40,8 +40,20 @@ class FarDetector:
         self._far: _core.Pipeline | None = None
         self._lock = threading.Lock()
 
+    def instead(self, frame: Frame, found: list[Any]) -> list[Any]:
+        """What is to be taken for the faces of a frame in which short range found none, or small ones.
+
+        The first of the small ones as it is seen from nearby; where that shows none, what full range leads to; and
+        where it leads to nothing, what was found.
+
+        Raises:
+            ModelIntegrityError, AcceleratorError: as find.
+        """
+        closer = self.looked_at(frame, found[0]) if found else None
+        return [closer, *found[1:]] if closer is not None else self.find(frame) or found
+
     def find(self, frame: Frame) -> list[Any]:
-        """The distant faces of a frame in which short range found none, as _core.Pipeline.detect gives faces.
+        """The distant faces of a frame, as _core.Pipeline.detect gives faces.
 
         No score is above MAX_SCORE.
 
@@ -78,7 +90,7 @@ class FarDetector:
 
 def is_distant(frame: Frame, found: Any) -> bool:
     """Whether a detection is so small that it is looked at again."""
-    return _side(found) <= MAX_PART * max(frame.shape[:2])
+    return bool(_side(found) <= MAX_PART * max(frame.shape[:2]))
 
 
 def _side(found: Any) -> float:

@@ -29,9 +29,9 @@ class Tracker:
     The region of the face mesh is that of the last detection, moved as the mesh moved since: it is where the detector
     would have found the face, so that samples are like those of detection. The detector looks at the whole frame in the
     first, then in one of `detect_every`, where the mesh says that there is no face, and where it jumped; so a second
-    person is noticed at most `detect_every` - 1 frames late. While nobody is there, one frame in DISTANT_EVERY is looked
-    at for people far away. For pictures that do not follow each other, use
-    Engine.observe. One tracker for one camera and one thread.
+    person is noticed at most `detect_every` - 1 frames late. While nobody is there, people far away are looked for in
+    one frame of DISTANT_EVERY. For pictures that do not follow each other, use Engine.observe. One tracker for one
+    camera and one thread.
 
     Args:
         engine: finds and follows.
@@ -45,6 +45,7 @@ class Tracker:
         if not isinstance(detect_every, int) or not 1 <= detect_every <= 100:
             raise InputError(f"detect_every must be a number from 1 to 100, not {detect_every!r}")
         self._engine = engine
+        self._near = getattr(engine, "observe_near", engine.observe)  # an engine of one's own may have none
         self._detect_every = detect_every
         self._found: Sample | None = None
         self._last: Sample | None = None
@@ -61,7 +62,7 @@ class Tracker:
                 self._since += 1
                 self._last = replace(sample, runner_up=self._last.runner_up)
                 return self._last, [sample.face, *self._faces[1:]]
-        sample, faces = self._engine.observe(frame, distant=self._empty % DISTANT_EVERY == 0)
+        sample, faces = (self._engine.observe if self._empty % DISTANT_EVERY == 0 else self._near)(frame)
         self._empty = 0 if faces else self._empty + 1
         self.detections += 1
         self._since, self._faces = 0, faces

@@ -15,13 +15,14 @@ _LEAST = 1e-7  # of a rate on a logarithmic axis
 
 def plots(result: Result) -> dict[str, bytes]:
     """Name to PNG: det, histogram, and discard where there is a curve. InputError without matplotlib."""
-    drawn = {"det": _png(_det, result), "histogram": _png(_histogram, result)}
+    drawn = {"det": png(_det, result), "histogram": png(_histogram, result)}
     if result["error_versus_discard"]["curves"]:
-        drawn["discard"] = _png(_discard, result)
+        drawn["discard"] = png(_discard, result)
     return drawn
 
 
-def _png(draw: Callable[[Any, Result], None], result: Result) -> bytes:
+def png(draw: Callable[[Any, Result], None], result: Result) -> bytes:
+    """What draw(axes, result) draws. InputError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

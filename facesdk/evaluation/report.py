@@ -14,7 +14,7 @@ from facesdk.errors import InputError
 from facesdk.evaluation.plots import plots
 
 Result = dict[str, Any]
-_TEMPLATE = "report.html.j2"
+TEMPLATE = "report.html.j2"
 
 
 def render(result: Result) -> dict[str, bytes]:
@@ -22,7 +22,7 @@ def render(result: Result) -> dict[str, bytes]:
     drawn = plots(result)
     files = {f"{name}.png": png for name, png in drawn.items()}
     files["report.json"] = (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
-    files["report.html"] = _page(result, drawn).encode()
+    files["report.html"] = page(result, drawn).encode()
     return files
 
 
@@ -56,7 +56,8 @@ def write(files: Mapping[str, bytes], folder: Path, *, replace: bool = False) ->
         ) from error
 
 
-def _page(result: Result, drawn: Mapping[str, bytes]) -> str:
+def page(result: Result, drawn: Mapping[str, bytes], *, template: str = TEMPLATE) -> str:
+    """One HTML page with the plots in it. InputError without jinja2."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
@@ -67,8 +68,8 @@ def _page(result: Result, drawn: Mapping[str, bytes]) -> str:
     )  # fmt: skip
     environment.filters.update(rate=rate_text, interval=interval_text, count=lambda n: f"{n:,}")
     pictures = {name: base64.b64encode(png).decode() for name, png in drawn.items()}
-    page: str = environment.get_template(_TEMPLATE).render(result=result, pictures=pictures)
-    return page + "\n"
+    text: str = environment.get_template(template).render(result=result, pictures=pictures)
+    return text + "\n"
 
 
 def rate_text(value: float | None) -> str:

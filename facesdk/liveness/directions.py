@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 PROMPTS = 4
 DIRECTIONS = 8
 # How far: a little, or far. Between the two nobody is asked to be.
-BANDS_DEG = ((13.0, 21.0), (26.0, 40.0))
-SHOWN_DEG = (17.0, 31.0)
+BANDS_DEG = ((12.0, 22.0), (24.0, 42.0))
+SHOWN_DEG = (17.0, 32.0)
 TOLERANCE_DEG = 30.0  # of the direction, to either side
 ANSWER_S = (0.2, 2.2)  # nobody sees, understands and turns in less
 HOLD_S = 0.15
@@ -77,9 +77,11 @@ class Directions:
 
     def _held(self, time_s: float) -> Turn | None:
         """Where the head has held for HOLD_S, turned; None where it moves, or has not left the cell before yet."""
-        recent = [turn for at_s, turn in self._recent if time_s - at_s <= HOLD_S + 1e-6]
-        begun = self._recent and time_s - self._recent[0][0] >= HOLD_S
-        if len(recent) < 2 or not begun or max(math.dist(turn, recent[-1]) for turn in recent) > STEADY_DEG:
+        begun = [number for number, (at_s, _) in enumerate(self._recent) if time_s - at_s >= HOLD_S - 1e-6]
+        if not begun:
+            return None
+        recent = [turn for _, turn in list(self._recent)[begun[-1] :]]  # a slow camera has no frame within HOLD_S
+        if max(math.dist(turn, recent[-1]) for turn in recent) > STEADY_DEG:
             return None
         yaw, pitch = (sum(turn[axis] for turn in recent) / len(recent) for axis in (0, 1))
         if math.hypot(yaw, pitch / PITCH_SHARE) < BANDS_DEG[0][0]:

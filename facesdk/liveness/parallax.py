@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 MIN_TURN_DEG = 10.0  # from the anchors; less moves pixels too little
 MIN_TRACKS = 25  # that a fit needs
-KEPT_TRACKS = 40  # below, and not turned, there are new anchors
-MAX_ANCHOR_DEG = 30.0  # yaw or pitch beyond which half of a face is hidden: no anchors are chosen there
-MAX_ERROR = 0.2  # standard error of a fit that says something (benchmarks/parallax.py)
+KEPT_TRACKS, KEPT_PART = 40, 0.7  # below both, and not turned, there are new anchors; the part is of those chosen
+MAX_ANCHOR_DEG = 25.0  # yaw or pitch beyond which a mesh knows too little of its depth: no anchors are chosen there
+MAX_ERROR = 0.15  # standard error of a fit that says something (benchmarks/parallax.py)
 POINTS = 468
 
 
@@ -53,6 +53,7 @@ class Parallax:
     def __init__(self) -> None:
         self._tracks = _core.FaceTracks()
         self._anchor: tuple[Float32Array, Pose] | None = None
+        self._enough = 0.0
         self._followed = 0
 
     @property
@@ -88,15 +89,17 @@ class Parallax:
         left = self._followed = self._tracks.follow(frame, landmarks) if self._anchor is not None else 0
         turned = self._anchor is not None and _apart_deg(self._anchor[1], pose) >= MIN_TURN_DEG
         relief = self._fit(landmarks) if turned and left >= MIN_TRACKS else None
-        if left < (MIN_TRACKS if turned else KEPT_TRACKS):
+        if self._anchor is None or left < (MIN_TRACKS if turned else self._enough):
             self._choose(frame, landmarks, pose)
         return relief
 
     def _choose(self, frame: Frame, landmarks: Float32Array, pose: Pose) -> None:
         self.reset()
         seen = max(abs(pose.yaw_deg), abs(pose.pitch_deg)) <= MAX_ANCHOR_DEG
-        if seen and self._tracks.start(frame, landmarks) >= MIN_TRACKS:
+        chosen = self._tracks.start(frame, landmarks) if seen else 0
+        if chosen >= MIN_TRACKS:
             self._anchor = landmarks.copy(), pose
+            self._enough = max(MIN_TRACKS, min(KEPT_TRACKS, KEPT_PART * chosen))
 
     def _fit(self, landmarks: Float32Array) -> Relief | None:
         if self._anchor is None:

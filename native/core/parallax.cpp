@@ -17,9 +17,9 @@ constexpr double kNear = 0.12;
 
 constexpr int kIterations = 8;
 constexpr double kStill = 2e-3;     // change of rho in a last step
-constexpr double kHuber = 1.345;    // scales beyond which a residual counts less. Source: Huber, 1964: 95 % efficient
-constexpr double kBeyond = 4;       // scales beyond which it counts for nothing
-constexpr double kMadScale = 1.4826 / 1.1774;  // median length of residuals of two dimensions -> scale of one. Source: Rayleigh
+constexpr double kHuber = 2;        // scales beyond which a residual counts less: of 14 % where there is noise alone
+constexpr double kBeyond = 6;       // scales beyond which it counts for nothing
+constexpr double kMedian = 1.1774;  // the median length of residuals of two dimensions, in their scale. Source: Rayleigh
 constexpr double kLeastScale = 1e-3;           // eye distances
 
 using Matrix3 = std::array<std::array<double, 3>, 3>;
@@ -140,7 +140,7 @@ bool look(std::vector<Row>& rows, std::vector<double>& lengths, Point shift, Mod
   }
   const auto middle = lengths.begin() + static_cast<std::ptrdiff_t>(lengths.size() / 2);
   std::nth_element(lengths.begin(), middle, lengths.end());
-  model.scale = std::max(*middle * kMadScale, kLeastScale);
+  model.scale = std::max(*middle / kMedian, kLeastScale);
   return true;
 }
 
@@ -188,10 +188,10 @@ bool fit(std::vector<Row>& rows, std::vector<double>& lengths, Point shift, Mode
   return look(rows, lengths, shift, model);
 }
 
-// Standard error of the last unknown. 1.05: Huber's function at 1.345 is 95 % efficient.
+// Standard error of the last unknown.
 double error_of(const Model& model, int unknowns) {
   const double more = static_cast<double>(2 * model.used) / std::max(1, 2 * model.used - unknowns);
-  return model.scale * std::sqrt(1.05 * more / model.own);
+  return model.scale * std::sqrt(more / model.own);
 }
 
 }  // namespace

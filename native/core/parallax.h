@@ -32,7 +32,7 @@ Turn turn_between(const mesh::Points& before, const mesh::Points& after);
 // other: 1 for the mesh's own relief, 0 for a sheet. rho_bent is the same with every displacement that is quadratic in
 // x and y taken out as well, which is what bent paper shows.
 // One robust least-squares fit gives both steps (Frisch and Waugh 1933): residuals are weighted by Huber's function,
-// their scale from the median; those beyond four of it count for nothing.
+// their scale from the median; those beyond six of it count for nothing.
 struct Relief {
   double rho, rho_bent;
   double rho_error, rho_bent_error;  // standard errors

@@ -109,29 +109,28 @@ void build(Pyramid& pyramid) {
 
 void shrink_gray(const Image& frame, const Part& part, Plane& out) {
   const auto channels = static_cast<size_t>(frame.channels), n = static_cast<size_t>(out.width);
-  const size_t step = static_cast<size_t>(part.step()), count = static_cast<size_t>(part.count());
+  const auto top = static_cast<size_t>(part.top), factor = static_cast<size_t>(part.factor);
+  const uint8_t* corner = frame.data + top * frame.stride + static_cast<size_t>(part.left) * channels;
   const auto gray = kernels().gray_u8;
+  if (factor == 1) {
+    for (int y = 0; y < out.height; ++y, corner += frame.stride) {
+      if (channels == 3) gray(corner, out.row(y), n);
+      else std::copy_n(corner, n, out.row(y));
+    }
+    return;
+  }
+  const size_t step = static_cast<size_t>(part.step()), count = static_cast<size_t>(part.count());
+  const auto divisor = static_cast<unsigned>(count * count);
   uint8_t line[3 * kMaxPlane], tones[kMaxPlane];
   uint16_t sums[kMaxPlane];
-  const auto divisor = static_cast<unsigned>(count * count);
-  for (int y = 0; y < out.height; ++y) {
+  for (int y = 0; y < out.height; ++y, corner += factor * frame.stride) {
     std::fill_n(sums, n, uint16_t{0});
-    for (size_t j = 0; j < count; ++j) {
-      const size_t row = static_cast<size_t>(part.top) + static_cast<size_t>(y) * static_cast<size_t>(part.factor) + j * step;
-      const uint8_t* in = frame.data + row * frame.stride + static_cast<size_t>(part.left) * channels;
-      for (size_t i = 0; i < count; ++i) {
-        const uint8_t* p = in + i * step * channels;
-        if (part.factor > 1) {
-          const size_t next = static_cast<size_t>(part.factor) * channels;
-          for (size_t x = 0; x < n; ++x, p += next) {
-            for (size_t c = 0; c < channels; ++c) line[x * channels + c] = p[c];
-          }
-          p = line;
-        }
-        if (channels == 3) gray(p, tones, n);
-        const uint8_t* tone = channels == 3 ? tones : p;
-        for (size_t x = 0; x < n; ++x) sums[x] = static_cast<uint16_t>(sums[x] + tone[x]);
-      }
+    for (size_t at = 0; at < count * count; ++at) {
+      const uint8_t* p = corner + at / count * step * frame.stride + at % count * step * channels;
+      for (size_t x = 0; x < n; ++x, p += factor * channels) std::copy_n(p, channels, line + x * channels);
+      if (channels == 3) gray(line, tones, n);
+      const uint8_t* tone = channels == 3 ? tones : line;
+      for (size_t x = 0; x < n; ++x) sums[x] = static_cast<uint16_t>(sums[x] + tone[x]);
     }
     uint8_t* to = out.row(y);
     for (size_t x = 0; x < n; ++x) to[x] = static_cast<uint8_t>((2u * sums[x] + divisor) / (2 * divisor));

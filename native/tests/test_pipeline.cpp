@@ -392,3 +392,39 @@ TEST(network_counts_elements) {
   CHECK_EQ(tensor(ElementType::int8, {2, 3}).bytes(), size_t{6});
   CHECK_EQ(tensor(ElementType::int8, {}).elements(), size_t{1});
 }
+
+TEST(pipeline_takes_full_range_by_its_outputs) {
+  const auto far = std::make_shared<FakeNetwork>(
+      tensor(ElementType::float32, {1, 192, 192, 3}),
+      std::vector{tensor(ElementType::float32, {1, 2304, 16}), tensor(ElementType::float32, {1, 2304, 1})});
+  std::fill_n(far->answer(1), blazeface::kFullRange.anchors(), -100.0f);
+  // The last anchor but one: in a frame of 384 x 384 an input pixel is two pixels.
+  far->answer(1)[2302] = 2.0f;
+  far->answer(0)[2302 * 16 + 2] = 10.0f;
+  far->answer(0)[2302 * 16 + 3] = 20.0f;
+  Pipeline pipeline(far, nullptr, {});
+  const Frame frame(384, 384, 3, test::constant(100));
+  const auto found = pipeline.detect(frame.image);
+  CHECK_EQ(found.size(), size_t{1});
+  if (found.size() != 1) return;
+  CHECK_NEAR((found[0].box.x0 + found[0].box.x1) / 2, 2 * 186, 1e-4);
+  CHECK_NEAR((found[0].box.y0 + found[0].box.y1) / 2, 2 * 190, 1e-4);
+  CHECK_NEAR(found[0].box.height(), 40, 1e-4);
+}
+
+TEST(pipeline_detects_in_a_square_of_the_frame) {
+  const auto detector = fake_detector();
+  detector->answer(1)[0] = 3.0f;  // the anchor at (4, 4) of the 128 x 128 input
+  detector->answer(0)[2] = detector->answer(0)[3] = 16.0f;
+  Pipeline pipeline(detector, nullptr, {});
+  // White to the right of x = 100, and outside the frame black.
+  const Frame frame(200, 150, 3, [](int x, int, int) { return x >= 100 ? 255 : 0; });
+  const auto found = pipeline.detect_in(frame.image, {{164, 75}, 128, 0});
+  CHECK_EQ(found.size(), size_t{1});
+  if (found.size() != 1) return;
+  CHECK_NEAR((found[0].box.x0 + found[0].box.x1) / 2, 100 + 4, 1e-4);
+  CHECK_NEAR((found[0].box.y0 + found[0].box.y1) / 2, 11 + 4, 1e-4);
+  const auto at = [&](int x, int y) { return detector->input_floats()[3 * (y * 128 + x)]; };
+  CHECK_NEAR(at(50, 60), 1.0, 1e-5);
+  CHECK_NEAR(at(120, 60), -1.0, 1e-5);
+}

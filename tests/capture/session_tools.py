@@ -81,7 +81,7 @@ class ScriptedEngine:
             Pose(seen.yaw, seen.pitch, 0.0), points.astype(np.float32),
         )  # fmt: skip
         crop = np.zeros((20, 20, 3), np.uint8)
-        crop[0, 0] = seen.who
+        crop[0, 0] = crop[0, -1] = seen.who  # also of its mirror image
         crop[0, 1:3, 0] = (0, 0) if seen.still else (number % 256, number // 256)
         quality = Quality(2 * seen.size, seen.brightness, 50.0, 0.0, 500.0, seen.presence, seen.signal)
         return Sample(face, quality, seen.runner_up, crop, turned=seen.turned)

@@ -162,7 +162,7 @@ def test_a_terminal_that_is_named_is_asked_without_echo(tmp_path: Path, option: 
 def test_each_passphrase_may_come_from_a_file_or_a_descriptor() -> None:
     (commands,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     options = {name: set(parser._option_string_actions) for name, parser in commands.choices.items()}
-    assert len([1 for found in options.values() if "--passphrase-file" in found]) == 10
+    assert len([1 for found in options.values() if "--passphrase-file" in found]) == 11
     for name, found in options.items():
         for option in [o for o in found if o.endswith("passphrase-file")]:
             assert option.replace("-file", "-fd") in found, name

@@ -29,7 +29,8 @@ def copy(tmp_path: Path) -> Path:
 
 def test_shipped_files_are_the_manifest_s() -> None:
     manifest = load_manifest()
-    assert set(manifest.models) == {"blazeface_short_range", "face_mesh", "sface", "mobilefacenet"}
+    optional = {"blazeface_full_range", "iris_landmark"}
+    assert set(manifest.models) == {"blazeface_short_range", "face_mesh", "sface", "mobilefacenet"} | optional
     for entry in manifest.models.values():
         assert len(load_model(entry.name)) == entry.size
         assert entry.licence
@@ -38,6 +39,13 @@ def test_shipped_files_are_the_manifest_s() -> None:
     for name in ("sface", "mobilefacenet"):
         entry = manifest.models[name]
         assert entry.input["dtype"] == entry.outputs[0]["dtype"] == "int8"
+
+
+def test_no_template_depends_on_the_optional_models() -> None:
+    manifest = load_manifest()
+    optional = {manifest.models[name].sha256 for name in ("blazeface_full_range", "iris_landmark")}
+    for embedder in manifest.embedders:
+        assert not optional & set(manifest.model_ids(embedder))
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "missing", "empty", "folder"])

@@ -188,8 +188,9 @@ def _area(corners: Floats) -> float:
 def _blurred(part: Frame, sigma: float) -> Frame:
     reach = math.ceil(2.5 * sigma)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    whole = np.round(weights / weights.sum() * 256).astype(np.uint16)
-    whole[reach] += 256 - whole.sum()
+    rounded = np.round(weights / weights.sum() * 256).astype(np.int64)
+    rounded[reach] += 256 - rounded.sum()
+    whole = rounded.astype(np.uint16)
     for axis in (0, 1):
         wide = np.pad(part, [(reach, reach) if i == axis else (0, 0) for i in range(3)], mode="edge").astype(np.uint16)
         total = np.full(part.shape, 128, np.uint16)

@@ -1,0 +1,40 @@
+"""Whether a face that was found stands upside down or lies on its side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART
+from facesdk.images.file import MIN_SIDE
+from facesdk.images.frames import array_frame
+
+if TYPE_CHECKING:
+    from facesdk.types import Face, Frame
+
+MARGIN_180, MARGIN_90 = 0.03, 0.1
+
+
+def is_turned(detect: Callable[[Frame], list[Face]], frame: Frame, face: Face, *, pixels: int) -> bool:
+    """Whether the detector is surer of the face in a picture turned by 90, 180 or 270 degrees.
+
+    The mesh cannot tell: of a face upside down it makes an upright one, with a roll near 0. pixels: of a large picture
+    every nth, so that its copies have about so many a side.
+    """
+    if face.score >= CERTAINLY_UPRIGHT:
+        return False
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = (float(v) for v in face.box_px)
+    side = max(TURNED_PART * (x1 - x0), TURNED_PART * (y1 - y0), MIN_SIDE)
+    left, top = (int(max(0.0, min(c - side / 2, size - side)))
+                 for c, size in (((x0 + x1) / 2, width), ((y0 + y1) / 2, height)))  # fmt: skip
+    part = frame[top : top + math.ceil(side), left : left + math.ceil(side)]
+    step = max(1, min(part.shape[:2]) // pixels)
+    part = part[::step, ::step]
+    across = part.swapaxes(0, 1)
+    upright, half, left_turn, right_turn = (
+        max((found.score for found in detect(array_frame(view))), default=0.0)
+        for view in (part, part[::-1, ::-1], across[::-1], across[:, ::-1])
+    )
+    return max(half - MARGIN_180, left_turn - MARGIN_90, right_turn - MARGIN_90) > upright
