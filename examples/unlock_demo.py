@@ -1,79 +1,59 @@
-"""The loop a device runs: look, verify, unlock, lock again; the passphrase as the way back.
+"""The loop of a device: whoever comes follows the dot; a match unlocks, leaving locks, and so does whatever ends it.
 
-unlock_demo.py --source 0 --unlock 'loginctl unlock-session'; a video file or a folder of pictures is a source too."""
-
-from __future__ import annotations
+unlock_demo.py --vault VAULT --view window --unlock 'loginctl unlock-session' --lock 'loginctl lock-session'
+A folder or a video is a source for trials, with --liveness NONE: nobody in a recording follows a fresh dot."""
 
 import argparse
-import shlex
+import contextlib
+import signal
 import subprocess
-from collections.abc import Iterator
-from itertools import islice
+import sys
+from functools import partial
 from pathlib import Path
 
-from facesdk import FaceVerifier
-from facesdk.camera import open_source
-from facesdk.cli.secrets import ask_passphrase as asked  # only where somebody can type; getpass would open the terminal
-from facesdk.errors import KeyUnavailableError, LockedOutError, PassphraseRequiredError, UsageError
+from facesdk import FaceVerifier, KeyUnavailableError, LockedOutError
+from facesdk.camera import open_camera, open_source
+from facesdk.capture.watch import WatchKind
+from facesdk.cli.secrets import ask_passphrase, at_terminal
+from facesdk.types import Assurance
 from facesdk.vault.keys.passphrase import read_passphrase
+from facesdk.views import open_view
 
-OPTION, ABSENT_S = "--passphrase-file", 3.0  # locked again when the owner was not seen for so long
-
-
-def bursts(source: str, size: int, rotate: int) -> Iterator[tuple[float, list]]:
-    """Frames in groups of `size` (the last may be smaller), each with the time of its last frame."""
-    with open_source(source, rotate=rotate) as opened:
-        frames = iter(opened)
-        while group := list(islice(frames, size)):
-            yield group[-1].time_s, [frame.image for frame in group]
-
-
-def events(arguments: argparse.Namespace, verifier: FaceVerifier) -> Iterator[str]:
-    """What happens: "unlock", "lock", or a sentence for the person. The verifier counts attempts, forgets its key."""
-    unlocked, last_seen = False, 0.0
-    for now, frames in bursts(arguments.source, 5, int(arguments.rotate)):
-        try:
-            outcome = verifier.verify(arguments.user, frames, camera="unlock demo", consecutive=True)
-            there, hint = bool(outcome), outcome.guidance.value or "not recognized"
-        except (LockedOutError, PassphraseRequiredError) as why:
-            if unlocked:
-                unlocked = False
-                yield "lock"
-            yield str(why)
-            try:
-                there, hint = verifier.unlock(arguments.user, passphrase=asked(options=OPTION)) is None, ""
-            except (KeyUnavailableError, UsageError):
-                there, hint = False, "the passphrase is needed"
-        if there:
-            if not unlocked:
-                yield "unlock"
-            unlocked, last_seen = True, now
-        elif not unlocked:
-            yield hint
-        elif now - last_seen > ABSENT_S:
-            unlocked = False
-            yield "lock"
+ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+OPTIONS = {"vault": "vault", "passphrase-file": None, "user": "owner", "source": "0", "rotate": "0",
+           "view": "terminal", "liveness": "RGB_CHALLENGE", "unlock": "true", "lock": "true"}  # fmt: skip
+parser = argparse.ArgumentParser(description=__doc__)
+for option, default in OPTIONS.items():
+    parser.add_argument(f"--{option}", default=default)
+given = parser.parse_args()
+file, source, tier = given.passphrase_file, given.source, Assurance[given.liveness]
+run = partial(subprocess.run, shell=True, check=True, timeout=10)
+ask = partial(ask_passphrase, options="--passphrase-file")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    options = {"--user": "owner", "--source": "0", "--rotate": "0", "--unlock": "true", "--lock": "true"}
-    for option, default in options.items():
-        parser.add_argument(option, default=default)
-    parser.add_argument("--vault", type=Path, required=True)
-    parser.add_argument("--passphrase-file", type=Path)
-    arguments = parser.parse_args()
-    words = read_passphrase(file) if (file := arguments.passphrase_file) else asked(options=OPTION)
-    verifier, event = FaceVerifier(arguments.vault, passphrase=words), "lock"
+def end(number: int, _frame: object) -> None:
+    for one in ENDS:
+        signal.signal(one, signal.SIG_IGN)  # nothing disturbs the last steps
+    sys.exit(128 + number)
+
+
+for number in ENDS:
+    signal.signal(number, end)
+run(given.lock)
+with (
+    FaceVerifier(given.vault, passphrase=read_passphrase(file) if file else ask()) as verifier,
+    (open_source if Path(source).is_dir() or Path(source).is_file() else open_camera)(
+        source, rotate=int(given.rotate)) as camera, open_view(given.view) as view,
+    verifier.watch(given.user, camera, liveness=tier, challenge=view.challenge, leave_after_s=3,
+                   on_progress=lambda *now: view.show(*now) or (view.closed and watch.cancel())) as watch,
+):  # fmt: skip
     try:
-        for event in events(arguments, verifier):
-            print(event, flush=True)
-            if event in ("unlock", "lock"):
-                subprocess.run(shlex.split(getattr(arguments, event)), check=True)
-    finally:  # whatever ends it, it ends locked
-        if event != "lock":
-            print("lock", flush=True)
-            subprocess.run(shlex.split(arguments.lock), check=True)
-
-
-main()
+        for event in watch:
+            if event.kind in (WatchKind.MATCHED, WatchKind.LEFT):
+                run(given.unlock if event.kind is WatchKind.MATCHED else given.lock)
+            print(event.kind.name.lower(), event.text, flush=True)
+            if event.kind is WatchKind.PASSPHRASE_REQUIRED and at_terminal():
+                with contextlib.suppress(KeyUnavailableError, LockedOutError):  # asked again of who comes next
+                    verifier.unlock(given.user, passphrase=ask())
+    finally:
+        run(given.lock)

@@ -68,8 +68,10 @@ class LedView(Closing):
 
     def show(self, progress: Progress, frame: object = None) -> None:
         """Light what this asks for; blinking goes on with each call."""
+        if self._closed:
+            return
         levels = pattern(progress, self._clock(), len(self._leds))
-        if self._closed or levels == self._shown:
+        if levels == self._shown:
             return
         for led, level in zip(self._leds, levels, strict=True):
             led.value = level

@@ -50,13 +50,20 @@ class TerminalView(Closing):
             from rich.live import Live
         except ImportError as error:
             raise missing("rich", "cli", error) from error
+
+        class Screen(Console):  # type: ignore[misc]  # mypy follows no import of an extra
+            def on_broken_pipe(self) -> None:
+                """Raise it, where rich would end the program."""
+                raise
+
         self._stream = stream or sys.stderr
         self._sound, self._clock = sound, clock
         self._last: Progress | None = None
         self._drawn_s = float("-inf")
         self._live: Any = Live(
-            console=Console(file=self._stream), auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-        )
+            console=Screen(file=self._stream, force_terminal=True), auto_refresh=False,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
         self._closed = False
         self._guarded(self._live.start)
 

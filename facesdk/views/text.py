@@ -56,5 +56,5 @@ class TextView(Closing):
         words, prompt = sentence(progress), progress.prompt
         if prompt is not None and words == prompt.text and prompt.led(8) is not None:
             words = f"{prompt.arrow} {words}"
-        encoding = getattr(self._stream, "encoding", None) or "ascii"
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         return words.encode(encoding, "ignore").decode(encoding).strip()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import PORTRAITS, portrait
 
@@ -47,24 +48,26 @@ def test_usage_is_said() -> None:
 
 
 def test_the_example_asks_nobody_where_its_input_is_no_terminal(tmp_path: Path, engine) -> None:
-    """Though it could open the terminal. Ten strangers need the passphrase, which nobody can be asked for."""
+    """Though it could open the terminal, when the key is closed by what it runs itself."""
     from PIL import Image
 
     secret = tmp_path / "secret"
     secret.write_text("passphrase\n")
     secret.chmod(0o600)
     vault, frames = tmp_path / "vault", tmp_path / "frames"
-    FaceVerifier(vault, passphrase="passphrase", engine=engine).enroll(
-        "owner", [portrait("obama_2005")], allow_few_samples=True
-    )
+    with FaceVerifier(vault, passphrase="passphrase", engine=engine) as verifier:
+        verifier.enroll("owner", [portrait("obama_2005")], allow_few_samples=True)
     frames.mkdir()
-    for number in range(60):
-        Image.fromarray(portrait("sunak")).save(frames / f"{number:03d}.png", compress_level=0)
-    options = ["--vault", str(vault), "--source", str(frames)]
+    nobody = np.full_like(portrait("obama_2009"), 90)
+    for number in range(90):
+        shown = nobody if 15 <= number < 75 else np.roll(portrait("obama_2009"), number % 4, axis=1)
+        Image.fromarray(shown).save(frames / f"{number:03d}.png", compress_level=0)
+    options = ["--vault", str(vault), "--source", str(frames), "--liveness", "NONE"]
+    options += ["--unlock", f"{sys.executable} -m facesdk lock --vault {vault}"]
     with_key = [sys.executable, str(EXAMPLE), *options, "--passphrase-file", str(secret)]
     code, text = at_terminal(*with_key, redirect="< /dev/null")
-    assert code == 0
-    assert "the passphrase is needed" in text
+    assert code == 0, text
+    assert "passphrase_required" in text
     code, text = at_terminal(sys.executable, str(EXAMPLE), *options, redirect="< /dev/null")
     assert code == 1
     assert "give --passphrase-file" in text
