@@ -97,7 +97,7 @@ class LiveVerification:
         self._neutral: Turn = (0.0, 0.0)
         self._challenge: Challenge | None = None
         self._followed = False
-        self._reliefs: list[tuple[float, float]] = []
+        self._reliefs: list[evidence.Seen] = []
         self._deciding: list[tuple[float, Sample]] = []
         self._return_s = 0.0
         self._passive_s, self._looks = -math.inf, list[PassiveSample]()
@@ -251,7 +251,7 @@ class LiveVerification:
         self._gap = self._gap or relief.followed < self._points / 2  # most points gone at once: another surface
         self._points = relief.followed
         if found is not None:
-            self._reliefs.append((found.rho, found.rho_bent))
+            self._reliefs.append(evidence.Seen(view.time_s, found.rho, found.rho_bent))
 
     def _is_somebody_else(self, sample: Sample) -> bool:
         """Whether the face behind a gap is another than before; where there was none, nobody could change places."""

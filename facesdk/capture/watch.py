@@ -16,8 +16,6 @@ from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError
 from facesdk.types import Guidance, Outcome, Progress, SessionPhase
 
 if TYPE_CHECKING:
-    from facesdk.camera.frame import CapturedFrame
-    from facesdk.camera.live import LiveCamera
     from facesdk.capture.appearance import Follower
     from facesdk.capture.session import Session
     from facesdk.engine.engine import Engine
@@ -209,12 +207,12 @@ class Watch:
 
     Args:
         watcher: makes events of frames.
-        camera: an open camera, or anything that gives captured frames.
+        camera: an open camera, or anything that gives frames with `image` and `time_s`.
         on_progress: called after each frame, by the thread that iterates.
     """
 
     def __init__(
-        self, watcher: Watcher, camera: LiveCamera | Iterable[CapturedFrame], *,
+        self, watcher: Watcher, camera: Iterable[Any], *,
         on_progress: Callable[[Progress, Any], None] | None = None,
     ) -> None:  # fmt: skip
         self._watcher, self._camera, self._on_progress = watcher, camera, on_progress
@@ -273,7 +271,7 @@ class Watch:
         finally:
             self.cancel()
 
-    def _frames(self) -> Iterator[CapturedFrame]:
+    def _frames(self) -> Iterator[Any]:
         read = getattr(self._camera, "read", None)
         if read is None:
             yield from self._camera
@@ -282,5 +280,5 @@ class Watch:
             frame = read(timeout_s=_LOOK_S)
             if frame is not None:
                 yield frame
-            elif self._camera.ended:  # type: ignore[union-attr]
+            elif getattr(self._camera, "ended", False):
                 return

@@ -91,5 +91,4 @@ def examine() -> dict[str, Any]:
         "accelerator": _accelerators(),
         "camera": "OpenCV" if importlib.util.find_spec("cv2") else "none: pip install 'facesdk-unlock[camera]'",
         "liveness": "of pictures not checked: a good photograph of the owner can pass; sessions ask for a head",
-        "a head that follows a fresh path",
     }

@@ -90,6 +90,8 @@ def make_folder(path: Path) -> Path:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode):
             raise InputError(f"{path}: expected a folder, or nothing, and no link to one") from None
+        if found.st_uid != os.geteuid():
+            raise InputError(f"{path}: this folder is another user's", hint="name another folder") from None
         if found.st_mode & 0o077:
             raise InputError(f"{path}: others can look into this folder", hint=f"chmod 700 {path}") from None
         check_ours(path)

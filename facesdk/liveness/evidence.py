@@ -13,7 +13,8 @@ from facesdk.types import Frame
 
 # Of the relief that turns show, in the median over a challenge: 1 for a head, 0 for a sheet (liveness/parallax.py).
 MIN_RELIEF, MIN_BENT_RELIEF = 0.35, 0.25
-ENOUGH_TURNS = 3
+# Neighbouring frames say the same: those of so long are one turn, and some single turns of bent paper look like a head.
+TURN_S, ENOUGH_TURNS = 0.5, 3
 # Features against those of the start: takeovers are at 0.32 at most, live people at 0.61 at least (SFace, n = 11).
 SAME_PERSON = 0.5
 UNTRIED = frozenset({Following.STILL, Following.LOST})
@@ -44,18 +45,41 @@ class Verdict:
     tried: bool = True
 
 
-def judge(following: Following, reliefs: Sequence[tuple[float, float]]) -> Verdict:
+@dataclass(frozen=True)
+class Seen:
+    """The relief in one frame.
+
+    Attributes:
+        time_s: of the frame.
+        rho: as a share of a head's.
+        rho_bent: the same without what bent paper imitates.
+    """
+
+    time_s: float
+    rho: float
+    rho_bent: float
+
+
+def turns_of(reliefs: Sequence[Seen]) -> list[tuple[float, float]]:
+    """Both measures of each turn, the medians of its frames; what is no number does not count."""
+    turns: dict[int, list[Seen]] = {}
+    for seen in reliefs:
+        if math.isfinite(seen.rho) and math.isfinite(seen.rho_bent):
+            turns.setdefault(int((seen.time_s - reliefs[0].time_s) / TURN_S), []).append(seen)
+    return [(median(s.rho for s in turn), median(s.rho_bent for s in turn)) for turn in turns.values()]
+
+
+def judge(following: Following, reliefs: Sequence[Seen]) -> Verdict:
     """The verdict on a challenge.
 
     Args:
         following: how the prompts were followed.
-        reliefs: of each turn that could be measured, the relief as a share of a head's, and the same without what bent
-            paper imitates.
+        reliefs: of each frame in which it could be measured.
 
     Returns:
         ATTACK for a sheet, whatever it followed; LIVE for what followed and has a head's relief; else SLIP.
     """
-    measured = [(rho, bent) for rho, bent in reliefs if math.isfinite(rho) and math.isfinite(bent)]
+    measured = turns_of(reliefs)
     if len(measured) >= ENOUGH_TURNS:
         rho, bent = (median(values) for values in zip(*measured, strict=True))
         if rho <= MIN_RELIEF:

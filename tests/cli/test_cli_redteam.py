@@ -36,6 +36,16 @@ def test_nothing_is_recorded_unless_somebody_says_yes(
     assert not (tmp_path / "test").exists()
 
 
+@pytest.mark.parametrize("answer", ["no", "", "y"])
+def test_whoever_is_asked_must_say_yes(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("facesdk.cli.secrets.at_terminal", lambda: True)
+    monkeypatch.setattr("facesdk.cli.secrets.ask", lambda _question: answer)
+    assert main([*RECORD, "--camera", str(pictures), str(tmp_path / "test")]) == 2
+    assert not (tmp_path / "test").exists()
+
+
 @pytest.mark.parametrize(("words", "said"), [(["--species", "photo"], "no species"), (["--person", "a b"], "person"),
                                              (["--count", "0"], "--count")])  # fmt: skip
 def test_words_that_do_not_fit_make_no_folder(

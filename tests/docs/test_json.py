@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     run("remove", *vault, "--yes")
     run("completion", "bash")
     run("models")
+    redteam(folder, results, photos[2])
     with pytest.MonkeyPatch.context() as patch:
         cameras = Fake(folder / "machine")
         cameras.plug(Driver(0))
@@ -104,9 +107,27 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     return results
 
 
+def redteam(folder: Path, results: dict[str, list[Any]], photo: str) -> None:
+    """A test of a camera that sees one picture: at the tier that says nothing of life, it passes as everything."""
+    frames, test, vault, key = (str(folder / name) for name in ("frames", "test", "redteam", "key"))
+    Path(frames).mkdir()
+    for number in range(10):
+        shutil.copy(photo, Path(frames) / f"{number}.jpg")
+    record = ["record", test, "--yes", "--camera", frames, "--view", "text", "--species"]
+    user = ["--user", "owner", "--vault", vault, "--key-file", key]
+    pictures = [str(PORTRAITS / f"obama_{year}.jpg") for year in (2005, 2009, 2012)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["enroll", "--vault", vault, "--key-file", key, "--yes", *pictures]) == 0
+    for words in ([*record, "live"], [*record, "print"], ["run", test, "--liveness", "none", *user], ["report", test]):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            assert main(["redteam", *words, "--json"]) == 0
+        results.setdefault(f"redteam {words[0]}", []).append(json.loads(said.getvalue()))
+
+
 COMMANDS = [
     "enroll", "unlock", "verify", "status", "list", "renew", "unlearn", "rekey", "export", "import", "lock", "panic",
-    "audit", "show", "remove", "completion", "models", "cameras", "errors",
+    "audit", "show", "remove", "completion", "models", "cameras",
+    "redteam record", "redteam run", "redteam report", "errors",
 ]  # fmt: skip
 
 

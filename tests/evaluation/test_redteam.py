@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import portrait
 from PIL import Image
 from session_tools import camera, face_of, head
 
@@ -100,12 +102,26 @@ def test_a_live_clip_passes_with_the_path_it_was_shown_and_a_print_does_not(
     rows = read_lines(test / RESULTS)[1:]
     came = [(row["species"], row["path"], row["comparable"], row["live"], row["match"]) for row in rows]
     assert came == [
-        ("live", "shown", True, True, True), ("print", "shown", True, False, None), ("print", "fresh", True, False, None),
-    ]  # fmt: skip
+        ("live", "shown", True, True, True),
+        ("print", "shown", True, False, None),
+        ("print", "fresh", True, False, None),
+    ]
     assert [row["attack_suspected"] for row in rows] == [False, True, True]
     assert 3000 < rows[0]["decided_ms"] < 10_000
     assert (enrolled.status("owner").failures, enrolled.vault.audit("owner")[1]) == before, "it cost an attempt"
     assert "score" not in (test / RESULTS).read_text()
+
+
+def test_a_living_stranger_passes_and_does_not_match(
+    folder: Path, tmp_path: Path, looking: Looking, key_file: Path
+) -> None:
+    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=looking.engine)
+    verifier.enroll("owner", [portrait(name) for name in ("obama_2005", "obama_2009", "obama_2012")])
+    matcher = Matcher.of(verifier.vault, "owner", KeyFileKey(key_file), lambda _embedder: looking.engine)
+    clip = next(clip for clip in clips_of(folder) if clip.species == "live")
+    row = judged(folder, Presentation(clip, 0, "shown"), looking, matcher, the_settings(looking, matcher))
+    assert (row["live"], row["match"], row["reason"]) == (True, False, "passed")
+    assert verifier.status("owner").failures == 0
 
 
 def test_a_template_that_is_replaced_meanwhile_ends_the_run(
@@ -147,7 +163,7 @@ def test_what_is_recorded_is_for_its_owner_alone_and_lossless(folder: Path) -> N
 def test_a_clip_that_is_given_up_leaves_nothing(tmp_path: Path, looking: Looking) -> None:
     test = make_folder(tmp_path / "test")
     frame = CapturedFrame(np.zeros((96, 96, 3), np.uint8), 0.0, "made")
-    with pytest.raises(RuntimeError), Recorder(test, looking, species="mask") as recorder:
+    with contextlib.suppress(RuntimeError), Recorder(test, looking, species="mask") as recorder:
         recorder.feed(frame)
         raise RuntimeError
     with Recorder(test, looking, species="mask") as recorder:
@@ -160,6 +176,30 @@ def test_a_clip_that_is_given_up_leaves_nothing(tmp_path: Path, looking: Looking
         recorder.feed(frame)
         recorder.cancel("the camera gave no more pictures")
     assert [clip.species for clip in clips_of(test)] == ["other-statue"]
+
+
+def test_a_clip_that_cannot_be_written_is_an_error_and_does_not_count(tmp_path: Path, looking: Looking) -> None:
+    test = make_folder(tmp_path / "test")
+    frame = CapturedFrame(np.zeros((96, 96, 3), np.uint8), 0.0, "made")
+    recorder = Recorder(test, looking, species="mask")
+    shutil.rmtree(test / FRAMES / f"{recorder.name}.partial")
+    recorder.feed(frame)
+    with pytest.raises(InputError, match="cannot be written"):
+        recorder.__exit__(None, None, None)
+    assert clips_of(test) == []
+
+
+def test_a_video_is_judged_as_a_folder_of_pictures_is(tmp_path: Path, looking: Looking) -> None:
+    cv2 = pytest.importorskip("cv2", reason="the extra `camera` is not installed")
+    (tmp_path / "phone").mkdir()
+    writer = cv2.VideoWriter(str(tmp_path / "phone" / "x.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 15, (96, 96))
+    for number in range(9):
+        writer.write(np.full((96, 96, 3), 20 * number, np.uint8))
+    writer.release()
+    assert redteam_run.run(tmp_path, looking, None, the_settings(looking)) == (1, [])
+    row = read_lines(tmp_path / RESULTS)[1]
+    assert (row["clip"], row["species"], row["frames"], row["answered"]) == ("phone/x.avi", "phone", 9, False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["phone", "redteam.json", RESULTS]
 
 
 @pytest.fixture
