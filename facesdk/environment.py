@@ -10,12 +10,13 @@ from contextlib import contextmanager
 OPENSSL = ("OPENSSL_", "CRYPTOGRAPHY_", "CTLOG_FILE", "QLOGDIR", "SSLKEYLOGFILE")
 OPENCV = ("OPENCV_", "INTEL_")
 LIBCAMERA = ("LIBCAMERA_",)
+SDL = ("SDL_DYNAMIC_API",)
 OTHERS = ("JPEGMEM", "JSIMD_", "LITERT_", "NPY_", "NUMPY_", "OPENBLAS_VERBOSE", "PILLOW_", "RUY_", "TF_CPP_", "TSS2_")
 
 
 def clean() -> None:
     """Removes all of them: for a process that is the command's own, before anything else is imported."""
-    for name in _named((*OPENSSL, *OPENCV, *LIBCAMERA, *OTHERS)):
+    for name in _named((*OPENSSL, *OPENCV, *LIBCAMERA, *SDL, *OTHERS)):
         del os.environ[name]
 
 

@@ -6,9 +6,10 @@ from facesdk.lazy import attributes
 
 if TYPE_CHECKING:
     from facesdk.views.leds import LedView
+    from facesdk.views.opening import open_view
     from facesdk.views.terminal import TerminalView
     from facesdk.views.text import TextView
-    from facesdk.views.view import View, open_view
+    from facesdk.views.view import View
     from facesdk.views.window import WindowView
 
 __all__ = ["LedView", "TerminalView", "TextView", "View", "WindowView", "open_view"]
@@ -17,6 +18,6 @@ __getattr__, __dir__ = attributes(
     __name__,
     {
         "LedView": "leds", "TerminalView": "terminal", "TextView": "text", "View": "view", "WindowView": "window",
-        "open_view": "view",
+        "open_view": "opening",
     },
 )  # fmt: skip

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from facesdk.environment import SDL, without
 from facesdk.errors import AcceleratorError
 from facesdk.log import happened
 from facesdk.views.view import Closing, is_cue, missing
@@ -167,7 +168,8 @@ def _is_closed(pygame: Any) -> bool:
 def load_pygame() -> Any:
     """The module pygame; AcceleratorError where it is not installed."""
     try:
-        import pygame
+        with without(SDL):
+            import pygame
     except ImportError as error:
         raise missing("pygame-ce", "window", error) from error
     return pygame

@@ -145,6 +145,17 @@ def test_the_tone_begins_and_ends_softly() -> None:
     assert abs(wave[[0, -1]]).max() < 200 < abs(wave).max()
 
 
+def test_sdl_is_the_one_that_is_installed(tmp_path: Path) -> None:
+    """SDL says on stderr that it cannot load the library that the variable names, where it gets to see it."""
+    for code, seen in (("import pygame", True), ("from facesdk.views.window import load_pygame; load_pygame()", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "SDL_DYNAMIC_API": str(tmp_path / "evil.so")},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert ("evil.so" in done.stderr or "SDL_DYNAMIC_API" in done.stderr) is seen
+
+
 @pytest.fixture
 def x_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     if shutil.which("Xvfb") is None:
