@@ -109,8 +109,13 @@ def sharper_half(samples: Sequence[Sample]) -> list[Sample]:
 
     Neighbouring frames tell little more than one of them, and features are by far the longest part of a frame's way.
     """
+    return sharpest(samples, (len(samples) + 1) // 2)
+
+
+def sharpest(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """The sharpest of them, in their order."""
     ranked = sorted(range(len(samples)), key=lambda i: -samples[i].quality.sharpness)
-    return [samples[i] for i in sorted(ranked[: (len(samples) + 1) // 2])]
+    return [samples[i] for i in sorted(ranked[:count])]
 
 
 def _embedded(samples: Sequence[Sample], engine: Engine, *, mirror: bool = False) -> list[Features]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from facesdk import matching
 from facesdk.capture.means import Means
-from facesdk.capture.samples import Probe
+from facesdk.capture.samples import Probe, sharpest
 from facesdk.errors import FaceSdkError
 from facesdk.liveness import evidence
-from facesdk.liveness.challenge import Following, Path, Pursuit
+from facesdk.liveness.challenge import Path, Pursuit
 from facesdk.liveness.directions import Directions
 from facesdk.liveness.evidence import Identical, Life, Verdict, judge
 from facesdk.liveness.passive import NEEDED, PassiveSample, PassiveVerdict, passive_verdict
@@ -144,7 +144,7 @@ class LiveVerification:
                     dark = len(self._looks) >= NEEDED
                     return self._progress(view, Guidance.MORE_LIGHT if dark else Guidance.KEEP_STILL)
             return self._decide(view, awake)
-        self._probes.append(Probe(_sharpest(awake, START_SAMPLES), self._means.engine))
+        self._probes.append(Probe(sharpest(awake, START_SAMPLES), self._means.engine))
         self._window.clear()
         return self._challenge_begins(view)
 
@@ -163,17 +163,21 @@ class LiveVerification:
             return self._progress(view, view.guidance)
         self._measure_relief(view, sample)
         if self._is_somebody_else(sample):
-            return self._attack(view, "another face took over")
+            if self._last_good is not None and max(map(self._aside_deg, (self._last_good, sample))) <= RETURN_DEG:
+                return self._attack(view, "another face took over")
+            # Turned far, one person's face is not always like itself.
+            return self._judged(view, Verdict(Life.SLIP, "the face was not the same all the way"))
         self._last_good, self._gap = sample, False
         found = challenge.feed(view.time_s, self._turn(sample))
         if found is None:
             return self._progress(view)
-        return self._judged(view, judge(found, self._reliefs), found)
+        return self._judged(view, judge(found, self._reliefs))
 
-    def _judged(self, view: View, verdict: Verdict, found: Following) -> Progress | Outcome:
+    def _judged(self, view: View, verdict: Verdict) -> Progress | Outcome:
         if verdict.life is Life.ATTACK:
             return self._attack(view, verdict.reason)
         self._phase, self._return_s = SessionPhase.RETURN, view.time_s
+        self._last_good, self._gap = None, False
         self._followed, self._deciding = verdict.life is Life.LIVE, []
         if verdict.life is Life.SLIP:
             self._owed = self._owed or verdict.tried
@@ -193,7 +197,7 @@ class LiveVerification:
             self._owed = True
             return self._slipped(view, "the face did not come back to the middle")
         sample = view.sample
-        if sample is None or view.refusal is not None or math.dist(self._turn(sample), (0, 0)) > RETURN_DEG:
+        if sample is None or view.refusal is not None or self._aside_deg(sample) > RETURN_DEG:
             return self._progress(view, Guidance.COME_BACK)
         if not self._followed:
             return self._challenge_begins(view)
@@ -207,7 +211,7 @@ class LiveVerification:
 
     def _decide(self, view: View, samples: list[Sample]) -> Outcome:
         """Compare once; whoever began must be who is there now."""
-        probe = Probe(_sharpest(samples, DECIDING), self._means.engine)
+        probe = Probe(sharpest(samples, DECIDING), self._means.engine)
         self._probes.append(probe)
         if len(self._probes) > 1 and not _is_same(self._probes[0].vectors, probe.vectors, evidence.SAME_PERSON):
             return self._attack(view, "another face than at the start")
@@ -266,6 +270,9 @@ class LiveVerification:
     def _is_awake(self, view: View, sample: Sample) -> bool:
         return self._means.awake is None or self._means.awake(view.image, sample)
 
+    def _aside_deg(self, sample: Sample) -> float:
+        return math.dist(self._turn(sample), (0.0, 0.0))
+
     def _turn(self, sample: Sample) -> Turn:
         pose = sample.face.pose
         return pose.yaw_deg - self._neutral[0], pose.pitch_deg - self._neutral[1]
@@ -284,12 +291,6 @@ class LiveVerification:
             prompt, fraction = STRAIGHT, float(self._phase is SessionPhase.RETURN)
         face = view.face
         return Progress(self._phase, guidance, prompt, False, fraction, None if face is None else face.box_px)
-
-
-def _sharpest(samples: list[Sample], count: int) -> list[Sample]:
-    """The sharpest of them, in their order."""
-    ranked = sorted(range(len(samples)), key=lambda i: -samples[i].quality.sharpness)
-    return [samples[i] for i in sorted(ranked[:count])]
 
 
 def _is_same(before: list[Float32Array], after: list[Float32Array], least: float) -> bool:
