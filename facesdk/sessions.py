@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from facesdk.capture.appearance import Follower
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from facesdk.types import Frame, Sample
     from facesdk.vault import KeyProvider, Vault
 
+LOOKS, ENOUGH_LOOKS = 30, 5  # at the eyes, that say how far open they usually are
 AHEAD_DEG = 8.0  # up to here where the eyes look is told by the iris
 MAX_PURPOSE = 12  # so that attempt rules, target, tier and purpose fit into an entry of the log
 TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance.RGB_CHALLENGE: "challenge"}
@@ -166,15 +168,28 @@ def means_for(engine: Engine, policy: Policy, assurance: Assurance, challenge: s
         from facesdk.liveness.parallax import Parallax
 
         relief = Parallax()
-    awake = partial(_awake, engine) if policy.attention else None
+    awake = _Awake(engine) if policy.attention else None
     return Means(engine=engine, assurance=assurance, challenge=challenge, relief=relief, passive=passive, awake=awake)
 
 
-def _awake(engine: Engine, frame: Frame, sample: Sample) -> bool:
-    """Whether both eyes are open and look ahead; of a head that is turned aside, where they look is not told."""
-    from facesdk.liveness.attention import eyes_open, eyes_straight
+class _Awake:
+    """Whether both eyes are open and look ahead, as far open as this person's usually are in the session.
 
-    eyes = engine.eyes(frame, sample)
-    pose = sample.face.pose
-    ahead = max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > AHEAD_DEG or eyes_straight(eyes)
-    return eyes_open(eyes) and ahead
+    Of a head that is turned aside, where the eyes look is not told.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._usual: deque[float] = deque(maxlen=LOOKS)
+
+    def __call__(self, frame: Frame, sample: Sample) -> bool:
+        from facesdk.liveness.attention import eyes_open, eyes_straight
+
+        eyes = self._engine.eyes(frame, sample)
+        lesser = min(eyes.right_openness, eyes.left_openness)
+        if 0.0 <= lesser <= 1.0:
+            self._usual.append(lesser)
+        usual = median(self._usual) if len(self._usual) >= ENOUGH_LOOKS else None
+        pose = sample.face.pose
+        ahead = max(abs(pose.yaw_deg), abs(pose.pitch_deg)) > AHEAD_DEG or eyes_straight(eyes)
+        return eyes_open(eyes, usual) and ahead
