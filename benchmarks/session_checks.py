@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import session_bulk
+import session_casts as casts
 from session_rendered import AT, FPS, Somebody, Stage, live
 
 from facesdk import Engine, FaceVerifier, portraits
@@ -29,6 +30,7 @@ from facesdk.liveness.simulator.scenes import (
     upside_down,
 )
 from facesdk.types import Guidance, SessionPhase
+from facesdk.vault import KeyFileKey
 
 SAID_AFTER_S = 2.0
 
@@ -50,7 +52,7 @@ def added_ms(engine: Engine, people: Sequence[Somebody]) -> tuple[float, float, 
                 took = {}
                 steps = [
                     ("alone", lambda frame=frame: tracker.observe(frame)),  # noqa: B023
-                    ("fed", lambda frame=frame, t=number / FPS: session.feed(frame, time_s=t)),  # noqa: B023
+                    ("fed", lambda frame=frame, t=number / FPS: session.feed(frame, time_s=t)),
                 ]
                 for name, step in steps if number % 2 else steps[::-1]:
                     begin = time.perf_counter()
@@ -68,8 +70,7 @@ def start_ms(engine: Engine, count: int) -> list[float]:
     times = []
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key"
-        key.write_bytes(os.urandom(32))
-        key.chmod(0o600)
+        KeyFileKey.create(key)
         verifier = FaceVerifier(Path(folder) / "vault", key_file=key, engine=engine)
         verifier.enroll("owner", [portraits.load(f"obama_{year}.jpg") for year in (2005, 2009, 2012)])
         for _ in range(count + 3):
@@ -89,7 +90,7 @@ def grown_kb(frames: int) -> tuple[int, int]:
     def fed(least: int) -> int:
         seen, seed = 0, 0
         while seen < least:
-            seen += round(15 * session_bulk.play(session_bulk.live, seed).seconds) + 1
+            seen += round(15 * session_bulk.play(casts.live, seed).seconds) + 1
             seed += 1
         return seen
 

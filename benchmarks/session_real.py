@@ -25,7 +25,7 @@ from facesdk.liveness.evidence import ENOUGH_TURNS, MIN_BENT_RELIEF, MIN_RELIEF
 from facesdk.liveness.parallax import Parallax
 from facesdk.liveness.passive import Passive
 from facesdk.sessions import means_for
-from facesdk.types import Assurance, Decision, Frame, Outcome
+from facesdk.types import Assurance, Decision, Frame, Outcome, SessionPhase
 
 STEP_S = 0.1  # between frames of a recording: clips are read every third frame, the sequences' rate is not known
 TOGETHER = 30  # reliefs whose medians stand for a challenge's
@@ -37,8 +37,10 @@ def share(count: int, total: int) -> str:
     return f"{count} of {total} ({100 * low:.1f} to {100 * high:.1f} %)" if total else "none"
 
 
-def sessions_of(engine: Engine, recording: Recording, passive: Passive | None, tier: Assurance) -> Iterator[Outcome]:
-    """The outcomes of one session after another; who is compared, matches. One that the recording ends is not among."""
+def sessions_of(
+    engine: Engine, recording: Recording, passive: Passive | None, tier: Assurance
+) -> Iterator[Outcome | SessionPhase]:
+    """The outcomes of one session after another; who is compared, matches. The recording ends the last: its phase."""
     policy = Policy()
     frames = iter(recording.frames)
     number = 0
@@ -52,6 +54,7 @@ def sessions_of(engine: Engine, recording: Recording, passive: Passive | None, t
                 if session.feed(frame, time_s=number * STEP_S).done:
                     break
             if not session.done:
+                yield session.progress.phase
                 return
             if session.outcome is not None:
                 yield session.outcome
@@ -67,7 +70,7 @@ def passive_tier(engine: Engine, recordings: Sequence[Recording], passive: Passi
         for one in recordings:
             if (one.kind, one.person) == person:
                 ends = sessions_of(engine, one, passive, Assurance.RGB_PASSIVE)
-                found[one.live].update(outcome.decision for outcome in ends)
+                found[one.live].update(end.decision for end in ends if isinstance(end, Outcome))
         for live in (True, False):
             total[live] += found[live]
         lines.append(f"| {person[1]} ({person[0]}) | {_wrong(found)} |")
@@ -82,14 +85,18 @@ def _wrong(found: dict[bool, Counter[Decision]]) -> str:
 
 
 def challenge_tier(engine: Engine, recordings: Sequence[Recording]) -> list[str]:
-    """How sessions of the highest tier end, without the passive networks; nobody in the recordings was shown a dot."""
+    """How sessions of the highest tier end, without the passive networks, on all of a person one after another.
+
+    Nobody in the recordings was shown a dot.
+    """
     lines = ["| RGB_CHALLENGE, no dot was shown | sessions | passed | ends |", "|---|---:|---:|---|"]
     for kind, live in dict.fromkeys((r.kind, r.live) for r in recordings):
         ends = Counter[str]()
-        for one in recordings:
-            if (one.kind, one.live) == (kind, live):
-                for outcome in sessions_of(engine, one, None, Assurance.RGB_CHALLENGE):
-                    ends[f"{outcome.decision.name}: {outcome.reason}"] += 1
+        for person in dict.fromkeys(r.person for r in recordings if (r.kind, r.live) == (kind, live)):
+            frames = [f for r in recordings if (r.kind, r.live, r.person) == (kind, live, person) for f in r.frames]
+            for end in sessions_of(engine, Recording(kind, person, live, frames), None, Assurance.RGB_CHALLENGE):
+                told = isinstance(end, Outcome)
+                ends[f"{end.decision.name}: {end.reason}" if told else f"the recording ended: {end.value}"] += 1
         passed = sum(count for end, count in ends.items() if end.startswith("MATCH"))
         said = "; ".join(f"{count} {end}" for end, count in ends.most_common())
         name = f"{kind}, {'live' if live else 'print' if kind == 'webcam' else 'screen'}"

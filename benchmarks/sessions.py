@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import session_bulk as bulk
+import session_casts as casts
 from readme import write_between_markers
 from session_checks import cost, wrong
 from session_real import real, share
@@ -70,7 +71,7 @@ def people_table(seeds: Sequence[int], reliefs: bulk.Reliefs, say: Callable[[str
     lines = ["| living people | challenge | passed, one retry | at the first try | seconds, median / 99 % | else |",
              "|---|---|---:|---:|---:|---|"]  # fmt: skip
     for kind in KINDS:
-        ends = played(bulk.live, seeds, reliefs, challenge=kind)
+        ends = played(casts.live, seeds, reliefs, challenge=kind)
         opened, first = (sum(e.opened and e.challenges <= most for e in ends) for most in (9, 1))
         lines.append(f"| who follow | {kind} | {share(opened, len(ends))} | {first} | {times(ends)} |"
                      f" {reasons(ends)} |")  # fmt: skip
@@ -82,19 +83,19 @@ def attacks_table(seeds: Sequence[int], reliefs: bulk.Reliefs, say: Callable[[st
     """What must not pass."""
     lines = ["| attack | challenge | opened | said |", "|---|---|---:|---|"]
     for kind in KINDS:
-        casts: dict[str, bulk.Cast] = {
-            "print or phone, held still": bulk.photo,
-            "flat print or phone, moved": lambda s, shown: bulk.photo(s, shown, moved=True),
-            "bent print, moved": lambda s, shown: bulk.photo(s, shown, moved=True, bent=True),
-            "replay of an old challenge, started at the prompt, both tries": bulk.replayed(kind),
+        others: dict[str, bulk.Cast] = {
+            "print or phone, held still": casts.photo,
+            "flat print or phone, moved": lambda s, shown: casts.photo(s, shown, moved=True),
+            "bent print, moved": lambda s, shown: casts.photo(s, shown, moved=True, bent=True),
+            "replay of an old challenge, started at the prompt, both tries": casts.replayed(kind),
         }
-        for name, cast in casts.items():
+        for name, cast in others.items():
             ends = played(cast, seeds, reliefs, challenge=kind)
             lines.append(f"| {name} | {kind} | {share(sum(e.opened for e in ends), len(ends))} | {reasons(ends)} |")
             say(lines[-1])
         every: list[bulk.End] = []
         for name, ways in TAKEOVERS.items():
-            cast = bulk.takeover(until_s=UNTIL_S[kind], **ways)
+            cast = casts.takeover(until_s=UNTIL_S[kind], **ways)
             ends = played(cast, seeds[: -(-len(seeds) // 4)], reliefs, challenge=kind)
             ends = [end for end in ends if len(end.people) > 1 and bulk.STRANGER in end.people]
             lines.append(f"| {name} | {kind} | {share(_stranger_opened(ends), len(ends))} | {reasons(ends)} |")
@@ -112,17 +113,17 @@ def _stranger_opened(ends: Sequence[bulk.End]) -> int:
 def reported_table(seeds: Sequence[int], reliefs: bulk.Reliefs, say: Callable[[str], None]) -> list[str]:
     """What the challenge does not stop, how often."""
     lines = ["| measured, not promised | " + " | ".join(f"opened, {kind}" for kind in KINDS) + " |", "|---|---:|---:|"]
-    casts: dict[str, tuple[bulk.Cast, bool]] = {
-        f"puppet led by a person's head, {s:g} s later": (bulk.puppet(s), False) for s in (0.1, 0.2, 0.3)
+    others: dict[str, tuple[bulk.Cast, bool]] = {
+        f"puppet led by a person's head, {s:g} s later": (casts.puppet(s), False) for s in (0.1, 0.2, 0.3)
     }
-    casts["puppet led by the dot itself, .2 s later"] = bulk.puppet(0.2, automatic=True), False
+    others["puppet led by the dot itself, .2 s later"] = casts.puppet(0.2, automatic=True), False
     for clips in (4, 8, 16):
         for foresees in (True, False):
             name = (
                 f"operator, {clips} clips a segment, {'foresees where it ends' if foresees else 'sees its direction'}"
             )
-            casts[name] = bulk.operator(clips, foresees=foresees), True
-    for name, (cast, foreseen) in casts.items():
+            others[name] = casts.operator(clips, foresees=foresees), True
+    for name, (cast, foreseen) in others.items():
         cells = []
         for kind in KINDS:
             ends = played(cast, seeds, reliefs, challenge=kind, foreseen=foreseen)
@@ -141,7 +142,7 @@ def conditions_table(seeds: Sequence[int], reliefs: bulk.Reliefs, say: Callable[
     ways |= {f"mesh unsure by {noise:g} degrees": {"noise_deg": noise} for noise in (0.1, 0.2, 0.4, 0.6)}
     for name, way in ways.items():
         noise, cells = way.pop("noise_deg", None), []
-        cast = bulk.live if noise is None else (lambda s, shown, noise=noise: bulk.live(s, shown, noise_deg=noise))
+        cast = casts.live if noise is None else (lambda s, shown, noise=noise: casts.live(s, shown, noise_deg=noise))
         for kind in KINDS:
             ends = played(cast, seeds, reliefs, challenge=kind, **way)
             cells += [share(sum(e.opened for e in ends), len(ends)), times(ends)]
@@ -171,8 +172,8 @@ def errors_table(seed: int, tries: int) -> list[str]:
              "|---|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     for name, values in (("living people, a try", own), ("recordings of other paths, a try", blind)):
         points = " | ".join(f"{v:.2f}" for v in np.percentile(values, (1, 50, 90, 95, 99)))
-        lines.append(f"| {name} | {len(values)} | {points} | {share(int((values <= MAX_PATH_ERROR).sum()), len(values))}"
-                     " |")  # fmt: skip
+        within = share(int((values <= MAX_PATH_ERROR).sum()), len(values))
+        lines.append(f"| {name} | {len(values)} | {points} | {within} |")
     return lines
 
 
@@ -180,14 +181,13 @@ def bounds_table(seeds: Sequence[int], reliefs: bulk.Reliefs, say: Callable[[str
     """What other bounds of the path error would let pass: the trade between people and operators."""
     lines = ["| bound of the path error | living people | operator, 16 clips, foresees | sees direction |",
              "|---:|---:|---:|---:|"]  # fmt: skip
+    operators = {foresees: casts.operator(16, foresees=foresees) for foresees in (True, False)}
     for bound in (0.20, 0.24, 0.27, 0.30, 0.35, 0.40):
         challenges.MAX_PATH_ERROR = bound
         cells = [
             share(sum(e.opened for e in played(cast, seeds, reliefs, foreseen=foreseen)), len(seeds))
-            for cast, foreseen in (
-                (bulk.live, False), (bulk.operator(16, foresees=True), True), (bulk.operator(16, foresees=False), True),
-            )
-        ]  # fmt: skip
+            for cast, foreseen in ((casts.live, False), (operators[True], True), (operators[False], True))
+        ]
         lines.append(f"| {bound:.2f} | {' | '.join(cells)} |")
         say(lines[-1])
     challenges.MAX_PATH_ERROR = MAX_PATH_ERROR
@@ -278,13 +278,12 @@ def main() -> int:
             if options.reliefs:
                 options.reliefs.write_text(json.dumps(reliefs))
             lines = rendered_part(found)
+        elif part == "bulk":
+            lines = bulk_part(options.seed, reliefs, quick=options.quick, say=say)
+        elif part == "real":
+            lines = real(engine, options.data, quick=options.quick, say=say)
         else:
-            lines = {
-                "bulk": lambda: bulk_part(options.seed, reliefs, quick=options.quick, say=say),
-                "real": lambda: real(engine, options.data, quick=options.quick, say=say),
-                "cost": lambda: cost(engine, people, quick=options.quick),
-                "wrong": lambda: wrong(engine, people),
-            }[part]()
+            lines = cost(engine, people, quick=options.quick) if part == "cost" else wrong(engine, people)
         load = os.getloadavg()[0]
         head = (f"{platform.machine()}, {os.cpu_count()} cores (load {load:.1f}), {datetime.date.today()},"
                 f" `benchmarks/sessions.py --parts {part}`, {(time.monotonic() - begin) / 60:.0f} min.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sessions by the dozen without pictures: who follows opens, what does not live does not; benchmarks/sessions.py has more."""
+"""Sessions by the dozen without pictures: who follows opens, what does not live does not (benchmarks/sessions.py)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "benchmarks")]
-import session_bulk as bulk
+import session_bulk as bulk  # noqa: E402
+import session_casts as casts  # noqa: E402
 
-from facesdk.liveness.challenge import MAX_PATH_ERROR, WITHIN, path_error
-from facesdk.liveness.challenge import Path as DotPath
-from facesdk.types import Decision
+from facesdk.liveness.challenge import MAX_PATH_ERROR, WITHIN, path_error  # noqa: E402
+from facesdk.liveness.challenge import Path as DotPath  # noqa: E402
+from facesdk.types import Decision  # noqa: E402
 
 KINDS = ("dot", "directions")
 SEED, COUNT = 70_000, 12  # of each attack
@@ -29,7 +30,7 @@ def opened(cast: bulk.Cast, count: int, **ways: object) -> list[bulk.End]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_people_who_follow_open_within_seconds(kind: str) -> None:
-    ends = opened(bulk.live, 60, challenge=kind)
+    ends = opened(casts.live, 60, challenge=kind)
     assert len(ends) >= 59
     assert np.median([end.seconds for end in ends]) <= 6.0
     assert max(end.seconds for end in ends) <= 13.0
@@ -38,15 +39,15 @@ def test_people_who_follow_open_within_seconds(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fps", [5.0, 30.0])
 def test_a_slow_or_fast_camera_keeps_nobody_out(kind: str, fps: float) -> None:
-    assert len(opened(bulk.live, 12, challenge=kind, fps=fps)) >= 11
+    assert len(opened(casts.live, 12, challenge=kind, fps=fps)) >= 11
 
 
 ATTACKS: dict[str, Callable[[str], bulk.Cast]] = {
-    "a still print": lambda _kind: bulk.photo,
-    "a moved print": lambda _kind: lambda seed, shown: bulk.photo(seed, shown, moved=True),
-    "a bent print": lambda _kind: lambda seed, shown: bulk.photo(seed, shown, moved=True, bent=True),
-    "an old recording": bulk.replayed,
-    "somebody in between": lambda _kind: bulk.takeover((1, 2, 1), until_s=3.0),
+    "a still print": lambda _kind: casts.photo,
+    "a moved print": lambda _kind: lambda seed, shown: casts.photo(seed, shown, moved=True),
+    "a bent print": lambda _kind: lambda seed, shown: casts.photo(seed, shown, moved=True, bent=True),
+    "an old recording": casts.replayed,
+    "somebody in between": lambda _kind: casts.takeover((1, 2, 1), until_s=3.0),
 }
 
 
@@ -57,8 +58,8 @@ def test_what_does_not_live_and_follow_does_not_open(kind: str, attack: str) -> 
 
 
 def test_an_operator_who_plays_clips_seldom_keeps_up_with_a_dot() -> None:
-    assert len(opened(bulk.operator(4, foresees=True), 20, foreseen=True)) <= 2
-    assert len(opened(bulk.operator(16, foresees=False), 20, foreseen=True)) <= 4
+    assert len(opened(casts.operator(4, foresees=True), 20, foreseen=True)) <= 2
+    assert len(opened(casts.operator(16, foresees=False), 20, foreseen=True)) <= 4
 
 
 def test_a_print_that_turns_is_called_an_attack() -> None:
