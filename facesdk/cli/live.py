@@ -62,8 +62,8 @@ def add_life(parser: argparse.ArgumentParser) -> None:
     """How alive somebody must be."""
     text = "what a match must say about life: challenge (default), passive (facesdk models add) or none"
     parser.add_argument("--liveness", choices=LIVENESS, default=LIVENESS[0], help=text)
-    text = "dot: follow a dot on a screen (default); directions: turn as LEDs or words say"
-    parser.add_argument("--challenge", choices=("dot", "directions"), default="dot", help=text)
+    text = "dot: follow a dot on a screen; directions: turn as LEDs or words say (default: what the view can show)"
+    parser.add_argument("--challenge", choices=("dot", "directions"), help=text)
 
 
 def tier(options: argparse.Namespace) -> Assurance:
@@ -80,12 +80,12 @@ def check_source(options: argparse.Namespace) -> None:
         options.does_not_fit("give either pictures or --camera; facesdk cameras lists what can be opened")
 
 
-def through(options: argparse.Namespace, begin: Callable[[str], Session]) -> Outcome:
-    """The outcome of one session, begun once the camera of this label is open, and fed by it."""
+def through(options: argparse.Namespace, begin: Callable[[str, str], Session]) -> Outcome:
+    """The outcome of one session, fed by the camera: begun with its label and the challenge that the view can show."""
     with (
         _view(options) as view,
         _opened(options) as camera,
-        begin(label_of(camera)) as session,
+        begin(label_of(camera), view.challenge) as session,
         _until_told(lambda: session.cancel("ended from outside")),
     ):
         for frame in camera:
@@ -108,16 +108,11 @@ def watch(context: Context, options: argparse.Namespace) -> int:
         _view(options) as view,
         _opened(options) as camera,
         verifier.watch(
-            context.user,
-            camera,
-            purpose=options.purpose,
-            liveness=tier(options),
-            challenge=options.challenge,
-            leave_after_s=options.leave_after,
-            on_progress=view.show,
+            context.user, camera, purpose=options.purpose, liveness=tier(options),
+            challenge=options.challenge or view.challenge, leave_after_s=options.leave_after, on_progress=view.show,
         ) as watched,
         _until_told(watched.cancel),
-    ):
+    ):  # fmt: skip
         _Door(context, commands).watch(watched)
     return 0
 

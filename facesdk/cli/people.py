@@ -115,7 +115,7 @@ def _enroll_live(verifier: FaceVerifier, context: Context, options: argparse.Nam
     """Enrolls who is before the camera. EnrollmentError where nothing came of it."""
     from facesdk.capture.enrolling import TIMEOUT_S
 
-    def begin(camera: str) -> Session:
+    def begin(camera: str, _challenge: str) -> Session:
         return verifier.enrollment(
             context.user, replace=options.replace, consent=consent, camera=camera,
             timeout_s=options.timeout or TIMEOUT_S,
@@ -177,9 +177,9 @@ def _verify_live(verifier: FaceVerifier, context: Context, options: argparse.Nam
     """The outcome of one session before the camera."""
     from facesdk.capture.session import TIMEOUT_S
 
-    def begin(camera: str) -> Session:
+    def begin(camera: str, challenge: str) -> Session:
         return verifier.session(
-            context.user, camera=camera, liveness=live.tier(options), challenge=options.challenge,
+            context.user, camera=camera, liveness=live.tier(options), challenge=options.challenge or challenge,
             timeout_s=options.timeout or TIMEOUT_S,
         )  # fmt: skip
 

@@ -90,7 +90,7 @@ def record(context: Context, options: argparse.Namespace) -> int:
         _announce(number, options)
         made: list[Recorder] = []
 
-        def begin(camera: str, made: list[Recorder] = made) -> Any:
+        def begin(camera: str, _challenge: str, made: list[Recorder] = made) -> Any:
             made.append(Recorder(
                 folder, looking, species=species, person=person, camera=camera, simulated=options.simulated,
                 challenge=options.challenge, seconds=options.seconds,
