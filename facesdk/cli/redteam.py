@@ -133,6 +133,7 @@ def _announce(number: int, options: argparse.Namespace) -> None:
 
 def run(context: Context, options: argparse.Namespace) -> int:
     """Judges every clip that has no result yet."""
+    from facesdk.capture.means import CHALLENGES
     from facesdk.evaluation.redteam_folder import clips_of
     from facesdk.evaluation.redteam_run import Settings
     from facesdk.evaluation.redteam_run import run as judge_all
@@ -144,7 +145,7 @@ def run(context: Context, options: argparse.Namespace) -> int:
     engine = matcher.engine if matcher else _engine(options, options.embedder)
     looking = Looking(engine, matcher.policy if matcher else Policy(), live.tier(options))
     settings = Settings.of(
-        looking, matcher, challenge=options.challenge, draws=options.draws, seed=options.seed
+        looking, matcher, challenge=options.challenge or CHALLENGES[0], draws=options.draws, seed=options.seed
     )  # fmt: skip
     done, left_out = judge_all(options.folder, looking, matcher, settings, restart=options.restart, progress=_tell)
     lines = [f"{done} sessions judged, of {len(clips)} clips"]
