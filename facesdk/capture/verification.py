@@ -13,7 +13,7 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from facesdk import matching
+from facesdk.capture.continuity import Continuity, is_same
 from facesdk.capture.means import Means
 from facesdk.capture.samples import Probe, sharpest
 from facesdk.errors import FaceSdkError
@@ -27,11 +27,12 @@ from facesdk.types import Assurance, Decision, Guidance, Outcome, Progress, Prom
 if TYPE_CHECKING:
     from facesdk.capture.appearance import View
     from facesdk.liveness.challenge import Challenge, Turn
-    from facesdk.types import Float32Array, Sample
+    from facesdk.types import Sample
 
 ALIGN_S, ALIGN_DEG, STRAIGHT_DEG = 0.3, 5.0, 20.0
 SURE_PRESENCE = 0.9
 RETURN_DEG, RETURN_S = 8.0, 3.0
+COMPARABLE_DEG = 12.0  # turned further, features of one person are not always alike
 DECIDING, DECIDING_GAP_S = 3, 0.06
 START_SAMPLES = 2
 PASSIVE_GAP_S, PASSIVE_DEG = 0.1, (12.0, 25.0)  # yaw, pitch: benchmarks/passive.py
@@ -57,6 +58,7 @@ class LiveVerification:
         self.charged = False
         self._first_s: float | None = None
         self._probes = list[Probe]()
+        self._continuity = Continuity(means.engine, means.relief)
         self._restart()
 
     # --- the goal
@@ -71,7 +73,8 @@ class LiveVerification:
             return self.give_up("the picture stands still: the camera hangs, or it is fed in", self._elapsed_ms(view))
         step = {SessionPhase.SEEK: self._align, SessionPhase.ALIGN: self._align, SessionPhase.CHALLENGE: self._follow,
                 SessionPhase.RETURN: self._return}[self._phase]  # fmt: skip
-        return self._look_passively(view) or step(view)
+        denied = self._look_passively(view)  # an outcome that does not open is falsy
+        return step(view) if denied is None else denied
 
     def give_up(self, reason: str, elapsed_ms: float) -> Outcome:
         """What was tried costs an attempt; what was not, nothing."""
@@ -102,11 +105,7 @@ class LiveVerification:
         self._return_s = 0.0
         self._passive_s, self._looks = -math.inf, list[PassiveSample]()
         self._identical = Identical()
-        self._last_good: Sample | None = None
-        self._gap = False
-        self._points = 0
-        if self._means.relief is not None:
-            self._means.relief.reset()
+        self._continuity.reset()
 
     def _align(self, view: View) -> Progress | Outcome:
         """Wait until the face is straight and still for a moment."""
@@ -144,8 +143,13 @@ class LiveVerification:
                     dark = len(self._looks) >= NEEDED
                     return self._progress(view, Guidance.MORE_LIGHT if dark else Guidance.KEEP_STILL)
             return self._decide(view, awake)
-        self._probes.append(Probe(sharpest(awake, START_SAMPLES), self._means.engine))
         self._window.clear()
+        start = Probe(sharpest(awake, START_SAMPLES), self._means.engine)
+        self._probes.append(start)
+        if not is_same(start.vectors[:1], start.vectors, evidence.SAME_PERSON):
+            self._restart()  # two people in one window
+            return self._progress(view, Guidance.BE_ALONE)
+        self._continuity.begin(awake[-1])  # the first frame of the challenge is compared with it
         return self._challenge_begins(view)
 
     def _challenge_begins(self, view: View) -> Progress:
@@ -158,26 +162,34 @@ class LiveVerification:
 
     def _follow(self, view: View) -> Progress | Outcome:
         sample, challenge = view.sample, self._challenge
-        if challenge is None or sample is None or not sample.quality.presence >= SURE_PRESENCE or sample.turned:
-            self._gap = True
+        if challenge is None or sample is None or not _is_there(sample):
+            self._continuity.lose()
             return self._progress(view, view.guidance)
-        self._measure_relief(view, sample)
-        if self._is_somebody_else(sample):
-            if self._last_good is not None and max(map(self._aside_deg, (self._last_good, sample))) <= RETURN_DEG:
-                return self._attack(view, "another face took over")
-            # Turned far, one person's face is not always like itself.
-            return self._judged(view, Verdict(Life.SLIP, "the face was not the same all the way"))
-        self._last_good, self._gap = sample, False
+        changed = self._changed(view, sample)
+        if changed is not None:
+            return changed
         found = challenge.feed(view.time_s, self._turn(sample))
         if found is None:
             return self._progress(view)
         return self._judged(view, judge(found, self._reliefs))
 
+    def _changed(self, view: View, sample: Sample) -> Progress | Outcome | None:
+        """What it comes to where the face is not the one of the frame before; None where it is."""
+        seen = self._continuity.relief(view, sample)
+        if seen is not None and self._phase is SessionPhase.CHALLENGE:
+            self._reliefs.append(seen)
+        before = self._continuity.last
+        if self._continuity.same(sample):
+            return None
+        if before is not None and max(map(self._aside_deg, (before, sample))) <= COMPARABLE_DEG:
+            return self._attack(view, "another face took over")
+        # Turned far, one person's face is not always like itself: nobody is accused, and the try is not believed.
+        return self._judged(view, Verdict(Life.SLIP, "the face was not the same all the way"))
+
     def _judged(self, view: View, verdict: Verdict) -> Progress | Outcome:
         if verdict.life is Life.ATTACK:
             return self._attack(view, verdict.reason)
         self._phase, self._return_s = SessionPhase.RETURN, view.time_s
-        self._last_good, self._gap = None, False
         self._followed, self._deciding = verdict.life is Life.LIVE, []
         if verdict.life is Life.SLIP:
             self._owed = self._owed or verdict.tried
@@ -197,7 +209,13 @@ class LiveVerification:
             self._owed = True
             return self._slipped(view, "the face did not come back to the middle")
         sample = view.sample
-        if sample is None or view.refusal is not None or self._aside_deg(sample) > RETURN_DEG:
+        if sample is None or not _is_there(sample):
+            self._continuity.lose()
+            return self._progress(view, Guidance.COME_BACK)
+        changed = self._changed(view, sample)
+        if changed is not None:
+            return changed
+        if view.refusal is not None or self._aside_deg(sample) > RETURN_DEG:
             return self._progress(view, Guidance.COME_BACK)
         if not self._followed:
             return self._challenge_begins(view)
@@ -213,7 +231,7 @@ class LiveVerification:
         """Compare once; whoever began must be who is there now."""
         probe = Probe(sharpest(samples, DECIDING), self._means.engine)
         self._probes.append(probe)
-        if len(self._probes) > 1 and not _is_same(self._probes[0].vectors, probe.vectors, evidence.SAME_PERSON):
+        if len(self._probes) > 1 and not is_same(self._probes[0].vectors, probe.vectors, evidence.SAME_PERSON):
             return self._attack(view, "another face than at the start")
         self._owed, self.charged = False, True
         match = self._compare(probe)
@@ -247,26 +265,6 @@ class LiveVerification:
             return self._attack(view, "this looks like a print or a screen")
         return None
 
-    def _measure_relief(self, view: View, sample: Sample) -> None:
-        relief, points = self._means.relief, sample.face.landmarks_px
-        if relief is None or points is None:
-            return
-        found = relief.feed(view.image, points, sample.face.pose)
-        self._gap = self._gap or relief.followed < self._points / 2  # most points gone at once: another surface
-        self._points = relief.followed
-        if found is not None:
-            self._reliefs.append(evidence.Seen(view.time_s, found.rho, found.rho_bent))
-
-    def _is_somebody_else(self, sample: Sample) -> bool:
-        """Whether the face behind a gap is another than before; where there was none, nobody could change places."""
-        if not self._gap or self._last_good is None:
-            return False
-        from facesdk.engine.networks import load_manifest
-
-        least = load_manifest().embedder(self._means.engine.embedder).same_person
-        with Probe([self._last_good], self._means.engine) as before, Probe([sample], self._means.engine) as after:
-            return not _is_same(before.vectors, after.vectors, least)
-
     def _is_awake(self, view: View, sample: Sample) -> bool:
         return self._means.awake is None or self._means.awake(view.image, sample)
 
@@ -293,6 +291,5 @@ class LiveVerification:
         return Progress(self._phase, guidance, prompt, False, fraction, None if face is None else face.box_px)
 
 
-def _is_same(before: list[Float32Array], after: list[Float32Array], least: float) -> bool:
-    """Whether each of the later features is like one of the earlier ones."""
-    return all(max(matching.score(one, other) for other in before) >= least for one in after)
+def _is_there(sample: Sample) -> bool:
+    return sample.quality.presence >= SURE_PRESENCE and not sample.turned
