@@ -57,6 +57,7 @@ class Relief:
         self.now: Observation | None = None
         self.kind = "live"
         self.followed = 0
+        self.points = TRACKS
 
     def reset(self) -> None:
         self._person = None
@@ -124,6 +125,9 @@ class Watcher:
         self.shown: Shown | None = None
         self._relief, self._limits = relief, QualityLimits()
         self._track, self._seen_s, self._number = 0, -math.inf, 0
+
+    def close(self) -> None:
+        """Nobody is followed."""
 
     def look(self, image: Any, time_s: float) -> View:
         if self.actor is None or self.shown is None:

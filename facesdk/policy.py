@@ -53,13 +53,14 @@ class Policy:
                 )
 
     def tightened(self, sealed: str) -> Policy:
-        """This policy, or the sealed floor wherever that is stricter."""
+        """This policy, or the sealed floor wherever that is stricter; attention as it was sealed."""
         floor, own = floor_of(sealed), _floor(self)
         strict = {name: _stricter(name, own[name], value) for name, value in floor.items()}
         wanted = strict.pop("target_fmr", self.target_fmr)
         if wanted not in _offered():  # sealed by a release with other operating points: the next stricter one
             wanted = max((fmr for fmr in _offered() if fmr <= wanted), default=wanted)
-        liveness, attention = Assurance(int(strict.pop("liveness", 0))), bool(strict.pop("attention", self.attention))
+        liveness = Assurance(int(strict.pop("liveness", 0)))
+        attention = bool(strict.pop("attention", 1.0)) and bool(floor.get("attention", 1.0))
         return replace(
             self, target_fmr=wanted, quality=replace(self.quality, **strict), liveness=liveness, attention=attention
         )

@@ -15,7 +15,7 @@ from facesdk.capture.means import CHALLENGES, Means
 from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
 from facesdk.capture.watch import Watch, Watcher
-from facesdk.errors import InputError, ModelIntegrityError, PolicyFloorError
+from facesdk.errors import InputError, ModelIntegrityError, PassphraseRequiredError, PolicyFloorError
 from facesdk.learning.rule import Rule
 from facesdk.types import Assurance
 from facesdk.vault.audit.entry import check_labels
@@ -39,7 +39,8 @@ TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance
 class Decider:
     """One verification's way to the vault: each call of matches or refuse is an attempt that is paid for.
 
-    generation: of the template that the comparison was made for. camera, label: of the entry in the audit log.
+    generation: of the template that the comparison was made for. camera, label: of the entry in the audit log. closed:
+    called where the key turns out to be closed.
     """
 
     vault: Vault
@@ -49,6 +50,7 @@ class Decider:
     camera: str
     label: str
     learned: bool
+    closed: Callable[[], None] = lambda: None
 
     def matches(self, probe: Probe) -> bool:
         """Whether the probe is the owner's, the attempt paid for; what a match teaches is learned."""
@@ -64,10 +66,13 @@ class Decider:
         self._attempt(lambda _template: False, f"{self.label} refused")
 
     def _attempt(self, compare: Callable[[Any], bool], label: str) -> bool:
-        return self.vault.attempt(
-            self.user, compare, generation=self.generation, camera=self.camera, label=label,
-            learned=self.learned,
-        )  # fmt: skip
+        try:
+            return self.vault.attempt(
+                self.user, compare, generation=self.generation, camera=self.camera, label=label, learned=self.learned
+            )
+        except PassphraseRequiredError:
+            self.closed()
+            raise
 
 
 def name_of(camera: str | LiveCamera) -> str:
@@ -118,23 +123,26 @@ def enrollment(
     for this is forgotten.
     """
 
+    sealed: list[bool] = []
+
     def trial(collected: Probe, probe: Probe) -> bool:
         rule = Rule.of(policy, engine.embedder, collected.vectors, [], frames=TRIAL_FRAMES)
         return rule.decide(collected.vectors, [], probe.vectors)
 
     def kept(collected: Probe) -> None:
         keep(collected)
+        sealed.append(True)
         claimed.close()
 
     def drop() -> None:
         with contextlib.suppress(_NotKept), claimed:  # closed already, it does nothing
             raise _NotKept
-        if given is not None and not goal.kept:
+        if given is not None and not sealed:
             given.forget()
 
-    means = means_for(engine, policy, Assurance.NONE, CHALLENGES[0])
-    goal = GuidedEnrollment(means, policy.quality, trial=trial, keep=kept, drop=drop)
     try:
+        means = means_for(engine, policy, Assurance.NONE, CHALLENGES[0])
+        goal = GuidedEnrollment(means, policy.quality, trial=trial, keep=kept, drop=drop)
         return Session(goal, Follower(engine, policy.quality), timeout_s=timeout_s)
     except BaseException:
         drop()

@@ -346,7 +346,8 @@ class FaceVerifier:
             comparison = Comparison(template, policy, engine, self._learner, frames=frames)
             text = f"{_label(policy)} {label}".rstrip()
             return Decider(
-                self._vault, user, comparison, template.generation, camera, text, self._learner.active
+                self._vault, user, comparison, template.generation, camera, text, self._learner.active,
+                lambda: self._keys.forget(user),
             ), policy, engine  # fmt: skip
 
     def session(
@@ -378,8 +379,12 @@ class FaceVerifier:
         """
         self._keys.check_open()
         label = sessions.checked_label(camera, purpose, liveness)
-        self._open_first(user)
-        decider, policy, engine = self._decider(user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
+        try:
+            self._open_first(user)
+            decider, policy, engine = self._decider(user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
+        except PassphraseRequiredError:
+            self._keys.forget(user)
+            raise
         return sessions.verification(decider, policy, engine, liveness, challenge=challenge, timeout_s=timeout_s)
 
     def watch(
@@ -537,8 +542,13 @@ class FaceVerifier:
         """The policy to verify with: at least what the owner's enrollment sealed. PolicyFloorError."""
         if self._chosen is None:
             return self.policy.tightened(template.policy)
-        Policy.check_not_looser(self._chosen, template.policy)  # not by what a subclass makes of it
-        return self._chosen
+        chosen = self._chosen
+        plain = Policy(
+            target_fmr=chosen.target_fmr, quality=chosen.quality, attempts=chosen.attempts, liveness=chosen.liveness,
+            attention=chosen.attention,
+        )  # fmt: skip  # not by what a subclass makes of it
+        plain.check_not_looser(template.policy)
+        return plain
 
     def _matching_engine(self, template: Template) -> Engine:
         known = self._given is not None or template.embedder in load_manifest().embedders

@@ -86,6 +86,11 @@ class Follower:
             self._place, self._seen_s = place, time_s
         return View(image, time_s, sample, refusal, self._track)
 
+    def close(self) -> None:
+        """Let go of the face that was followed."""
+        self._tracker.forget()
+        self._place = None
+
     def _lose(self) -> None:
         """Begin another appearance, unless this one has shown nobody yet."""
         if self._place is not None:

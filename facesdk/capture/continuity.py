@@ -9,6 +9,7 @@ from facesdk import matching
 from facesdk.capture.samples import Probe
 from facesdk.engine.networks import load_manifest
 from facesdk.liveness.evidence import Seen
+from facesdk.liveness.parallax import MIN_TRACKS
 
 if TYPE_CHECKING:
     from facesdk.capture.appearance import View
@@ -59,8 +60,9 @@ class Continuity:
         if self._relief is None or points is None:
             return None
         found = self._relief.feed(view.image, points, sample.face.pose)
-        self._gap = self._gap or self._relief.followed < self._points / 2
-        self._points = self._relief.followed
+        lost = self._relief.followed < max(self._points / 2, MIN_TRACKS)
+        self._gap = self._gap or (self._points > 0 and lost)
+        self._points = self._relief.points
         return None if found is None else Seen(view.time_s, found.rho, found.rho_bent)
 
     def same(self, sample: Sample) -> bool:

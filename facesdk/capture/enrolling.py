@@ -89,7 +89,6 @@ class GuidedEnrollment:
         keep: Callable[[Probe], None], drop: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._means, self._limits, self._trial, self._keep, self._drop = means, limits, trial, keep, drop
-        self.kept = False
         self._same = load_manifest().embedder(means.engine.embedder).same_person
         self._collected: list[Probe] = []
         self._track: int | None = None
@@ -100,6 +99,7 @@ class GuidedEnrollment:
         self._restart()
 
     charged = False
+    decided: Probe | None = None
 
     @property
     def collected(self) -> int:
@@ -197,7 +197,6 @@ class GuidedEnrollment:
                 known = self._trial(all_, probe)
             if known:
                 self._keep(all_)
-                self.kept = True
                 return Outcome(Decision.MATCH, "enrolled", Guidance.NONE, self._elapsed_ms(view))
         self._trials += 1
         if self._trials < TRIALS:

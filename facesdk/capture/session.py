@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from facesdk.errors import InputError
 from facesdk.images.frames import array_frame
-from facesdk.types import Decision, Guidance, Outcome, Progress, SessionPhase
+from facesdk.types import Guidance, Outcome, Progress, SessionPhase
 
 if TYPE_CHECKING:
     from facesdk.capture.appearance import Follower, View
+    from facesdk.capture.samples import Probe
     from facesdk.types import Frame
 
 TIMEOUT_S = 30.0
+LATEST_S = 1e12  # of a clock, some 30,000 years
 LONGEST_TIMEOUT_S = 600.0
 FEWEST_PER_S = 5  # with fewer nobody can say that it is one face throughout
 _MOST_FRAMES_PER_S = 240  # so that frames whose clock stands still end a session too
@@ -31,6 +33,8 @@ class Goal(Protocol):
     def see(self, view: View) -> Progress | Outcome:
         """Go on by one frame; an outcome ends the session."""
 
+    decided: Probe | None  # what was compared, until it is closed
+
     def give_up(self, reason: str, elapsed_ms: float) -> Outcome:
         """The outcome of a session that ends before its goal was reached."""
 
@@ -41,8 +45,8 @@ class Goal(Protocol):
 class Session:
     """One person in front of a camera, from the first frame to the outcome.
 
-    A context: its end wipes what is held of the person, and ends the session where nothing has ended it. One thread
-    feeds; `cancel` may be called from any.
+    A context: its end wipes what is held of the person, and ends the session where nothing has ended it. Calls from
+    several threads wait for each other, but `cancel`, which never waits.
 
     Args:
         goal: what is to be reached.
@@ -55,6 +59,7 @@ class Session:
                 or not 1 <= timeout_s <= LONGEST_TIMEOUT_S:  # fmt: skip
             raise InputError(f"timeout_s must be from 1 to {LONGEST_TIMEOUT_S:g} seconds, not {timeout_s!r}")
         self._goal, self._follower, self._timeout_s = goal, follower, float(timeout_s)
+        self._lock = threading.RLock()
         self._outcome: Outcome | None = None
         self._progress = Progress(SessionPhase.SEEK)
         self._cancelled = ""
@@ -91,6 +96,13 @@ class Session:
         """Whether an attempt was paid for; a match has had it given back."""
         return self._goal.charged
 
+    def hand_over(self) -> Probe | None:
+        """What was compared, which the caller wipes from now on; None where nothing was, or it was handed over."""
+        with self._lock:
+            probe = self._goal.decided
+            self._goal.decided = None
+            return probe
+
     def cancel(self, reason: str = "cancelled") -> None:
         """End it without a decision: at once where nothing feeds it, else with the next frame.
 
@@ -101,7 +113,8 @@ class Session:
 
     def close(self) -> None:
         """Wipe what is held, and end the session; what was tried and not decided is charged. A second time nothing."""
-        with contextlib.ExitStack() as every:
+        with self._lock, contextlib.ExitStack() as every:
+            every.callback(self._follower.close)
             every.callback(self._goal.close)
             if self._outcome is None:
                 self._end(self._goal.give_up(self._cancelled or "it was not carried to its end", self._elapsed_s * 1e3))
@@ -123,8 +136,10 @@ class Session:
             LockedOutError: other attempts did not match meanwhile; the session has ended.
             FaceSdkError: the errors of the vault: whatever stops the decision.
         """
-        if self._outcome is not None:
-            return self._progress
+        with self._lock:
+            return self._progress if self._outcome is not None else self._feed(frame, time_s)
+
+    def _feed(self, frame: Any, time_s: float | None) -> Progress:
         image, now_s = _checked(frame, time_s)
         if self._cancelled:
             return self._end(self._goal.give_up(self._cancelled, self._elapsed_s * 1e3))
@@ -135,8 +150,7 @@ class Session:
         try:
             found = self._goal.see(self._follower.look(image, now_s))
         except BaseException as error:
-            self._end(Outcome(Decision.NOT_COMPLETED, f"ended by an error: {type(error).__name__}", Guidance.NONE,
-                              self._elapsed_s * 1e3))  # fmt: skip
+            self._end(self._goal.give_up(f"ended by an error: {type(error).__name__}", self._elapsed_s * 1e3))
             self._goal.close()
             raise
         if isinstance(found, Outcome):
@@ -165,7 +179,7 @@ def _checked(frame: Any, time_s: float | None) -> tuple[Frame, float]:
     """The picture and its time. InputError."""
     image = getattr(frame, "image", frame)
     time = getattr(frame, "time_s", None) if time_s is None else time_s
-    if isinstance(time, bool) or not isinstance(time, (int, float)) or not math.isfinite(time):
+    if isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < LATEST_S:  # NaN as well
         raise InputError(
             f"a frame needs its time in seconds: feed(array, time_s=...), or a CapturedFrame, not {time!r:.80}"
         )

@@ -14,19 +14,20 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from facesdk.capture.continuity import Continuity, is_same
+from facesdk.capture.looks import Looks
 from facesdk.capture.means import Means
 from facesdk.capture.samples import Probe, sharpest
 from facesdk.errors import FaceSdkError
 from facesdk.liveness import evidence
-from facesdk.liveness.challenge import Path, Pursuit
+from facesdk.liveness.challenge import RADIUS_DEG, Path, Pursuit
 from facesdk.liveness.directions import Directions
 from facesdk.liveness.evidence import Identical, Life, Verdict, judge
-from facesdk.liveness.passive import NEEDED, PassiveSample, PassiveVerdict, passive_verdict
+from facesdk.liveness.passive import PassiveVerdict
 from facesdk.types import Assurance, Decision, Guidance, Outcome, Progress, Prompt, SessionPhase
 
 if TYPE_CHECKING:
     from facesdk.capture.appearance import View
-    from facesdk.liveness.challenge import Challenge, Turn
+    from facesdk.liveness.challenge import RADIUS_DEG, Challenge, Turn
     from facesdk.types import Sample
 
 ALIGN_S, ALIGN_DEG, STRAIGHT_DEG = 0.3, 5.0, 20.0
@@ -35,8 +36,6 @@ RETURN_DEG, RETURN_S = 8.0, 3.0
 COMPARABLE_DEG = 12.0  # turned further, features of one person are not always alike
 DECIDING, DECIDING_GAP_S = 3, 0.06
 START_SAMPLES = 2
-PASSIVE_GAP_S, PASSIVE_DEG = 0.1, (12.0, 25.0)  # yaw, pitch: benchmarks/passive.py
-MOST_LOOKS = 50  # of the passive networks, in a picture too dark to tell
 TRIES = 2
 STRAIGHT = Prompt("Look straight at the camera.")
 
@@ -56,6 +55,7 @@ class LiveVerification:
         self._slips = 0
         self._owed = False  # something was tried and not decided
         self.charged = False
+        self.decided: Probe | None = None  # what was compared, for who goes on with it
         self._first_s: float | None = None
         self._probes = list[Probe]()
         self._continuity = Continuity(means.engine, means.relief)
@@ -67,14 +67,19 @@ class LiveVerification:
         """Go on by one frame."""
         self._first_s = view.time_s if self._first_s is None else self._first_s
         if view.track != self._track:
+            if self._phase in (SessionPhase.CHALLENGE, SessionPhase.RETURN):
+                self._slips += 1
             self._track = view.track
             self._restart()
+            if self._slips >= TRIES:
+                return self.give_up("the face was lost on its way", self._elapsed_ms(view))
         if view.sample is not None and self._identical.feed(view.sample.crop):
             return self.give_up("the picture stands still: the camera hangs, or it is fed in", self._elapsed_ms(view))
         step = {SessionPhase.SEEK: self._align, SessionPhase.ALIGN: self._align, SessionPhase.CHALLENGE: self._follow,
                 SessionPhase.RETURN: self._return}[self._phase]  # fmt: skip
-        denied = self._look_passively(view)  # an outcome that does not open is falsy
-        return step(view) if denied is None else denied
+        if self._looks.feed(view) is PassiveVerdict.DENIED:
+            return self._attack(view, "this looks like a print or a screen")
+        return step(view)
 
     def give_up(self, reason: str, elapsed_ms: float) -> Outcome:
         """What was tried costs an attempt; what was not, nothing."""
@@ -86,6 +91,9 @@ class LiveVerification:
 
     def close(self) -> None:
         """Wipe all features, and the frames that they are of."""
+        if self.decided is not None:
+            with self.decided:
+                self.decided = None
         self._restart()
 
     # --- steps
@@ -103,7 +111,7 @@ class LiveVerification:
         self._reliefs: list[evidence.Seen] = []
         self._deciding: list[tuple[float, Sample]] = []
         self._return_s = 0.0
-        self._passive_s, self._looks = -math.inf, list[PassiveSample]()
+        self._looks = Looks(self._means.passive)
         self._identical = Identical()
         self._continuity.reset()
 
@@ -115,6 +123,10 @@ class LiveVerification:
             self._phase = SessionPhase.SEEK
             return self._progress(view, view.guidance or Guidance.SHOW_FACE)
         self._phase = SessionPhase.ALIGN
+        self._continuity.relief(view, sample)
+        if not self._continuity.same(sample):
+            self._restart()  # somebody else: nothing that was seen before counts
+            return self._progress(view, Guidance.KEEP_STILL)
         self._window.append((view, sample))
         while len(self._window) > 1 and view.time_s - self._window[1][0].time_s >= ALIGN_S:
             self._window.popleft()
@@ -136,12 +148,10 @@ class LiveVerification:
     def _aligned(self, view: View, awake: list[Sample]) -> Progress | Outcome:
         if self._means.assurance < Assurance.RGB_CHALLENGE:
             if self._means.assurance is Assurance.RGB_PASSIVE:
-                verdict = passive_verdict(self._looks)
-                if verdict is PassiveVerdict.UNAVAILABLE:
+                if self._looks.verdict is PassiveVerdict.UNAVAILABLE:
                     return self.give_up("the camera's pictures have no colour to judge by", self._elapsed_ms(view))
-                if verdict is not PassiveVerdict.LIVE:
-                    dark = len(self._looks) >= NEEDED
-                    return self._progress(view, Guidance.MORE_LIGHT if dark else Guidance.KEEP_STILL)
+                if self._looks.verdict is not PassiveVerdict.LIVE:
+                    return self._progress(view, Guidance.MORE_LIGHT if self._looks.dark else Guidance.KEEP_STILL)
             return self._decide(view, awake)
         self._window.clear()
         start = Probe(sharpest(awake, START_SAMPLES), self._means.engine)
@@ -168,6 +178,8 @@ class LiveVerification:
         changed = self._changed(view, sample)
         if changed is not None:
             return changed
+        if self._aside_deg(sample) >= RADIUS_DEG[0] / 2:
+            self._owed = True  # whatever ends it: answers are not tried out for nothing
         found = challenge.feed(view.time_s, self._turn(sample))
         if found is None:
             return self._progress(view)
@@ -231,10 +243,15 @@ class LiveVerification:
         """Compare once; whoever began must be who is there now."""
         probe = Probe(sharpest(samples, DECIDING), self._means.engine)
         self._probes.append(probe)
-        if len(self._probes) > 1 and not is_same(self._probes[0].vectors, probe.vectors, evidence.SAME_PERSON):
+        if not is_same(self._probes[0].vectors[:1], probe.vectors, evidence.SAME_PERSON):
             return self._attack(view, "another face than at the start")
+        if self._looks.samples:
+            self._probes.append(Probe(self._looks.samples, self._means.engine))
+            if not is_same(probe.vectors, self._probes[-1].vectors, evidence.SAME_PERSON):
+                return self._attack(view, "another face than the one that was looked at")
         self._owed, self.charged = False, True
         match = self._compare(probe)
+        self.decided = self._probes.pop(self._probes.index(probe))
         decision, reason = (Decision.MATCH, "the face is the enrolled one") if match else (
             Decision.NON_MATCH, "the face is not the enrolled one")  # fmt: skip
         return Outcome(decision, reason, Guidance.NONE, self._elapsed_ms(view), self._means.assurance)
@@ -246,24 +263,6 @@ class LiveVerification:
         return Outcome(Decision.ATTACK_SUSPECTED, reason, Guidance.NONE, self._elapsed_ms(view))
 
     # --- evidence
-
-    def _look_passively(self, view: View) -> Outcome | None:
-        """Look at the first frames with the passive networks, where they are there; what they deny ends the session."""
-        sample, passive = view.sample, self._means.passive
-        if passive is None or sample is None or view.refusal is not None or len(self._looks) >= MOST_LOOKS:
-            return None
-        pose = sample.face.pose
-        straight = abs(pose.yaw_deg) <= PASSIVE_DEG[0] and abs(pose.pitch_deg) <= PASSIVE_DEG[1]
-        if view.time_s - self._passive_s < PASSIVE_GAP_S or not straight:
-            return None
-        verdict = passive_verdict(self._looks)
-        if verdict not in (PassiveVerdict.PENDING, PassiveVerdict.DENIED):
-            return None
-        self._passive_s = view.time_s
-        self._looks.append(passive.look(view.image, sample))
-        if passive_verdict(self._looks) is PassiveVerdict.DENIED:
-            return self._attack(view, "this looks like a print or a screen")
-        return None
 
     def _is_awake(self, view: View, sample: Sample) -> bool:
         return self._means.awake is None or self._means.awake(view.image, sample)

@@ -6,6 +6,7 @@ import contextlib
 import math
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -101,13 +102,16 @@ class Watcher:
 
     def feed(self, image: Any, time_s: float) -> list[WatchEvent]:
         """Go on by one frame: uint8 (H, W, 3) RGB or (H, W) gray, at this time. What changed, in order."""
-        if time_s < self._last_s:  # the clock was set back: what it was compared with means nothing any more
+        if time_s < self._last_s:  # the clock was set back: what was told by it means nothing any more
             self._seen_s = self._wait_until_s = time_s
+            self._forget_present()
         self._last_s = time_s
         if self._session is not None:
             return self._go_on(self._session, image, time_s)
         view = self._follower.look(image, time_s)
         events: list[WatchEvent] = []
+        if self._present is not None and not self._present.is_same(view):
+            events += self._gone(time_s)
         if view.sample is not None:
             self._seen_s = time_s
         elif self._someone and time_s - self._seen_s > self._leave_after_s:
@@ -118,16 +122,23 @@ class Watcher:
         if view.sample is None:
             return events
         if self._present is not None:
-            if not self._present.is_same(view):
-                events += self._gone(time_s)
-            elif time_s < self._present.again_s:
+            if time_s < self._present.again_s:
                 return events
-            else:
-                self._forget_present()
+            self._forget_present()
         if not self._someone:
             self._someone = True
             events.append(WatchEvent(WatchKind.ARRIVED, time_s, text="somebody came before the camera"))
         return events + self._begin_session(image, time_s)
+
+    def silent(self) -> list[WatchEvent]:
+        """No frame came for leave_after_s: nobody knows who is there. What changed."""
+        self._end_session()
+        return self._gone(self._last_s)
+
+    @property
+    def leave_after_s(self) -> float:
+        """Who was not seen for so long has left."""
+        return self._leave_after_s
 
     # --- steps
 
@@ -161,12 +172,13 @@ class Watcher:
         return []
 
     def _decided(self, session: Session, outcome: Outcome, time_s: float) -> list[WatchEvent]:
-        charged = session.charged
+        charged, probe = session.charged, session.hand_over()
         self._end_session()
         self._seen_s = max(self._seen_s, time_s - self._leave_after_s)
         self._present = Presence(
-            self._engine, matched=bool(outcome), again_s=math.inf if charged else time_s + AGAIN_AFTER_S
-        )
+            self._engine, probe, matched=bool(outcome), now_s=time_s, leave_after_s=self._leave_after_s,
+            again_s=math.inf if charged else time_s + AGAIN_AFTER_S,
+        )  # fmt: skip
         kind = WatchKind.MATCHED if outcome else WatchKind.REFUSED
         event = WatchEvent(kind, time_s, outcome, outcome.guidance, text=outcome.reason)
         return self._once(event) if not charged else [event]
@@ -251,9 +263,10 @@ class Watch:
                 with self._feeding:
                     if self._stopping.is_set():
                         return
-                    events = self._watcher.feed(frame.image, frame.time_s)
+                    events = self._watcher.silent() if frame is None else \
+                        self._watcher.feed(frame.image, frame.time_s)  # fmt: skip
                     progress = self._watcher.progress
-                if self._on_progress is not None:
+                if self._on_progress is not None and frame is not None:
                     self._on_progress(progress, frame)
                 yield from events
         finally:
@@ -272,13 +285,16 @@ class Watch:
             self.cancel()
 
     def _frames(self) -> Iterator[Any]:
+        """The frames; None where none came for as long as somebody needs to leave."""
         read = getattr(self._camera, "read", None)
         if read is None:
             yield from self._camera
             return
+        frame_s = time.monotonic()
         while not self._stopping.is_set():
             frame = read(timeout_s=_LOOK_S)
-            if frame is not None:
+            if frame is not None or time.monotonic() - frame_s > self._watcher.leave_after_s:
+                frame_s = time.monotonic()
                 yield frame
             elif getattr(self._camera, "ended", False):
                 return

@@ -187,10 +187,9 @@ def _words(command: str | None, option: str) -> list[str]:
 
 @contextlib.contextmanager
 def _until_told(stop: Callable[[], None]) -> Iterator[None]:
-    """Within, a signal to end stops in order; a second one of its kind ends at once."""
+    """Within, a signal to end stops in order, and so does each further one: what is to be locked is locked first."""
 
-    def told(number: int, _frame: object) -> None:
-        signal.signal(number, before[number])
+    def told(_number: int, _frame: object) -> None:
         stop()
 
     before = {number: signal.signal(number, told) for number in ENDING}

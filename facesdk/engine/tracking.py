@@ -74,6 +74,11 @@ class Tracker:
         """Forgets where the face was: the next frame is looked at as the first."""
         self._last, self._empty = None, 0
 
+    def forget(self) -> None:
+        """Forgets the face itself, too."""
+        self.reset()
+        self._found, self._faces = None, []
+
 
 def moved(found: Face, now: Face) -> Face | None:
     """The detected face where its mesh says that it is now: turned, scaled and shifted as the landmarks were.

@@ -54,7 +54,12 @@ class Parallax:
         self._tracks = _core.FaceTracks()
         self._anchor: tuple[Float32Array, Pose] | None = None
         self._enough = 0.0
-        self._followed = 0
+        self._followed = self._points = 0
+
+    @property
+    def points(self) -> int:
+        """How many points there are to be followed into the next frame."""
+        return self._points
 
     @property
     def followed(self) -> int:
@@ -65,6 +70,7 @@ class Parallax:
         """Forgets the anchors: the next frame is the first."""
         self._tracks.reset()
         self._anchor = None
+        self._points = 0
 
     def feed(self, frame: Frame, landmarks_px: Float32Array, pose: Pose) -> Relief | None:
         """Look at the next frame.
@@ -91,12 +97,14 @@ class Parallax:
         relief = self._fit(landmarks) if turned and left >= MIN_TRACKS else None
         if self._anchor is None or left < (MIN_TRACKS if turned else self._enough):
             self._choose(frame, landmarks, pose)
+        else:
+            self._points = left
         return relief
 
     def _choose(self, frame: Frame, landmarks: Float32Array, pose: Pose) -> None:
         self.reset()
         seen = max(abs(pose.yaw_deg), abs(pose.pitch_deg)) <= MAX_ANCHOR_DEG
-        chosen = self._tracks.start(frame, landmarks) if seen else 0
+        chosen = self._points = self._tracks.start(frame, landmarks) if seen else 0
         if chosen >= MIN_TRACKS:
             self._anchor = landmarks.copy(), pose
             self._enough = max(MIN_TRACKS, min(KEPT_TRACKS, KEPT_PART * chosen))
