@@ -135,7 +135,8 @@ def test_who_takes_the_owner_s_place_in_the_frame_after_the_match_is_noticed() -
 
 UNSURE = {
     "turned aside": Seen(STRANGER, yaw=30.0), "dark": Seen(STRANGER, signal=1.0),
-    "covered": Seen(STRANGER, presence=0.1), "upside down": Seen(STRANGER, turned=True), "beside somebody": Seen(STRANGER, runner_up=0.9),
+    "covered": Seen(STRANGER, presence=0.1), "upside down": Seen(STRANGER, turned=True),
+    "beside somebody": Seen(STRANGER, runner_up=0.9),
 }  # fmt: skip
 
 
