@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 MAX_GLIBC=36  # that of Debian 12 and Raspberry Pi OS bookworm
-MAX_BYTES=$((16 * 1000 * 1000))
+MAX_BYTES=$((22 * 1000 * 1000))  # with the networks for distant faces and for eyes
 
 mkdir -p "$out"; out=$(cd "$out" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
