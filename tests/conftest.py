@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from facesdk import Engine, FaceVerifier
 from facesdk.images import load_rgb
@@ -18,6 +19,9 @@ from facesdk.types import Features, Sample
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
 TESTS = Path(__file__).resolve().parent
 TESTS_OWN = TESTS / "portraits"
+
+settings.register_profile("facesdk", deadline=None)  # how long something takes is measured, never asserted
+settings.load_profile("facesdk")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
