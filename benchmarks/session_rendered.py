@@ -12,9 +12,10 @@ from simulator import cut_out
 
 from facesdk import Engine, Policy, evaluation, portraits
 from facesdk.capture.appearance import Follower
+from facesdk.capture.limits import DECIDING
 from facesdk.capture.samples import Probe
 from facesdk.capture.session import Session
-from facesdk.capture.verification import DECIDING, LiveVerification
+from facesdk.capture.verification import LiveVerification
 from facesdk.learning.rule import Rule
 from facesdk.liveness.challenge import Pursuit, path_error
 from facesdk.liveness.parallax import Relief

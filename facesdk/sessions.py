@@ -1,11 +1,10 @@
-"""What a session of a verification needs of the vault: the paid comparison, and the means to look for life with."""
+"""Sessions made of their parts: a goal, what looks for life, and the way to the vault."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from facesdk.capture.means import CHALLENGES, Means
 from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
 from facesdk.capture.watch import Watch, Watcher
-from facesdk.errors import InputError, ModelIntegrityError, PassphraseRequiredError, PolicyFloorError
+from facesdk.errors import InputError, ModelIntegrityError, PolicyFloorError
 from facesdk.learning.rule import Rule
 from facesdk.types import Assurance
 from facesdk.vault.audit.entry import check_labels
@@ -23,56 +22,18 @@ from facesdk.vault.audit.entry import check_labels
 if TYPE_CHECKING:
     from facesdk.camera.live import LiveCamera
     from facesdk.capture.samples import Probe
+    from facesdk.deciding import Decider
     from facesdk.engine import Engine
-    from facesdk.learning import Comparison
+    from facesdk.engines import Engines
+    from facesdk.liveness.passive import Passive
     from facesdk.policy import Policy
     from facesdk.types import Frame, Sample
-    from facesdk.vault import KeyProvider, Vault
+    from facesdk.vault import KeyProvider
 
 LOOKS, ENOUGH_LOOKS = 30, 5  # at the eyes, that say how far open they usually are
 AHEAD_DEG = 8.0  # up to here where the eyes look is told by the iris
 MAX_PURPOSE = 12  # so that attempt rules, target, tier and purpose fit into an entry of the log
 TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance.RGB_CHALLENGE: "challenge"}
-
-
-@dataclass(frozen=True)
-class Decider:
-    """One verification's way to the vault: each call of matches or refuse is an attempt that is paid for.
-
-    generation: of the template that the comparison was made for. camera, label: of the entry in the audit log. closed:
-    called where the key turns out to be closed.
-    """
-
-    vault: Vault
-    user: str
-    comparison: Comparison
-    generation: int
-    camera: str
-    label: str
-    learned: bool
-    closed: Callable[[], None] = lambda: None
-
-    def matches(self, probe: Probe) -> bool:
-        """Whether the probe is the owner's, the attempt paid for; what a match teaches is learned."""
-        match = self._attempt(lambda template: self.comparison.matches(template, probe), self.label)
-        if match:
-            self.comparison.learn(
-                self.vault, self.user, generation=self.generation, camera=self.camera, label=self.label
-            )
-        return match
-
-    def refuse(self) -> None:
-        """An attempt that is paid for and compared with nothing; the log's entry says so."""
-        self._attempt(lambda _template: False, f"{self.label} refused")
-
-    def _attempt(self, compare: Callable[[Any], bool], label: str) -> bool:
-        try:
-            return self.vault.attempt(
-                self.user, compare, generation=self.generation, camera=self.camera, label=label, learned=self.learned
-            )
-        except PassphraseRequiredError:
-            self.closed()
-            raise
 
 
 def name_of(camera: str | LiveCamera) -> str:
@@ -97,14 +58,16 @@ def checked_label(camera: str | LiveCamera, purpose: str, liveness: Assurance) -
 
 
 def verification(
-    decider: Decider, policy: Policy, engine: Engine, liveness: Assurance, *, challenge: str, timeout_s: float
-) -> Session:
+    decider: Decider, policy: Policy, engine: Engine, liveness: Assurance, *, engines: Engines, challenge: str,
+    timeout_s: float,
+) -> Session:  # fmt: skip
     """A session that verifies. PolicyFloorError where the policy asks for more."""
     if liveness < policy.liveness:
         raise PolicyFloorError(
             f"{liveness.name} says less about life than the {policy.liveness.name} that the owner's enrollment asks for"
         )
-    means = means_for(engine, policy, liveness, challenge)
+    passive = None if liveness is Assurance.NONE else engines.passive()
+    means = means_for(engine, policy, liveness, challenge, passive)
     goal = LiveVerification(means, compare=decider.matches, refuse=decider.refuse)
     return Session(goal, Follower(engine, policy.quality), timeout_s=timeout_s)
 
@@ -141,7 +104,7 @@ def enrollment(
             given.forget()
 
     try:
-        means = means_for(engine, policy, Assurance.NONE, CHALLENGES[0])
+        means = means_for(engine, policy, Assurance.NONE, CHALLENGES[0], None)
         goal = GuidedEnrollment(means, policy.quality, trial=trial, keep=kept, drop=drop)
         return Session(goal, Follower(engine, policy.quality), timeout_s=timeout_s)
     except BaseException:
@@ -158,20 +121,18 @@ def watch(
     return Watch(watcher, camera, on_progress=on_progress)
 
 
-def means_for(engine: Engine, policy: Policy, assurance: Assurance, challenge: str) -> Means:
+def means_for(
+    engine: Engine, policy: Policy, assurance: Assurance, challenge: str, passive: Passive | None
+) -> Means:  # fmt: skip
     """What a session of this tier looks with. ModelIntegrityError where its networks are not there."""
     if challenge not in CHALLENGES:
         raise InputError(f"challenge must be one of {', '.join(CHALLENGES)}, not {challenge!r:.80}")
-    passive = relief = None
-    if assurance is not Assurance.NONE:
-        from facesdk.liveness.passive import Passive
-
-        passive = Passive.load()
-        if passive is None and assurance is Assurance.RGB_PASSIVE:
-            raise ModelIntegrityError(
-                "the networks that tell prints and screens from faces are not there",
-                hint="facesdk models add FILE...; docs/optional-models.md says where they come from",
-            )
+    if passive is None and assurance is Assurance.RGB_PASSIVE:
+        raise ModelIntegrityError(
+            "the networks that tell prints and screens from faces are not there",
+            hint="facesdk models add FILE...; docs/optional-models.md says where they come from",
+        )
+    relief = None
     if assurance >= Assurance.RGB_CHALLENGE:
         from facesdk.liveness.parallax import Parallax
 

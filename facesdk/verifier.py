@@ -6,11 +6,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from facesdk import _core, matching, sessions
-from facesdk._core import process_token
-from facesdk.capture.enrolling import TIMEOUT_S as ENROLLMENT_S
+from facesdk.capture.limits import DECIDING, ENROLLMENT_S, LEAVE_AFTER_S, LONGEST_TIMEOUT_S, TIMEOUT_S
 from facesdk.capture.quality import Refusal
 from facesdk.capture.samples import (
     ENOUGH_SAMPLES,
@@ -22,16 +20,15 @@ from facesdk.capture.samples import (
     pictures,
     probe,
 )
-from facesdk.capture.session import LONGEST_TIMEOUT_S, TIMEOUT_S
-from facesdk.capture.verification import DECIDING
-from facesdk.capture.watch import LEAVE_AFTER_S
-from facesdk.engine import DEFAULT_EMBEDDER, Engine
+from facesdk.deciding import Deciding, label_of
+from facesdk.engine import Engine
 from facesdk.engine.networks import load_manifest
-from facesdk.errors import EngineMismatchError, InputError, PassphraseRequiredError, PolicyFloorError, Reason
-from facesdk.learning import Comparison, Learner, may_move
+from facesdk.engines import Engines, checked_engine
+from facesdk.enrolling import Enrolling
+from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, PolicyFloorError, Reason
+from facesdk.learning import Learner, may_move
 from facesdk.log import happened
 from facesdk.policy import Policy
-from facesdk.sessions import Decider
 from facesdk.types import Assurance, Decision, Guidance, Outcome
 from facesdk.vault import (
     KeyKind,
@@ -39,8 +36,6 @@ from facesdk.vault import (
     KeyringOpenKeys,
     PassphraseKey,
     ProcessOpenKeys,
-    Record,
-    Template,
     Vault,
     VaultFolder,
 )
@@ -48,7 +43,6 @@ from facesdk.vault.attempts import PassphraseRequired
 from facesdk.vault.audit.entry import FILES, check_labels
 from facesdk.vault.folder import folder_path
 from facesdk.vault.keys.given import GivenKeys, given_key
-from facesdk.vault.replacing import already_enrolled
 
 if TYPE_CHECKING:
     from facesdk.camera.frame import CapturedFrame
@@ -56,8 +50,7 @@ if TYPE_CHECKING:
     from facesdk.capture.session import Session
     from facesdk.capture.watch import Watch
     from facesdk.status import Status
-    from facesdk.types import Float32Array, Picture, Pictures, Progress
-    from facesdk.vault.opening import Opening
+    from facesdk.types import Picture, Pictures, Progress
 
 CONSENT = "given to the program that called enroll()"
 
@@ -117,12 +110,10 @@ class FaceVerifier:
             del passphrase  # not in the local variables of a traceback
         self._vault = Vault(VaultFolder(folder), KeyringOpenKeys(folder) if keyring else ProcessOpenKeys())
         self._chosen = policy
-        self._given = engine
-        self._make_engine = make_engine
-        self._learner = Learner(learn, migrate_to, self._engine_for)
-        self._made: dict[str, Engine] = {}
+        self._engines = Engines(engine, make_engine)
+        self._learner = Learner(learn, migrate_to, self._engines.of)
+        self._deciding = Deciding(self._vault, self._keys, self._engines, self._learner, policy)
         self._opened: set[str] = set()
-        self._process = process_token()
 
     def __repr__(self) -> str:
         return f"FaceVerifier(policy={self.policy!r})"
@@ -143,7 +134,7 @@ class FaceVerifier:
         closes those. Does nothing a second time.
         """
         with contextlib.ExitStack() as every:  # run backwards, each whatever became of those before
-            every.callback(self._made.clear)
+            every.callback(self._engines.clear)
             every.callback(self._keys.close)
             every.callback(self._vault.close)
 
@@ -155,7 +146,7 @@ class FaceVerifier:
     @property
     def engine(self) -> Engine:
         """The engine that enrolls: the one given, or one with the defaults, made when first needed."""
-        return self._engine_for(DEFAULT_EMBEDDER)
+        return self._engines.default
 
     @property
     def vault(self) -> Vault:
@@ -201,10 +192,10 @@ class FaceVerifier:
         finally:
             del passphrase  # not in the local variables of a traceback
         with self._keys.using(user, given) as key:
-            opening = self._begin_enrolling(user, key, replace=replace)
+            begun = Enrolling.begin(self._vault, user, key, replace=replace, consent=consent)
             # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
             with enrollment_probe(frames, self.engine, self.policy.quality, colors=colors, mirror=True) as enrolled:
-                self._seal(user, enrolled, key, replace=replace, consent=consent, opening=opening)
+                self._seal(user, key, enrolled, begun)
 
     def enrollment(
         self, user: str, *, replace: bool = False, consent: str = CONSENT, passphrase: str | bytes | None = None,
@@ -238,48 +229,24 @@ class FaceVerifier:
             given = given_key(passphrase, None, key, may_lack=True)
         finally:
             del passphrase  # not in the local variables of a traceback
+        from facesdk import sessions
+
         name = sessions.checked_name(camera)
         with contextlib.ExitStack() as claimed:
             own = claimed.enter_context(self._keys.using(user, given))
-            opening = self._begin_enrolling(user, own, replace=replace)
+            begun = Enrolling.begin(self._vault, user, own, replace=replace, consent=consent, camera=name)
 
             def keep(enrolled: Probe) -> None:
                 own.check()
-                self._seal(user, enrolled, own, replace=replace, consent=consent, opening=opening, camera=name)
+                self._seal(user, own, enrolled, begun)
 
             session = sessions.enrollment(
                 self.engine, self.policy, keep, timeout_s=timeout_s, claimed=claimed.pop_all(), given=given
             )
         return session
 
-    def _begin_enrolling(self, user: str, key: KeyProvider, *, replace: bool) -> Opening | None:
-        """The mark of an opening that begins here, once the key can be used and the name is free."""
-        key.check()
-        if not replace and self._vault.folder.exists(user):
-            raise already_enrolled(user)
-        return self._vault.begin(user, enrolling=True)
-
-    def _seal(
-        self, user: str, enrolled: Probe, key: KeyProvider, *, replace: bool, consent: str, opening: Opening | None,
-        camera: str = FILES,
-    ) -> None:  # fmt: skip
-        import numpy as np
-
-        plain: list[Float32Array] = []
-        try:
-            plain += [matching.make_reference(enrolled.vectors)]
-            plain += [np.stack(enrolled.vectors)]
-            record = Record(
-                user=user, embedder=self.engine.embedder, model_ids=self.engine.model_ids, reference=plain[0],
-                samples=plain[1], created_unix_s=int(time.time()), consent=consent, policy=self.policy.sealed(),
-            )  # fmt: skip
-            self._vault.enroll(
-                record, key, replace=replace, rules=self.policy.attempts, label=_label(self.policy), opening=opening,
-                camera=camera,
-            )  # fmt: skip
-        finally:
-            for array in plain:
-                _core.wipe(array)
+    def _seal(self, user: str, key: KeyProvider, enrolled: Probe, enrollment: Enrolling) -> None:
+        enrollment.seal(self._vault, user, key, enrolled, engine=self.engine, policy=self.policy)
         self._opened.add(user)
         happened("enrolled %s with %s", user, self.engine.embedder)
 
@@ -322,7 +289,7 @@ class FaceVerifier:
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         self._open_first(user)
-        decider, policy, engine = self._decider(user, frames=len(frames), camera=camera)
+        decider, policy, engine = self._deciding.begin(user, frames=len(frames), camera=camera)
         if policy.liveness is not Assurance.NONE:
             raise PolicyFloorError(
                 f"pictures do not say that somebody is there, and the owner's enrollment asks for "
@@ -336,19 +303,6 @@ class FaceVerifier:
             if decider.matches(found):
                 return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, _ms_since(start))
         return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, _ms_since(start))
-
-    def _decider(
-        self, user: str, *, frames: int, camera: str, label: str = ""
-    ) -> tuple[Decider, Policy, Engine]:  # fmt: skip
-        """The way to the vault for one verification, with the policy and engine that it binds to."""
-        with self._vault.opened(user, learned=self._learner.active) as template:
-            policy, engine = self._binding_policy(template), self._matching_engine(template)
-            comparison = Comparison(template, policy, engine, self._learner, frames=frames)
-            text = f"{_label(policy)} {label}".rstrip()
-            return Decider(
-                self._vault, user, comparison, template.generation, camera, text, self._learner.active,
-                lambda: self._keys.forget(user),
-            ), policy, engine  # fmt: skip
 
     def session(
         self, user: str, *, purpose: str = "", camera: str | LiveCamera = "camera",
@@ -377,15 +331,21 @@ class FaceVerifier:
             PassphraseRequiredError, LockedOutError, NotEnrolledError, EngineMismatchError: as verify.
             InputError: an argument does not fit.
         """
+        from facesdk import sessions
+
         self._keys.check_open()
         label = sessions.checked_label(camera, purpose, liveness)
         try:
             self._open_first(user)
-            decider, policy, engine = self._decider(user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
+            decider, policy, engine = self._deciding.begin(
+                user, frames=DECIDING, camera=sessions.name_of(camera), label=label
+            )
         except PassphraseRequiredError:
             self._keys.forget(user)
             raise
-        return sessions.verification(decider, policy, engine, liveness, challenge=challenge, timeout_s=timeout_s)
+        return sessions.verification(
+            decider, policy, engine, liveness, engines=self._engines, challenge=challenge, timeout_s=timeout_s
+        )
 
     def watch(
         self, user: str, camera: LiveCamera | Iterable[CapturedFrame], *, purpose: str = "",
@@ -412,6 +372,8 @@ class FaceVerifier:
         Raises:
             InputError, PolicyFloorError: as session; other errors of it come out of the iteration.
         """
+        from facesdk import sessions
+
         label = getattr(camera, "label", "camera")
 
         def begin() -> Session:
@@ -420,9 +382,12 @@ class FaceVerifier:
             )
 
         sessions.checked_label(label, purpose, liveness)
-        return sessions.watch(
-            begin, self.engine, self.policy, camera, leave_after_s=leave_after_s, on_progress=on_progress
-        )
+        try:
+            with self._vault.opened(user) as template:
+                policy, engine = self._deciding.binding(template)
+        except (PassphraseRequiredError, LockedOutError):  # they are events; what is looked with is the default
+            policy, engine = self.policy, self.engine
+        return sessions.watch(begin, engine, policy, camera, leave_after_s=leave_after_s, on_progress=on_progress)
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Open the user's key with what is given here, and set the failures back.
@@ -457,7 +422,7 @@ class FaceVerifier:
                 raise PassphraseRequiredError(state.reason)
         with self._keys.using(user, key) as key:
             self._vault.unlock(
-                user, key, rules=self.policy.attempts, label=_label(self.policy), opening=self._vault.begin(user),
+                user, key, rules=self.policy.attempts, label=label_of(self.policy), opening=self._vault.begin(user),
                 may_move=may_move,
             )  # fmt: skip
         self._opened.add(user)
@@ -518,16 +483,6 @@ class FaceVerifier:
 
         return status_of(self._vault, user, policy=self._chosen)
 
-    def _engine_for(self, embedder: str) -> Engine:
-        """The engine given, or else one of this embedder."""
-        if self._given is not None:
-            return self._given
-        if self._process != process_token():  # a child's: what the parent made does not work here
-            self._made, self._process = {}, process_token()
-        if embedder not in self._made:
-            self._made[embedder] = _checked_engine(self._make_engine(embedder), "what make_engine gives")
-        return self._made[embedder]
-
     def _open_first(self, user: str) -> None:
         """Open the key with this object's own if nothing has opened it since the program (or machine) started."""
         if self._keys.of(user) is not None:
@@ -538,28 +493,6 @@ class FaceVerifier:
             elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
                 self.unlock(user)
 
-    def _binding_policy(self, template: Template) -> Policy:
-        """The policy to verify with: at least what the owner's enrollment sealed. PolicyFloorError."""
-        if self._chosen is None:
-            return self.policy.tightened(template.policy)
-        chosen = self._chosen
-        plain = Policy(
-            target_fmr=chosen.target_fmr, quality=chosen.quality, attempts=chosen.attempts, liveness=chosen.liveness,
-            attention=chosen.attention,
-        )  # fmt: skip  # not by what a subclass makes of it
-        plain.check_not_looser(template.policy)
-        return plain
-
-    def _matching_engine(self, template: Template) -> Engine:
-        known = self._given is not None or template.embedder in load_manifest().embedders
-        engine = self._engine_for(template.embedder) if known else self.engine
-        if (template.embedder, template.model_ids) != (engine.embedder, engine.model_ids):
-            same = template.embedder == engine.embedder
-            other = f"embedder {template.embedder!r}, not {engine.embedder!r}"
-            what = "other models or another detector" if same else other
-            raise EngineMismatchError(f"{template.user!r} was enrolled with {what}: use that engine, or enroll again")
-        return engine
-
 
 def _check_parts(
     policy: object, engine: object, make_engine: object, learn: object, migrate_to: str | None
@@ -568,7 +501,7 @@ def _check_parts(
     if policy is not None and not isinstance(policy, Policy):
         raise InputError(f"policy must be made by facesdk.Policy(...), not {policy!r:.80}")
     if engine is not None:
-        _checked_engine(engine, "engine")
+        checked_engine(engine, "engine")
     if not callable(make_engine):
         raise InputError(f"make_engine must take an embedder's name, as Engine does, not {make_engine!r:.80}")
     if not isinstance(learn, bool):
@@ -577,18 +510,6 @@ def _check_parts(
         load_manifest().embedder(migrate_to)
         if engine is not None:
             raise InputError("migrate_to needs engines of two embedders: give make_engine in place of engine")
-
-
-def _checked_engine(engine: Any, what: str) -> Engine:
-    """The engine. InputError for what is none, or the class of one."""
-    if isinstance(engine, type) or not hasattr(engine, "observe"):
-        raise InputError(f"{what} must be made by facesdk.Engine(...), not {engine!r:.80}")
-    return engine  # type: ignore[no-any-return]
-
-
-def _label(policy: Policy) -> str:
-    """The policy as the audit log names it, behind the attempt rules."""
-    return f"{policy.target_fmr:g}"
 
 
 def _ms_since(start: float) -> float:

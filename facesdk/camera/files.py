@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facesdk.camera.frame import CapturedFrame, checked_rotation, rotated
-from facesdk.camera.opencv import load_opencv
+from facesdk.camera.opencv import load_opencv, reads
 from facesdk.environment import OPENCV, without
 from facesdk.errors import CameraError, InputError
 from facesdk.images import load_rgb
@@ -50,14 +50,10 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         count = 0
-        while True:
-            good, bgr = self._capture.read()
-            if not good:
-                break
+        for count, bgr in enumerate(reads(self._capture), start=1):
             seconds = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1e3
             image = rotated(self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB), self._rotate)
-            yield CapturedFrame(image, seconds, self._name, sequence=count)
-            count += 1
+            yield CapturedFrame(image, seconds, self._name, sequence=count - 1)
         if count == 0:
             raise CameraError(f"{self._name} gave no frame")
 

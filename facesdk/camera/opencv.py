@@ -24,6 +24,15 @@ ADDRESS = re.compile(
 NETWORK_TIMEOUT_MS = 10_000
 
 
+def reads(capture: Any) -> Iterator[Any]:
+    """What an open cv2.VideoCapture gives, until it gives nothing."""
+    while True:
+        good, picture = capture.read()
+        if not good:
+            return
+        yield picture
+
+
 def load_opencv() -> Any:
     """The module cv2, loaded without what the environment names; CameraError where it is not installed."""
     try:
@@ -72,10 +81,7 @@ class CameraSource:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         count = 0
-        while True:
-            good, raw = self._capture.read()
-            if not good:
-                break
+        for raw in reads(self._capture):
             if (image := self._picture(raw)) is not None:
                 yield CapturedFrame(rotated(image, self._rotate), self._clock(), self._name, sequence=count)
                 count += 1
@@ -139,13 +145,9 @@ class NetworkSource:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         count = 0
-        while True:
-            good, bgr = self._capture.read()
-            if not good:
-                break
+        for count, bgr in enumerate(reads(self._capture), start=1):
             image = rotated(_from_bgr(self._cv2, bgr), self._rotate)
-            yield CapturedFrame(image, self._clock(), self._name, sequence=count)
-            count += 1
+            yield CapturedFrame(image, self._clock(), self._name, sequence=count - 1)
         raise CameraError(f"{self._name} {'gave no frame' if count == 0 else 'stopped giving frames'}")
 
     def __enter__(self) -> NetworkSource:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facesdk.capture.quality import QualityLimits, Refusal, assess
-from facesdk.engine.tracking import Tracker
+from facesdk.engine.tracking import Tracker, place_of
 from facesdk.types import Guidance
 
 if TYPE_CHECKING:
     from facesdk.engine.engine import Engine
-    from facesdk.types import Face, Float32Array, Frame, Sample
+    from facesdk.types import Face, Frame, Sample
 
 # Nobody for so long, or no frame: whoever is there next may be somebody else.
 LOST_AFTER_S = 0.5
@@ -80,7 +80,7 @@ class Follower:
             if time_s - self._seen_s > LOST_AFTER_S:
                 self._lose()
         else:
-            place = _place(sample.face.landmarks_px)
+            place = place_of(sample.face.landmarks_px)
             if self._place is not None and not _follows(self._place, place, time_s - self._seen_s):
                 self._lose()
             self._place, self._seen_s = place, time_s
@@ -95,14 +95,6 @@ class Follower:
         """Begin another appearance, unless this one has shown nobody yet."""
         if self._place is not None:
             self._track, self._place = self._track + 1, None
-
-
-def _place(points: Float32Array | None) -> tuple[float, float, float]:
-    """Middle and longer side of the mesh's box, in pixels; no numbers without a mesh."""
-    if points is None:
-        return math.nan, math.nan, math.nan
-    (left, top), (right, bottom) = points[:, :2].min(axis=0).tolist(), points[:, :2].max(axis=0).tolist()
-    return (left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top)
 
 
 def _follows(before: tuple[float, float, float], now: tuple[float, float, float], elapsed_s: float) -> bool:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from facesdk.capture.appearance import View
     from facesdk.types import Sample
 
-TIMEOUT_S = 120.0
 # A pose that somebody cannot take is left out after so long.
 STEP_S = 8.0
 HOLD_S = 0.2

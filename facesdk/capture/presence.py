@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from facesdk import matching
+from facesdk.capture.alignment import STRAIGHT_DEG
 from facesdk.capture.samples import Probe
-from facesdk.capture.verification import STRAIGHT_DEG
 from facesdk.engine.networks import load_manifest
 
 if TYPE_CHECKING:

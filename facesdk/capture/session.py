@@ -6,6 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from facesdk.capture.limits import LONGEST_TIMEOUT_S, TIMEOUT_S
 from facesdk.errors import InputError
 from facesdk.images.frames import array_frame
 from facesdk.types import Guidance, Outcome, Progress, SessionPhase
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from facesdk.capture.samples import Probe
     from facesdk.types import Frame
 
-TIMEOUT_S = 30.0
 LATEST_S = 1e12  # of a clock, some 30,000 years
-LONGEST_TIMEOUT_S = 600.0
 FEWEST_PER_S = 5  # with fewer nobody can say that it is one face throughout
 _MOST_FRAMES_PER_S = 240  # so that frames whose clock stands still end a session too
 NOBODY = "nobody was seen"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
 from collections.abc import Callable
-from statistics import fmean
 from typing import TYPE_CHECKING
 
+from facesdk.capture.alignment import Alignment
 from facesdk.capture.continuity import Continuity, is_same
+from facesdk.capture.limits import DECIDING
 from facesdk.capture.looks import Looks
 from facesdk.capture.means import Means
 from facesdk.capture.samples import Probe, sharpest
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from facesdk.liveness.challenge import RADIUS_DEG, Challenge, Turn
     from facesdk.types import Sample
 
-ALIGN_S, ALIGN_DEG, STRAIGHT_DEG = 0.3, 5.0, 20.0
 SURE_PRESENCE = 0.9
 RETURN_DEG, RETURN_S = 8.0, 3.0
 COMPARABLE_DEG = 12.0  # turned further, features of one person are not always alike
-DECIDING, DECIDING_GAP_S = 3, 0.06
+DECIDING_GAP_S = 0.06
 START_SAMPLES = 2
 TRIES = 2
 STRAIGHT = Prompt("Look straight at the camera.")
@@ -104,7 +103,7 @@ class LiveVerification:
                 wiped.enter_context(probe)
         self._probes = []
         self._phase = SessionPhase.SEEK
-        self._window: deque[tuple[View, Sample]] = deque()
+        self._alignment = Alignment(self._is_awake)
         self._neutral: Turn = (0.0, 0.0)
         self._challenge: Challenge | None = None
         self._followed = False
@@ -119,7 +118,7 @@ class LiveVerification:
         """Wait until the face is straight and still for a moment."""
         sample = view.sample
         if sample is None or view.refusal is not None or not sample.quality.presence >= SURE_PRESENCE:
-            self._window.clear()
+            self._alignment.clear()
             self._phase = SessionPhase.SEEK
             return self._progress(view, view.guidance or Guidance.SHOW_FACE)
         self._phase = SessionPhase.ALIGN
@@ -127,22 +126,13 @@ class LiveVerification:
         if not self._continuity.same(sample):
             self._restart()  # somebody else: nothing that was seen before counts
             return self._progress(view, Guidance.KEEP_STILL)
-        self._window.append((view, sample))
-        while len(self._window) > 1 and view.time_s - self._window[1][0].time_s >= ALIGN_S:
-            self._window.popleft()
-        poses = [one.face.pose for _, one in self._window]
-        yaws, pitches = [pose.yaw_deg for pose in poses], [pose.pitch_deg for pose in poses]
-        still = max(yaws) - min(yaws) <= ALIGN_DEG and max(pitches) - min(pitches) <= ALIGN_DEG
-        straight = max(map(abs, yaws)) <= STRAIGHT_DEG and max(map(abs, pitches)) <= STRAIGHT_DEG
-        if not straight:
-            return self._progress(view, Guidance.LOOK_STRAIGHT)
-        if not still or view.time_s - self._window[0][0].time_s < ALIGN_S or len(self._window) < 3:
-            return self._progress(view, Guidance.KEEP_STILL)
-        awake = [sample for seen, sample in self._window if self._is_awake(seen, sample)]
+        if (guidance := self._alignment.feed(view, sample)) is not Guidance.NONE:
+            return self._progress(view, guidance)
+        awake = self._alignment.awake
         if not awake:
-            self._window.clear()
+            self._alignment.clear()
             return self._progress(view, Guidance.OPEN_EYES)
-        self._neutral = fmean(yaws), fmean(pitches)
+        self._neutral = self._alignment.neutral
         return self._aligned(view, awake)
 
     def _aligned(self, view: View, awake: list[Sample]) -> Progress | Outcome:
@@ -153,7 +143,7 @@ class LiveVerification:
                 if self._looks.verdict is not PassiveVerdict.LIVE:
                     return self._progress(view, Guidance.MORE_LIGHT if self._looks.dark else Guidance.KEEP_STILL)
             return self._decide(view, awake)
-        self._window.clear()
+        self._alignment.clear()
         start = Probe(sharpest(awake, START_SAMPLES), self._means.engine)
         self._probes.append(start)
         if not is_same(start.vectors[:1], start.vectors, evidence.SAME_PERSON):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from facesdk.capture.limits import LEAVE_AFTER_S
 from facesdk.capture.presence import Presence
 from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError
 from facesdk.types import Guidance, Outcome, Progress, SessionPhase
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from facesdk.capture.session import Session
     from facesdk.engine.engine import Engine
 
-LEAVE_AFTER_S = 5.0
 # A session that nothing was tried in begins again after so long.
 AGAIN_AFTER_S = 2.0
 ASK_AGAIN_S = 1.0  # whether the passphrase was given meanwhile

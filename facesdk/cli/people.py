@@ -113,12 +113,12 @@ def enroll(context: Context, options: argparse.Namespace) -> int:
 
 def _enroll_live(verifier: FaceVerifier, context: Context, options: argparse.Namespace, *, consent: str) -> None:
     """Enrolls who is before the camera. EnrollmentError where nothing came of it."""
-    from facesdk.capture.enrolling import TIMEOUT_S
+    from facesdk.capture.limits import ENROLLMENT_S
 
     def begin(camera: str, _challenge: str) -> Session:
         return verifier.enrollment(
             context.user, replace=options.replace, consent=consent, camera=camera,
-            timeout_s=options.timeout or TIMEOUT_S,
+            timeout_s=options.timeout or ENROLLMENT_S,
         )  # fmt: skip
 
     outcome = live.through(options, begin)
@@ -175,7 +175,7 @@ def verify(context: Context, options: argparse.Namespace) -> int:
 
 def _verify_live(verifier: FaceVerifier, context: Context, options: argparse.Namespace) -> Outcome:
     """The outcome of one session before the camera."""
-    from facesdk.capture.session import TIMEOUT_S
+    from facesdk.capture.limits import TIMEOUT_S
 
     def begin(camera: str, challenge: str) -> Session:
         return verifier.session(

@@ -126,13 +126,12 @@ def _continues(before: Sample, now: Sample) -> bool:
     if not now.quality.presence >= MIN_PRESENCE:
         return False
     growth = now.quality.eye_distance_px / max(before.quality.eye_distance_px, 1e-6)
-    (x0, y0, side), (x1, y1, _) = (_place(s.face) for s in (before, now))
+    (x0, y0, side), (x1, y1, _) = (place_of(s.face.landmarks_px) for s in (before, now))
     return math.hypot(x1 - x0, y1 - y0) <= MAX_SHIFT * side and 1 / MAX_GROWTH <= growth <= MAX_GROWTH
 
 
-def _place(face: Face) -> tuple[float, float, float]:
-    """Middle and longer side of the mesh's box."""
-    points = face.landmarks_px
+def place_of(points: Float32Array | None) -> tuple[float, float, float]:
+    """Middle and longer side of a mesh's box, in pixels; no numbers without a mesh."""
     if points is None:
         return math.nan, math.nan, math.nan
     (left, top), (right, bottom) = points[:, :2].min(axis=0).tolist(), points[:, :2].max(axis=0).tolist()

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from facesdk.capture.appearance import Follower
-from facesdk.capture.session import TIMEOUT_S, Session
-from facesdk.capture.verification import DECIDING, LiveVerification
+from facesdk.capture.limits import DECIDING, TIMEOUT_S
+from facesdk.capture.session import Session
+from facesdk.capture.verification import LiveVerification
 from facesdk.errors import EngineMismatchError
 from facesdk.learning import Comparison, Learner
+from facesdk.liveness.passive import Passive
 from facesdk.policy import Policy
 from facesdk.sessions import means_for
+from facesdk.types import Assurance
 
 if TYPE_CHECKING:
     from facesdk.capture.means import Means
     from facesdk.capture.samples import Probe
     from facesdk.engine import Engine
-    from facesdk.types import Assurance
     from facesdk.vault import KeyProvider, Vault
 
 
@@ -38,19 +40,22 @@ class Looking:
 
     def __init__(self, engine: Engine, policy: Policy, liveness: Assurance, *, without_networks: bool = False) -> None:
         self.engine, self.policy, self.liveness = engine, policy, liveness
-        means = means_for(engine, policy, liveness, "dot")
-        self._means: Means = replace(means, passive=None) if without_networks else means
+        self._passive = None if without_networks or liveness is Assurance.NONE else Passive.load()
+        self._means("dot")  # says at once what is not there
 
     @property
     def passive(self) -> bool:
         """Whether the passive networks are there and look."""
-        return self._means.passive is not None
+        return self._passive is not None
+
+    def _means(self, challenge: str) -> Means:
+        return means_for(self.engine, self.policy, self.liveness, challenge, self._passive)
 
     def session(
         self, challenge: str, seed: str, compare: Callable[[Probe], bool], *, timeout_s: float = TIMEOUT_S
     ) -> Session:
         """A session whose paths are those of the seed: for tests alone, since who knows the seed knows the path."""
-        means = replace(self._means, challenge=challenge, source=random.Random(seed))
+        means = replace(self._means(challenge), source=random.Random(seed))
         goal = LiveVerification(means, compare=compare, refuse=lambda: None)
         return Session(goal, Follower(self.engine, self.policy.quality), timeout_s=timeout_s)
 

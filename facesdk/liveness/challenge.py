@@ -68,7 +68,7 @@ class Challenge(Protocol):
 class Path:
     """Where the dot goes: from straight ahead to each of points_deg, to arrive there at times_s.
 
-    Between two points it moves with the least jerk (Flash and Hogan, 1985), which heads do by themselves.
+    Between two points it moves with the least jerk.
     """
 
     times_s: tuple[float, ...]
@@ -105,8 +105,13 @@ class Path:
         begin_s = self.times_s[number - 1] if number else 0.0
         before = self.points_deg[number - 1] if number else (0.0, 0.0)
         part = (time_s - begin_s) / (self.times_s[number] - begin_s)
-        share = part**3 * (10 - 15 * part + 6 * part**2)
+        share = least_jerk(part)
         return tuple(a + (b - a) * share for a, b in zip(before, self.points_deg[number], strict=True))  # type: ignore[return-value]
+
+
+def least_jerk(part: float) -> float:
+    """How much of a way is gone after this part of its time, as heads move by themselves. Source: Flash, Hogan 1985."""
+    return part**3 * (10 - 15 * part + 6 * part**2)
 
 
 def spot(turn: Turn) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,7 +49,7 @@ class View(Protocol):
     ) -> None: ...
 
 
-class Closing:
+class Closing(ABC):
     """The context of every view: its end closes it."""
 
     def __enter__(self):  # type: ignore[no-untyped-def]  # typing.Self is of Python 3.11
@@ -57,9 +58,9 @@ class Closing:
     def __exit__(self, kind: object, error: object, at: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what it shows on. Does nothing a second time."""
-        raise NotImplementedError
 
 
 def sentence(progress: Progress) -> str:

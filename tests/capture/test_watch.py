@@ -11,9 +11,10 @@ import pytest
 from session_tools import NOBODY, ScriptedEngine, Seen, frame
 
 from facesdk.capture.appearance import Follower
+from facesdk.capture.limits import LONGEST_TIMEOUT_S
 from facesdk.capture.means import Means
 from facesdk.capture.quality import QualityLimits
-from facesdk.capture.session import LONGEST_TIMEOUT_S, Session
+from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
 from facesdk.capture.watch import Watch, Watcher, WatchEvent, WatchKind
 from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, Reason

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from facesdk.liveness.challenge import Path
 from facesdk.liveness.simulator import bulk
-from facesdk.liveness.simulator.people import Person, Prompt, smooth, wander
+from facesdk.liveness.simulator.people import Person, Prompt, smooth
 
 BEGIN_S = 1.0
 
 
 def dot(seed: int) -> tuple[Prompt, list[float]]:
-    path, times = wander(seed)
-    return Prompt.dot(BEGIN_S, lambda t: path(t - BEGIN_S)), [BEGIN_S + t for t in times]
+    path = Path.fresh(random.Random(seed))
+    return Prompt.dot(BEGIN_S, lambda t: path.at(t - BEGIN_S)), [BEGIN_S + t for t in (0.0, *path.times_s)]
 
 
 def error(actor: bulk.Actor, prompt: Prompt, until_s: float) -> float:
@@ -92,7 +94,10 @@ def test_people_and_puppets_follow_a_dot_and_replays_and_prints_do_not() -> None
     n = range(16)
     assert median_error([bulk.Live(Person(s)) for s in n]) < 0.2
     assert median_error([bulk.Live(Person(s), latency_s=0.2) for s in n]) < 0.3
-    assert median_error([bulk.BlindReplay(Person(s), [Prompt.dot(0, wander(s + 999)[0])]) for s in n]) > 0.8
+    assert (
+        median_error([bulk.BlindReplay(Person(s), [Prompt.dot(0, Path.fresh(random.Random(s + 999)).at)]) for s in n])
+        > 0.8
+    )
     assert median_error([bulk.Photo(s) for s in n]) > 0.8
     assert median_error([bulk.Photo(s, moved=True, bent=True) for s in n]) > 0.8
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from facesdk.liveness.simulator.people import BANDS_DEG, PITCH_PART, Person, Place, Prompt, smooth
+from facesdk.liveness.challenge import PITCH_SHARE, RADIUS_DEG
+from facesdk.liveness.directions import SHOWN_DEG
+from facesdk.liveness.simulator.people import Person, Place, Prompt, smooth
 
 # Means of (rho, rhoQ) at turns of 12 degrees and more are the project's measurements of rendered heads, sheets and
 # replays (rhoQ of flat sheets and replays was not measured); there is no spread in them: the last number is assumed.
@@ -44,7 +47,7 @@ class Observation:
     person: int = 0
 
 
-class Actor:
+class Actor(ABC):
     """Somebody or something before the camera: `_pose` says how the mesh sees it turned, this adds what measuring adds.
 
     Args:
@@ -70,8 +73,9 @@ class Actor:
         known = math.hypot(yaw, pitch) >= RHO_FROM_DEG
         return Observation(time_s, yaw, pitch, roll, eyes_px, (rho, rho_q) if known else None, self._person)
 
+    @abstractmethod
     def _pose(self, time_s: float, prompts: Sequence[Prompt]) -> tuple[float, float, float]:
-        raise NotImplementedError
+        """Yaw, pitch and roll as the mesh sees them, in degrees, before what measuring adds."""
 
 
 def stream(actor: Actor, prompts: Sequence[Prompt], *, seconds: float, fps: float = 15.0) -> Iterator[Observation]:
@@ -155,14 +159,18 @@ class Operator(Actor):
     def _chosen(self, wanted: Place, *, random_places: bool) -> Place:
         if not random_places and wanted == (0.0, 0.0):
             return wanted
-        angle, radius = self._random.uniform(0, 2 * math.pi, self._clips), self._random.uniform(14, 32, self._clips)
+        angle, radius = (
+            self._random.uniform(0, 2 * math.pi, self._clips),
+            self._random.uniform(*RADIUS_DEG, self._clips),
+        )
         if not random_places:
             angle = np.floor(angle * 4 / math.pi) * math.pi / 4
-            radius = np.mean(BANDS_DEG, axis=1)[self._random.integers(0, 2, self._clips)]
-        places = np.stack([radius * np.cos(angle), radius * np.sin(angle) * PITCH_PART], axis=1)
+            radius = np.array(SHOWN_DEG)[self._random.integers(0, 2, self._clips)]
+        places = np.stack([radius * np.cos(angle), radius * np.sin(angle) * PITCH_SHARE], axis=1)
         moves, move = places - self._places[-1], np.subtract(wanted, self._places[-1])
         if not self._foresees:
-            moves, move = moves / np.linalg.norm(moves, axis=1, keepdims=True), move / max(float(np.hypot(*move)), 1e-9)
+            lengths = np.maximum(np.linalg.norm(moves, axis=1, keepdims=True), 1e-9)  # a clip may lead nowhere
+            moves, move = moves / lengths, move / max(float(np.hypot(*move)), 1e-9)
         x, y = places[np.argmin(np.linalg.norm(moves - move, axis=1))].tolist()
         return x, y
 
@@ -174,6 +182,13 @@ class Takeover(Actor):
         self._first, self._second, self._at_s, self._gone_s = first, second, at_s, gone_s
 
     def observe(self, time_s: float, prompts: Sequence[Prompt]) -> Observation:
+        """As the one who is there; nobody in between."""
         if self._at_s <= time_s < self._at_s + self._gone_s:
             return Observation(time_s, math.nan, math.nan, math.nan, math.nan)
-        return (self._first if time_s < self._at_s else self._second).observe(time_s, prompts)
+        return self._now(time_s).observe(time_s, prompts)
+
+    def _pose(self, time_s: float, prompts: Sequence[Prompt]) -> tuple[float, float, float]:
+        return self._now(time_s)._pose(time_s, prompts)
+
+    def _now(self, time_s: float) -> Actor:
+        return self._first if time_s < self._at_s else self._second

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from facesdk.liveness.challenge import PITCH_SHARE, least_jerk
+from facesdk.liveness.directions import SHOWN_DEG
+
 Place: TypeAlias = tuple[float, float]  # yaw and pitch in degrees
 Path: TypeAlias = Callable[[float], Place]  # of a time in seconds
 STEP_S = 0.02
-BANDS_DEG = ((13.0, 21.0), (26.0, 40.0))
-PITCH_PART = 0.7  # heads nod less far than they turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,8 @@ class Prompt:
     @classmethod
     def look(cls, time_s: float, direction: int, band: int) -> Prompt:
         """Turn to one of 8 directions (0 the picture's right, then clockwise by 45 degrees), 0 a little or 1 far."""
-        radius, angle = sum(BANDS_DEG[band]) / 2, math.radians(45 * direction)
-        place = (radius * math.cos(angle), radius * math.sin(angle) * PITCH_PART)
+        radius, angle = SHOWN_DEG[band], math.radians(45 * direction)
+        place = (radius * math.cos(angle), radius * math.sin(angle) * PITCH_SHARE)
         return cls(time_s, lambda _time_s: place)
 
     @classmethod
@@ -48,34 +49,17 @@ class Prompt:
         return cls(time_s, lambda _time_s: (0.0, 0.0))
 
 
-def wander(seed: int, *, segments: int = 5) -> tuple[Path, tuple[float, ...]]:
-    """A dot's smooth path from straight ahead over random places, and when each segment of it begins and the last ends.
-
-    Segments of .7 to 1.1 s, to places 14 to 32 degrees from the middle, and not near the one before; where the dot
-    slows down at each. A stand-in for a session's own paths.
-    """
-    random = np.random.default_rng((seed, 11))
-    times, places = [0.0], [(0.0, 0.0)]
-    while len(places) <= segments:
-        radius, angle = random.uniform(14, 32), random.uniform(0, 2 * math.pi)
-        place = (float(radius * math.cos(angle)), float(radius * math.sin(angle) * PITCH_PART))
-        if math.dist(place, places[-1]) > 12:
-            places.append(place)
-            times.append(times[-1] + float(random.uniform(0.7, 1.1)))
-    return smooth(times, places), tuple(times)
-
-
 def smooth(times: Sequence[float], places: Sequence[Place]) -> Path:
-    """From place to place with the least jerk. Source: Flash and Hogan 1985."""
+    """From place to place with the least jerk."""
 
     def at(time_s: float) -> Place:
         if time_s >= times[-1]:
             return places[-1]
         i = max(int(np.searchsorted(times, time_s, side="right")) - 1, 0)
         part = max(time_s - times[i], 0.0) / (times[i + 1] - times[i])
-        part = part**3 * (10 - 15 * part + 6 * part * part)
+        share = least_jerk(part)
         (x0, y0), (x1, y1) = places[i], places[i + 1]
-        return x0 + (x1 - x0) * part, y0 + (y1 - y0) * part
+        return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
 
     return at
 
