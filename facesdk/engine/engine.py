@@ -164,6 +164,20 @@ class Engine:
         frame = array_frame(frame)
         return self._with_surroundings(frame, *self._observe(frame))
 
+    def observe_distant(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
+        """Look at a frame for people far away alone.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, or (H, W) gray.
+
+        Returns:
+            As observe; with mediapipe's own detector, what observe_near finds.
+        """
+        if self._mediapipe is not None:
+            return self.observe_near(frame)
+        frame = array_frame(frame)
+        return self._seen(frame, [face_of(found) for found in _run(self._far.find, frame)])
+
     def _with_surroundings(
         self, frame: Frame, sample: Sample | None, faces: list[Face]
     ) -> tuple[Sample | None, list[Face]]:
@@ -180,7 +194,9 @@ class Engine:
         return seen, [moved(face, -margin) for face in more]
 
     def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
-        faces = self._find(frame, distant=distant)
+        return self._seen(frame, self._find(frame, distant=distant))
+
+    def _seen(self, frame: Frame, faces: list[Face]) -> tuple[Sample | None, list[Face]]:
         sample = self._look(frame, faces) if faces else None
         if sample is not None and self._is_turned(frame, faces[0]):
             sample = replace(sample, turned=True)

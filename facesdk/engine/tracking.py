@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # Looser limits (MediaPipe follows at 0.5) let meshes through that lag behind a fast head, and features with them.
 MIN_PRESENCE = 0.9
 MAX_SHIFT, MAX_GROWTH = 0.1, 1.1
-DISTANT_EVERY = 2  # frames without anybody
 
 
 class Tracker:
@@ -29,9 +29,9 @@ class Tracker:
     The region of the face mesh is that of the last detection, moved as the mesh moved since: it is where the detector
     would have found the face, so that samples are like those of detection. The detector looks at the whole frame in the
     first, then in one of `detect_every`, where the mesh says that there is no face, and where it jumped; so a second
-    person is noticed at most `detect_every` - 1 frames late. While nobody is there, people far away are looked for in
-    one frame of DISTANT_EVERY. For pictures that do not follow each other, use Engine.observe. One tracker for one
-    camera and one thread.
+    person is noticed at most `detect_every` - 1 frames late. While nobody is there, frames are looked at for those who
+    are near and those who are far away by turns. For pictures that do not follow each other, use Engine.observe. One
+    tracker for one camera and one thread.
 
     Args:
         engine: finds and follows.
@@ -45,7 +45,6 @@ class Tracker:
         if not isinstance(detect_every, int) or not 1 <= detect_every <= 100:
             raise InputError(f"detect_every must be a number from 1 to 100, not {detect_every!r}")
         self._engine = engine
-        self._near = getattr(engine, "observe_near", engine.observe)  # an engine of one's own may have none
         self._detect_every = detect_every
         self._found: Sample | None = None
         self._last: Sample | None = None
@@ -62,13 +61,19 @@ class Tracker:
                 self._since += 1
                 self._last = replace(sample, runner_up=self._last.runner_up)
                 return self._last, [sample.face, *self._faces[1:]]
-        sample, faces = (self._engine.observe if self._empty % DISTANT_EVERY == 0 else self._near)(frame)
+        sample, faces = self._look_for()(frame)
         self._empty = 0 if faces else self._empty + 1
         self.detections += 1
         self._since, self._faces = 0, faces
         self._last = sample if sample is not None and _can_be_followed(sample) else None
         self._found = self._last
         return sample, faces
+
+    def _look_for(self) -> Callable[[Frame], tuple[Sample | None, list[Face]]]:
+        """What looks at the next frame: while nobody is there, for the near and the distant by turns."""
+        if self._empty == 0 or not hasattr(self._engine, "observe_distant"):  # an engine of one's own may have none
+            return self._engine.observe
+        return self._engine.observe_near if self._empty % 2 else self._engine.observe_distant
 
     def reset(self) -> None:
         """Forgets where the face was: the next frame is looked at as the first."""

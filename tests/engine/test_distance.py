@@ -17,7 +17,7 @@ from facesdk.engine import distance
 from facesdk.engine.distance import MAX_SCORE, is_distant
 from facesdk.engine.faces import CERTAINLY_UPRIGHT
 from facesdk.engine.networks import load_manifest
-from facesdk.engine.tracking import DISTANT_EVERY, Tracker
+from facesdk.engine.tracking import Tracker
 from facesdk.errors import ModelIntegrityError
 from facesdk.types import Guidance
 
@@ -124,12 +124,12 @@ def test_a_near_face_needs_no_second_network(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_a_tracker_finds_the_distant_within_a_few_frames(sface: Engine) -> None:
     far, tracker = scene(sface, "sunak", 18), Tracker(sface)
-    for empty_frames in range(2 * DISTANT_EVERY):
+    for empty_frames in range(4):
         tracker.reset()
         for _ in range(empty_frames):
             assert tracker.observe(EMPTY) == (None, [])
-        seen = [len(tracker.observe(far)[1]) for _ in range(DISTANT_EVERY + 6)]
-        assert 0 not in seen[DISTANT_EVERY - 1 :]
+        seen = [len(tracker.observe(far)[1]) for _ in range(8)]
+        assert 0 not in seen[1:]
 
 
 def test_a_tracker_follows_a_distant_face(sface: Engine) -> None:
