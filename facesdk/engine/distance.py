@@ -12,7 +12,7 @@ from facesdk.engine.networks import load_manifest
 from facesdk.engine.runtime import Runtime, checked_network
 
 if TYPE_CHECKING:
-    from facesdk.types import Frame
+    from facesdk.types import Face, Frame, Sample
 
 FULL_RANGE = "blazeface_full_range"
 # A face whose box is so much of the frame's longer side, or less, is distant. Larger ones are found as ever: short
@@ -20,6 +20,7 @@ FULL_RANGE = "blazeface_full_range"
 MAX_PART = 0.15
 # From nearby, short range is surer of what is a face, and less sure of what is none; benchmarks/distance.py has both.
 MIN_SCORE = 0.7
+LIKELY_PRESENCE = 0.5  # of a mesh that lies on a face
 MAX_FACES = 4  # that are looked at closely, the largest
 # Below what needs no second look: whether a distant face is turned is always looked at.
 MAX_SCORE = math.nextafter(CERTAINLY_UPRIGHT, 0.0)
@@ -91,6 +92,12 @@ class FarDetector:
 def is_distant(frame: Frame, found: Any) -> bool:
     """Whether a detection is so small that it is looked at again."""
     return bool(_side(found) <= MAX_PART * max(frame.shape[:2]))
+
+
+def is_doubtful(face: Face, sample: Sample | None) -> bool:
+    """Whether what short range took for a near face is likely none: it is not sure of it, and the mesh sees none."""
+    unseen = sample is None or not sample.quality.presence >= LIKELY_PRESENCE
+    return face.score < MIN_SCORE and unseen
 
 
 def _side(found: Any) -> float:

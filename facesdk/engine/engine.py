@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core
 from facesdk.digest import sha256
-from facesdk.engine.distance import FarDetector, is_distant
+from facesdk.engine.distance import FarDetector, is_distant, is_doubtful
 from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
@@ -150,7 +150,11 @@ class Engine:
             The largest face's sample and all faces found. No sample: no face, or none that its mesh could align.
         """
         frame = array_frame(frame)
-        return self._with_surroundings(frame, *self._observe(frame, distant=True))
+        sample, faces = self._observe(frame, distant=True)
+        if self._mediapipe is None and faces and is_doubtful(faces[0], sample):
+            if (distant := self.observe_distant(frame))[1]:
+                return distant
+        return self._with_surroundings(frame, sample, faces)
 
     def observe_near(self, frame: Frame) -> tuple[Sample | None, list[Face]]:
         """Look at a frame as observe does, but for nobody far away: a third of the time where nobody is there.
@@ -173,9 +177,9 @@ class Engine:
         Returns:
             As observe; with mediapipe's own detector, what observe_near finds.
         """
+        frame = array_frame(frame)
         if self._mediapipe is not None:
             return self.observe_near(frame)
-        frame = array_frame(frame)
         return self._seen(frame, [face_of(found) for found in _run(self._far.find, frame)])
 
     def _with_surroundings(
