@@ -70,7 +70,7 @@ class Guidance(Enum):
     OPEN_EYES = "Open your eyes and look at the camera."
     KEEP_STILL = "Look at the camera and keep still for a moment."
     COME_BACK = "Look straight at the camera again."
-    TRY_AGAIN = "Once more: follow with your nose where the prompt goes."
+    TRY_AGAIN = "Once more: turn your head as you are shown."
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,7 @@ class Progress:
         done: the outcome is there.
         fraction: of the way, 0 to 1, for a ring that fills.
         box_px: float32 (4,) of the face that is followed, in the frame; None without one.
+        outcome: how it ended; None while it has not.
     """
 
     phase: SessionPhase
@@ -245,6 +246,7 @@ class Progress:
     done: bool = False
     fraction: float = 0.0
     box_px: Float32Array | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)

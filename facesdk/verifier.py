@@ -350,7 +350,7 @@ class FaceVerifier:
     def watch(
         self, user: str, camera: LiveCamera | Iterable[CapturedFrame], *, purpose: str = "",
         liveness: Assurance = Assurance.RGB_CHALLENGE, challenge: str = "dot", leave_after_s: float = LEAVE_AFTER_S,
-        on_progress: Callable[[Progress, CapturedFrame], None] | None = None,
+        on_progress: Callable[[Progress, CapturedFrame], None] | None = None, label: str | None = None,
     ) -> Watch:  # fmt: skip
         """Verify whoever comes before a camera, again and again, with an event for each change.
 
@@ -365,6 +365,7 @@ class FaceVerifier:
             challenge: as in session.
             leave_after_s: who was not seen for so long has left; 1 to 3600 seconds.
             on_progress: called after each frame with what to show, and the frame.
+            label: the camera's short name for the audit log; None for its own.
 
         Returns:
             The watch: iterate it, also with `async for`, or give run() a function; cancel() ends it from any thread.
@@ -374,14 +375,14 @@ class FaceVerifier:
         """
         from facesdk import sessions
 
-        label = getattr(camera, "label", "camera")
+        name = getattr(camera, "label", "camera") if label is None else label
 
         def begin() -> Session:
             return self.session(
-                user, purpose=purpose, camera=label, liveness=liveness, challenge=challenge, timeout_s=LONGEST_TIMEOUT_S
+                user, purpose=purpose, camera=name, liveness=liveness, challenge=challenge, timeout_s=LONGEST_TIMEOUT_S
             )
 
-        sessions.checked_label(label, purpose, liveness)
+        sessions.checked_label(name, purpose, liveness)
         try:
             with self._vault.opened(user) as template:
                 policy, engine = self._deciding.binding(template)

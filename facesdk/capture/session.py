@@ -170,7 +170,7 @@ class Session:
 
     def _end(self, outcome: Outcome) -> Progress:
         self._outcome = outcome
-        self._progress = Progress(SessionPhase.DONE, outcome.guidance, done=True, fraction=1.0)
+        self._progress = Progress(SessionPhase.DONE, outcome.guidance, done=True, fraction=1.0, outcome=outcome)
         return self._progress
 
 

@@ -60,8 +60,8 @@ def add_camera(parser: argparse.ArgumentParser, *, needed: bool = False) -> None
 
 def add_life(parser: argparse.ArgumentParser) -> None:
     """How alive somebody must be."""
-    text = "what a match must say about life: challenge (default), passive (facesdk models add) or none"
-    parser.add_argument("--liveness", choices=LIVENESS, default=LIVENESS[0], help=text)
+    text = "what a match before a camera must say about life: challenge (default), passive (facesdk models add) or none"
+    parser.add_argument("--liveness", choices=LIVENESS, help=text)
     text = "dot: follow a dot on a screen; directions: turn as LEDs or words say (default: what the view can show)"
     parser.add_argument("--challenge", choices=("dot", "directions"), help=text)
 
@@ -71,13 +71,16 @@ def tier(options: argparse.Namespace) -> Assurance:
     from facesdk.types import Assurance
 
     tiers = {"challenge": Assurance.RGB_CHALLENGE, "passive": Assurance.RGB_PASSIVE, "none": Assurance.NONE}
-    return tiers[options.liveness]
+    return tiers[options.liveness or LIVENESS[0]]
 
 
 def check_source(options: argparse.Namespace) -> None:
     """Ends as argparse ends what does not fit, unless there are either pictures or a camera."""
     if bool(options.pictures) == (options.camera is not None):
         options.does_not_fit("give either pictures or --camera; facesdk cameras lists what can be opened")
+    ours = [name for name in ("liveness", "challenge", "view", "timeout", "rotate") if getattr(options, name, None)]
+    if options.pictures and ours:  # a script that put pictures in a camera's place must not be opened by them
+        options.does_not_fit(f"--{ours[0]} is for --camera: pictures say nothing about life")
 
 
 def through(options: argparse.Namespace, begin: Callable[[str, str], Session]) -> Outcome:
@@ -91,9 +94,9 @@ def through(options: argparse.Namespace, begin: Callable[[str, str], Session]) -
         for frame in camera:
             progress = session.feed(frame)
             view.show(progress, frame)
-            if progress.done:
+            if progress.done or view.closed:
                 break
-        session.cancel("the camera gave no more pictures")
+        session.cancel("the view was closed" if view.closed else "the camera gave no more pictures")
     assert session.outcome is not None  # its end gives it one
     return session.outcome
 
@@ -109,19 +112,21 @@ def watch(context: Context, options: argparse.Namespace) -> int:
         _opened(options) as camera,
         verifier.watch(
             context.user, camera, purpose=options.purpose, liveness=tier(options),
-            challenge=options.challenge or view.challenge, leave_after_s=options.leave_after, on_progress=view.show,
+            challenge=options.challenge or view.challenge, leave_after_s=options.leave_after,
+            on_progress=lambda progress, frame: watched.cancel() if view.closed else view.show(progress, frame),
+            label=label_of(camera),
         ) as watched,
         _until_told(watched.cancel),
     ):  # fmt: skip
-        _Door(context, commands).watch(watched)
+        _Door(context, commands, view).watch(watched)
     return 0
 
 
 class _Door:
     """Runs the commands: on_match once the owner is there, on_leave when that is over, whatever ends it."""
 
-    def __init__(self, context: Context, commands: dict[str, list[str]]) -> None:
-        self._context, self._commands = context, commands
+    def __init__(self, context: Context, commands: dict[str, list[str]], view: Any) -> None:
+        self._context, self._commands, self._view = context, commands, view
         self._open = False
 
     def watch(self, events: Any) -> None:
@@ -130,14 +135,13 @@ class _Door:
 
         try:
             for event in events:
-                if event.kind is WatchKind.MATCHED:
-                    self._open = True
+                with self._view.aside():
+                    if self._open and event.kind is not WatchKind.MATCHED:
+                        self.close()
                     self._tell(event)
-                    self._run("on_match")
-                    continue
-                if self._open:
-                    self.close()
-                self._tell(event)
+                    if event.kind is WatchKind.MATCHED:
+                        self._open = True
+                        self._run("on_match")
         finally:
             if self._open:
                 self.close()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from facesdk.verifier import FaceVerifier
 
 CONSENT_NOTICE = (
-    "An encrypted template of the face that is shown will be kept on this device, and nothing else.\n"
+    "An encrypted template of the face that is shown will be kept on this device, and a log of times and outcomes, in\n"
+    "the clear. No picture is kept.\n"
     "Enroll only a person who agrees to that; facesdk remove destroys it."
 )
 OPEN_FOR = "the key is open for 72 h at most, or until facesdk lock"

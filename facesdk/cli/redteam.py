@@ -52,8 +52,8 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     text = "the longest that a clip lasts (default: 8, live 20, which are two tries)"
     parser.add_argument("--seconds", type=float, metavar="S", help=text)
     parser.add_argument("--count", type=int, default=1, metavar="N", help="clips (default: %(default)s)")
-    text = "what is shown meanwhile: dot (default) or directions"
-    parser.add_argument("--challenge", choices=("dot", "directions"), default="dot", help=text)
+    text = "what is shown meanwhile: dot or directions (default: what the view can show)"
+    parser.add_argument("--challenge", choices=("dot", "directions"), help=text)
     parser.add_argument("--simulated", action="store_true", help="the frames are rendered: reported apart")
     parser.add_argument("--yes", action="store_true", help="write pictures, do not ask")
     add_engine(parser)
@@ -63,7 +63,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_vault(parser, user=False)
     text = "compare with this template too, with its key; no attempt is charged (default: liveness alone)"
     parser.add_argument("--user", metavar="NAME", help=text)
-    live.add_life(parser)
+    text = "what a session must say about life: challenge (default), passive (facesdk models add) or none"
+    parser.add_argument("--liveness", choices=live.LIVENESS, help=text)
+    text = "of the fresh paths: dot or directions (default: what the clips were recorded with, else dot)"
+    parser.add_argument("--challenge", choices=("dot", "directions"), help=text)
     text = "fresh paths that each attack is put through (default: %(default)s)"
     parser.add_argument("--draws", type=int, default=3, metavar="N", help=text)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the fresh paths (default: %(default)s)")
@@ -90,10 +93,10 @@ def record(context: Context, options: argparse.Namespace) -> int:
         _announce(number, options)
         made: list[Recorder] = []
 
-        def begin(camera: str, _challenge: str, made: list[Recorder] = made) -> Any:
+        def begin(camera: str, challenge: str, made: list[Recorder] = made) -> Any:
             made.append(Recorder(
                 folder, looking, species=species, person=person, camera=camera, simulated=options.simulated,
-                challenge=options.challenge, seconds=options.seconds,
+                challenge=options.challenge or challenge, seconds=options.seconds,
             ))  # fmt: skip
             return made[0]
 
@@ -103,7 +106,8 @@ def record(context: Context, options: argparse.Namespace) -> int:
             break
         kept.append({"clip": clip.name, "frames": len(clip.times_s or ())})
     lines = [f"recorded {row['clip']}: {row['frames']} frames" for row in kept]
-    show(context, {"folder": str(folder), "clips": kept}, [*lines, f"next: facesdk redteam run {folder}"])
+    lines += [f"next: facesdk redteam run {folder}"] if kept else ["nothing was recorded"]
+    show(context, {"folder": str(folder), "clips": kept}, lines)
     return 0 if len(kept) == options.count else 1
 
 
@@ -144,9 +148,9 @@ def run(context: Context, options: argparse.Namespace) -> int:
     matcher = _matcher(context, options)
     engine = matcher.engine if matcher else _engine(options, options.embedder)
     looking = Looking(engine, matcher.policy if matcher else Policy(), live.tier(options))
-    settings = Settings.of(
-        looking, matcher, challenge=options.challenge or CHALLENGES[0], draws=options.draws, seed=options.seed
-    )  # fmt: skip
+    shown = {clip.challenge for clip in clips if clip.challenge}
+    challenge = options.challenge or (shown.pop() if len(shown) == 1 else CHALLENGES[0])
+    settings = Settings.of(looking, matcher, challenge=challenge, draws=options.draws, seed=options.seed)
     done, left_out = judge_all(options.folder, looking, matcher, settings, restart=options.restart, progress=_tell)
     lines = [f"{done} sessions judged, of {len(clips)} clips"]
     if left_out:

@@ -151,9 +151,9 @@ class Engine:
         """
         frame = array_frame(frame)
         sample, faces = self._observe(frame, distant=True)
-        if self._mediapipe is None and faces and is_doubtful(faces[0], sample):
-            if (distant := self.observe_distant(frame))[1]:
-                return distant
+        doubtful = self._mediapipe is None and faces and is_doubtful(faces[0], sample)
+        if doubtful and (distant := self.observe_distant(frame))[1]:
+            return distant
         return self._with_surroundings(frame, sample, faces)
 
     def observe_near(self, frame: Frame) -> tuple[Sample | None, list[Face]]:

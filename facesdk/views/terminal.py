@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from facesdk.views.text import BELL
@@ -87,6 +88,15 @@ class TerminalView(Closing):
             self._live.update(panel(progress), refresh=True)
 
         self._guarded(draw)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """The panel stays where it is, and a new one begins below what is written meanwhile."""
+        if not self._closed:
+            self._guarded(self._live.stop)
+        yield
+        if not self._closed:
+            self._guarded(self._live.start)
 
     def close(self) -> None:
         """Leave the last panel where it is, with the cursor below it."""

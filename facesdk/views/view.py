@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from facesdk.camera.frame import CapturedFrame
     from facesdk.types import Progress
 
-DONE = "Done."
+DONE, NOT_DONE = "Done.", "That was it: no match."
 
 
 class View(Protocol):
@@ -39,6 +40,9 @@ class View(Protocol):
             frame: that frame, for a view that shows the camera's picture; None leaves the picture out.
         """
 
+    def aside(self) -> AbstractContextManager[object]:
+        """A context in which others may write where the view shows."""
+
     def close(self) -> None:
         """Give back what it shows on. Does nothing a second time."""
 
@@ -51,6 +55,10 @@ class View(Protocol):
 
 class Closing(ABC):
     """The context of every view: its end closes it."""
+
+    def aside(self) -> AbstractContextManager[object]:
+        """A context in which others may write where the view shows; for those that share no place, nothing."""
+        return nullcontext()
 
     def __enter__(self):  # type: ignore[no-untyped-def]  # typing.Self is of Python 3.11
         return self
@@ -68,7 +76,7 @@ def sentence(progress: Progress) -> str:
     if progress.guidance is not Guidance.NONE:
         return str(progress.guidance.value)
     if progress.done:
-        return DONE
+        return DONE if progress.outcome else NOT_DONE
     return "" if progress.prompt is None else progress.prompt.text
 
 
