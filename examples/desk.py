@@ -9,7 +9,7 @@ import sys
 
 from facesdk import FaceVerifier
 from facesdk.camera import open_camera
-from facesdk.capture.watch import WatchKind
+from facesdk.capture.watcher import WatchKind
 from facesdk.types import Assurance
 
 CAMERA, LOCK, AWAY_S = "0", ("loginctl", "lock-session"), 30

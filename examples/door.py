@@ -12,7 +12,7 @@ from gpiozero import OutputDevice
 
 from facesdk import FaceVerifier, KeyUnavailableError, LockedOutError, protect_process
 from facesdk.camera import open_camera
-from facesdk.capture.watch import WatchKind
+from facesdk.capture.watcher import WatchKind
 from facesdk.views import open_view
 
 CAMERA, LEDS, RELAY, OPEN_S = "0", "leds:5,6,13,19,26,16,20,21", 17, 3.0

@@ -8,7 +8,7 @@ import sys
 
 from facesdk import FaceVerifier
 from facesdk.camera import open_camera
-from facesdk.capture.watch import WatchKind
+from facesdk.capture.watcher import WatchKind
 from facesdk.views import open_view
 
 CAMERA, VIEW = "0", "fullscreen"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from facesdk import FaceVerifier, KeyUnavailableError, LockedOutError
 from facesdk.camera import open_camera, open_source
-from facesdk.capture.watch import WatchKind
+from facesdk.capture.watcher import WatchKind
 from facesdk.cli.secrets import ask_passphrase, at_terminal
 from facesdk.types import Assurance
 from facesdk.vault.keys.passphrase import read_passphrase

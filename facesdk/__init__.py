@@ -13,7 +13,8 @@ from facesdk.lazy import attributes
 if TYPE_CHECKING:
     from facesdk.capture.quality import QualityLimits
     from facesdk.capture.session import Session
-    from facesdk.capture.watch import Watch, WatchEvent, WatchKind
+    from facesdk.capture.watch import Watch
+    from facesdk.capture.watcher import WatchEvent, WatchKind
     from facesdk.engine.engine import Engine
     from facesdk.engine.tracking import Tracker
     from facesdk.errors import (
@@ -75,7 +76,7 @@ _WHERE = {
     "SecretServiceKey": "vault.keys.secret_service", "TpmKey": "vault.keys.tpm", "protect_process": "vault.memory",
     "__version__": "version",
     "Session": "capture.session",
-    **dict.fromkeys(("Watch", "WatchEvent", "WatchKind"), "capture.watch"),
+    "Watch": "capture.watch", "WatchEvent": "capture.watcher", "WatchKind": "capture.watcher",
     **dict.fromkeys(
         (
             "Assurance", "Decision", "Face", "Features", "Guidance", "Outcome", "Pose", "Progress", "Prompt", "Quality",

@@ -10,6 +10,7 @@ from facesdk import _core, matching
 from facesdk.deciding import label_of
 from facesdk.vault import Record
 from facesdk.vault.audit.entry import FILES
+from facesdk.vault.record import check_consent
 from facesdk.vault.replacing import already_enrolled
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ class Enrolling:
         if not replace and vault.folder.exists(user):
             raise already_enrolled(user)
         return cls(vault.begin(user, enrolling=True), replace, consent, camera)
+
+    def check(self, vault: Vault, user: str, key: KeyProvider) -> None:
+        """What would stop the sealing: a consent that cannot be sealed, a key that does not open what is replaced."""
+        check_consent(self.consent)
+        if self.replace and vault.folder.exists(user):
+            with vault.read(user, key):
+                return
 
     def seal(
         self, vault: Vault, user: str, key: KeyProvider, enrolled: Probe, *, engine: Engine, policy: Policy

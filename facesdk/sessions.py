@@ -13,7 +13,8 @@ from facesdk.capture.enrolling import TRIAL_FRAMES, GuidedEnrollment
 from facesdk.capture.means import CHALLENGES, Means
 from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
-from facesdk.capture.watch import Watch, Watcher
+from facesdk.capture.watch import Watch
+from facesdk.capture.watcher import Watcher
 from facesdk.errors import InputError, ModelIntegrityError, PolicyFloorError
 from facesdk.learning.rule import Rule
 from facesdk.types import Assurance
@@ -37,8 +38,11 @@ TIERS = {Assurance.NONE: "pictures", Assurance.RGB_PASSIVE: "passive", Assurance
 
 
 def name_of(camera: str | LiveCamera) -> str:
-    """The camera's name for the audit log."""
-    return camera if isinstance(camera, str) else camera.label
+    """The camera's name for the audit log. InputError for what has none."""
+    name = getattr(camera, "label", camera)
+    if not isinstance(name, str):
+        raise InputError(f"camera must be an open camera or a short name, not {type(camera).__name__}")
+    return name
 
 
 def checked_name(camera: str | LiveCamera) -> str:
@@ -114,10 +118,16 @@ def enrollment(
 
 def watch(
     begin: Callable[[], Session], engine: Engine, policy: Policy, camera: Any, *, leave_after_s: float,
-    on_progress: Callable[[Any, Any], None] | None,
+    on_progress: Callable[[Any, Any], None] | None, why_closed: Callable[[], str],
 ) -> Watch:  # fmt: skip
-    """A watch over this camera; begin begins a session."""
-    watcher = Watcher(begin, lambda: Follower(engine, policy.quality), engine, leave_after_s=leave_after_s)
+    """A watch over this camera; begin begins a session. InputError for what is no camera."""
+    if (not hasattr(camera, "read") and not hasattr(camera, "__iter__")) or isinstance(camera, (str, bytes)):
+        raise InputError(f"expected an open camera, or frames one by one, not {type(camera).__name__}")
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress must be a function of progress and frame, not {on_progress!r:.80}")
+    watcher = Watcher(
+        begin, lambda: Follower(engine, policy.quality), engine, leave_after_s=leave_after_s, why_closed=why_closed
+    )
     return Watch(watcher, camera, on_progress=on_progress)
 
 

@@ -235,6 +235,7 @@ class FaceVerifier:
         with contextlib.ExitStack() as claimed:
             own = claimed.enter_context(self._keys.using(user, given))
             begun = Enrolling.begin(self._vault, user, own, replace=replace, consent=consent, camera=name)
+            begun.check(self._vault, user, own)  # before anybody sits down
 
             def keep(enrolled: Probe) -> None:
                 own.check()
@@ -388,7 +389,15 @@ class FaceVerifier:
                 policy, engine = self._deciding.binding(template)
         except (PassphraseRequiredError, LockedOutError):  # they are events; what is looked with is the default
             policy, engine = self.policy, self.engine
-        return sessions.watch(begin, engine, policy, camera, leave_after_s=leave_after_s, on_progress=on_progress)
+        return sessions.watch(
+            begin, engine, policy, camera, leave_after_s=leave_after_s, on_progress=on_progress,
+            why_closed=lambda: self._why_closed(user),
+        )  # fmt: skip
+
+    def _why_closed(self, user: str) -> str:
+        """Why the user's key is closed; "" while it is open."""
+        state, _ = self._vault.state(user)
+        return str(state.reason) if isinstance(state, PassphraseRequired) else ""
 
     def unlock(self, user: str, *, passphrase: str | bytes | None = None, key: KeyProvider | None = None) -> None:
         """Open the user's key with what is given here, and set the failures back.

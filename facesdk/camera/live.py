@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from facesdk._core import process_token
 from facesdk.camera.health import Health, Settling, StreamHealth
 from facesdk.camera.reconnect import Backoff, CameraEvent, CameraEventKind
-from facesdk.errors import CameraError, InputError
+from facesdk.errors import CameraError, ForkedError, InputError
 
 if TYPE_CHECKING:
     from facesdk.camera.frame import CapturedFrame, FrameSource
@@ -53,6 +54,7 @@ class LiveCamera(AbstractContextManager["LiveCamera"]):
         self._stopping, self._changed = threading.Event(), threading.Condition()
         self._pause = pause or self._stopping.wait
         self._thread: threading.Thread | None = None
+        self._process = process_token()
         self._source: Any = None
         # All of these under _changed.
         self._identity: CameraIdentity | None = None
@@ -136,7 +138,10 @@ class LiveCamera(AbstractContextManager["LiveCamera"]):
         Raises:
             CameraError: the camera is lost for good.
             InputError: it was not started with `with`.
+            ForkedError: it was opened before a fork.
         """
+        if self._process != process_token():  # before the lock, which nobody in a child would ever give back
+            raise ForkedError("a live camera is read in the process that opened it: open it in this one")
         if self._thread is None:
             raise InputError("a live camera is started by `with`: with open_camera(...) as camera")
         end_s = None if timeout_s is None else time.monotonic() + timeout_s

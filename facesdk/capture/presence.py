@@ -34,7 +34,7 @@ class Presence:
         self, engine: Engine, probe: Probe | None, *, matched: bool, now_s: float, again_s: float, leave_after_s: float
     ) -> None:
         self.again_s = again_s
-        self._engine, self._probe, self._matched = engine, probe, matched
+        self._engine, self._probe, self.matched = engine, probe, matched
         self._least = load_manifest().embedder(engine.embedder).same_person
         self._leave_after_s, self._every_s = leave_after_s, min(SAME_EVERY_S, leave_after_s / 2)
         self._track, self._checked_s, self._there_s = -1, -math.inf, now_s
@@ -45,7 +45,7 @@ class Presence:
         if view.time_s - self._there_s > self._leave_after_s:
             return False
         if sample is None or view.refusal is not None or self._is_aside(view):
-            if sample is not None and not self._matched:
+            if sample is not None and not self.matched:
                 self._there_s = view.time_s
             return True
         if view.track == self._track and view.time_s - self._checked_s < self._every_s:

@@ -6,8 +6,9 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from facesdk._core import process_token
 from facesdk.capture.limits import LONGEST_TIMEOUT_S, TIMEOUT_S
-from facesdk.errors import InputError
+from facesdk.errors import ForkedError, InputError
 from facesdk.images.frames import array_frame
 from facesdk.types import Guidance, Outcome, Progress, SessionPhase
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 LATEST_S = 1e12  # of a clock, some 30,000 years
 FEWEST_PER_S = 5  # with fewer nobody can say that it is one face throughout
-_MOST_FRAMES_PER_S = 240  # so that frames whose clock stands still end a session too
+MOST_FRAMES_PER_S = 240  # so that frames whose clock stands still end a session too
 NOBODY = "nobody was seen"
 
 
@@ -58,7 +59,7 @@ class Session:
                 or not 1 <= timeout_s <= LONGEST_TIMEOUT_S:  # fmt: skip
             raise InputError(f"timeout_s must be from 1 to {LONGEST_TIMEOUT_S:g} seconds, not {timeout_s!r}")
         self._goal, self._follower, self._timeout_s = goal, follower, float(timeout_s)
-        self._lock = threading.RLock()
+        self._lock, self._process = threading.RLock(), process_token()
         self._outcome: Outcome | None = None
         self._progress = Progress(SessionPhase.SEEK)
         self._cancelled = ""
@@ -108,10 +109,12 @@ class Session:
         Args:
             reason: why, a few words for a log.
         """
-        self._cancelled = self._cancelled or reason
+        self._cancelled = self._cancelled or str(reason or "cancelled")
 
     def close(self) -> None:
         """Wipe what is held, and end the session; what was tried and not decided is charged. A second time nothing."""
+        if self._process != process_token():
+            return  # the parent's to end
         with self._lock, contextlib.ExitStack() as every:
             every.callback(self._follower.close)
             every.callback(self._goal.close)
@@ -131,20 +134,23 @@ class Session:
 
         Raises:
             InputError: what is no frame or no time.
+            ForkedError: it was made before a fork.
             PassphraseRequiredError: the key was closed meanwhile; the session has ended.
             LockedOutError: other attempts did not match meanwhile; the session has ended.
             FaceSdkError: the errors of the vault: whatever stops the decision.
         """
+        if self._process != process_token():  # before the lock, which nobody in a child would ever give back
+            raise ForkedError("a session lives in the process that made it: make another one in this one")
         with self._lock:
             return self._progress if self._outcome is not None else self._feed(frame, time_s)
 
     def _feed(self, frame: Any, time_s: float | None) -> Progress:
-        image, now_s = _checked(frame, time_s)
+        image, now_s = checked_frame(frame, time_s)
         if self._cancelled:
             return self._end(self._goal.give_up(self._cancelled, self._elapsed_s * 1e3))
         self._elapsed_s += max(0.0, now_s - self._last_s) if self._last_s is not None else 0.0
         self._last_s, self._frames = now_s, self._frames + 1
-        if self._elapsed_s > self._timeout_s or self._frames > self._timeout_s * _MOST_FRAMES_PER_S:
+        if self._elapsed_s > self._timeout_s or self._frames > self._timeout_s * MOST_FRAMES_PER_S:
             return self._end(self._goal.give_up(self._obstacle(), self._elapsed_s * 1e3))
         try:
             found = self._goal.see(self._follower.look(image, now_s))
@@ -174,7 +180,7 @@ class Session:
         return self._progress
 
 
-def _checked(frame: Any, time_s: float | None) -> tuple[Frame, float]:
+def checked_frame(frame: Any, time_s: float | None) -> tuple[Frame, float]:
     """The picture and its time. InputError."""
     image = getattr(frame, "image", frame)
     time = getattr(frame, "time_s", None) if time_s is None else time_s

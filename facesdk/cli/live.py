@@ -18,7 +18,7 @@ from facesdk.errors import UsageError
 
 if TYPE_CHECKING:
     from facesdk.capture.session import Session
-    from facesdk.capture.watch import WatchEvent
+    from facesdk.capture.watcher import WatchEvent
     from facesdk.types import Assurance, Outcome
 
 LIVENESS = ("challenge", "passive", "none")
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     add_engine(parser)
     add_camera(parser, needed=True)
     add_life(parser)
-    text = "run this when the owner is there: words and arguments, no shell, as in 'gpioset 0 17=1'"
+    text = "run this when the owner is there: words and arguments, no shell, as in 'relay on'"
     parser.add_argument("--on-match", metavar="CMD", help=text)
     parser.add_argument("--on-leave", metavar="CMD", help="run this when they leave, or when the watch ends before")
     text = "who was not seen for so long has left (default: %(default)g s)"
@@ -131,7 +131,7 @@ class _Door:
 
     def watch(self, events: Any) -> None:
         """Until the events end."""
-        from facesdk.capture.watch import WatchKind
+        from facesdk.capture.watcher import WatchKind
 
         try:
             for event in events:
@@ -219,6 +219,8 @@ def _opened(options: argparse.Namespace) -> Any:
     """The camera, or the recording, whose every frame is given with the times that it has."""
     from facesdk.camera import open_camera, open_source
 
+    if not options.camera:
+        raise UsageError("--camera is empty", hint="give a camera's number; facesdk cameras lists them")
     path = Path(options.camera)
     if path.is_dir() or path.is_file():
         return open_source(path, rotate=options.rotate)

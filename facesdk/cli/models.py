@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
-from facesdk.cli.context import Context
+from facesdk.cli.context import Context, home
 from facesdk.cli.options import add_command, add_path
 from facesdk.cli.output import show
 
@@ -76,7 +77,10 @@ def add_models(context: Context, options: argparse.Namespace) -> int:
     """Keeps networks of known files."""
     from facesdk.engine.optional.adding import add as keep_files
     from facesdk.engine.optional.store import SYSTEM, user_folder
+    from facesdk.vault.folder import check_owner
 
+    if not options.system and not os.environ.get("XDG_DATA_HOME") and not user_folder().exists():
+        check_owner(home(), made="folder of models")  # root with another's HOME: that user could not use it
     kept = keep_files(options.files, SYSTEM if options.system else user_folder())
     lines = [f"added {known.name}: {path}\n    {known.model.description} ({known.model.licence}, {known.author})"
              for known, path in kept]  # fmt: skip

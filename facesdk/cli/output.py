@@ -17,11 +17,15 @@ SCHEMA = 1  # of every JSON answer: docs/reference/json.md; it rises where a fie
 COLOURS = {"green": "32", "red": "31", "yellow": "33"}
 
 
+# What a terminal would obey, in the name of a file.
+_OBEYED = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
 def say(text: str) -> None:
     """Prints what is no result; where stderr is closed or full, nobody wanted to know."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            print(text, file=sys.stderr, flush=True)
+            print(text.translate(_OBEYED), file=sys.stderr, flush=True)
 
 
 def show(context: Context, result: dict[str, Any], lines: Sequence[str]) -> None:

@@ -119,7 +119,7 @@ def _enroll_live(verifier: FaceVerifier, context: Context, options: argparse.Nam
     def begin(camera: str, _challenge: str) -> Session:
         return verifier.enrollment(
             context.user, replace=options.replace, consent=consent, camera=camera,
-            timeout_s=options.timeout or ENROLLMENT_S,
+            timeout_s=ENROLLMENT_S if options.timeout is None else options.timeout,
         )  # fmt: skip
 
     outcome = live.through(options, begin)
@@ -181,7 +181,7 @@ def _verify_live(verifier: FaceVerifier, context: Context, options: argparse.Nam
     def begin(camera: str, challenge: str) -> Session:
         return verifier.session(
             context.user, camera=camera, liveness=live.tier(options), challenge=options.challenge or challenge,
-            timeout_s=options.timeout or TIMEOUT_S,
+            timeout_s=TIMEOUT_S if options.timeout is None else options.timeout,
         )  # fmt: skip
 
     return live.through(options, begin)

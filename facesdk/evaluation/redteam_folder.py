@@ -160,9 +160,10 @@ def read_regular(path: Path, *, limit: int, missing: bytes | None = None) -> byt
         raise InputError(f"{path}: no such file") from error
     except OSError as error:
         raise InputError(f"{path}: expected a regular file, and no link ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path}: expected a regular file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InputError(f"{path}: expected a regular file")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise InputError(f"{path}: larger than {limit >> 20} MiB")

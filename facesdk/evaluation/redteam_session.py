@@ -55,7 +55,7 @@ class Looking:
         self, challenge: str, seed: str, compare: Callable[[Probe], bool], *, timeout_s: float = TIMEOUT_S
     ) -> Session:
         """A session whose paths are those of the seed: for tests alone, since who knows the seed knows the path."""
-        means = replace(self._means(challenge), source=random.Random(seed))
+        means = replace(self._means(challenge), source=random.Random(seed.encode("utf-8", "surrogateescape")))
         goal = LiveVerification(means, compare=compare, refuse=lambda: None)
         return Session(goal, Follower(self.engine, self.policy.quality), timeout_s=timeout_s)
 

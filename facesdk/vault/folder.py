@@ -144,12 +144,15 @@ def _missing(path: Path) -> tuple[Path, list[Path]]:
     return path, missing
 
 
-def check_owner(path: Path) -> None:
-    """VaultError where a new folder in this one would lie in another user's, who could then not use it any more."""
+def check_owner(path: Path, *, made: str = "vault") -> None:
+    """VaultError where a new folder in this one would lie in another user's, who could then not use it any more.
+
+    made: what the folder is for.
+    """
     status = os.stat(path)
     if not is_ours(status):
         raise VaultError(
-            f"{path} belongs to {name_of(status.st_uid)}, and this runs as {name_of(os.geteuid())}: no vault is made"
+            f"{path} belongs to {name_of(status.st_uid)}, and this runs as {name_of(os.geteuid())}: no {made} is made"
             " there",
             hint=as_owner(status.st_uid),
         )

@@ -68,7 +68,7 @@ class Record:
         check_user(self.user)
         check_models(self.embedder, self.model_ids)
         check_whole(self.created_unix_s, "created_unix_s")
-        _check_consent(self.consent)
+        check_consent(self.consent)
         _check_policy(self.policy)
         _check_array(self.reference, "reference", ndim=1)
         _check_array(self.samples, "samples", ndim=2)
@@ -99,7 +99,7 @@ def check_models(embedder: str, model_ids: tuple[str, ...]) -> None:
             raise InputError(f"a model id must be 64 lower-case hex digits, not {model_id!r:.80}")
 
 
-def _check_consent(consent: str) -> None:
+def check_consent(consent: str) -> None:
     # Printable only: the text is shown in terminals, where control characters can do harm.
     if not isinstance(consent, str) or not 1 <= len(consent) <= MAX_CONSENT_LENGTH or not consent.isprintable():
         raise InputError(f"consent must be 1 to {MAX_CONSENT_LENGTH} printable characters on one line")

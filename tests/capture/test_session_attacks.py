@@ -16,8 +16,9 @@ from facesdk.capture.means import Means
 from facesdk.capture.quality import QualityLimits
 from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
-from facesdk.capture.watch import Watch, WatchKind
-from facesdk.errors import InputError, PassphraseRequiredError, PolicyFloorError
+from facesdk.capture.watch import Watch
+from facesdk.capture.watcher import WatchKind
+from facesdk.errors import ForkedError, InputError, KeyUnavailableError, PassphraseRequiredError, PolicyFloorError
 from facesdk.liveness.passive import PassiveSample
 from facesdk.types import Assurance, Decision
 
@@ -245,3 +246,89 @@ def test_attention_is_as_it_was_sealed() -> None:
     assert Policy().tightened(Policy().sealed()).attention is True
     with pytest.raises(PolicyFloorError):
         Policy(attention=False).check_not_looser(Policy().sealed())
+
+
+def test_a_key_that_is_closed_ends_the_owner_s_presence() -> None:
+    why = [""]
+    bench = Bench(lambda t: Seen(OWNER))
+    bench.watcher._why_closed = lambda: why[0]
+    bench.run(5)
+    why[0] = "locked on request"
+    bench.refuse_to_begin = [PassphraseRequiredError("locked on request")] * 100
+    bench.run(3)
+    assert bench.kinds == [WatchKind.ARRIVED, WatchKind.MATCHED, WatchKind.LEFT, WatchKind.PASSPHRASE_REQUIRED]
+    assert bench.watcher._present is None
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), None, "1", 10**400])
+def test_a_watch_takes_no_time_that_is_none(time_s: object) -> None:
+    bench = Bench(lambda t: Seen(OWNER)).run(2)
+    with pytest.raises(InputError, match="time in seconds"):
+        bench.watcher.feed(frame(1), time_s)
+
+
+def test_a_clock_that_stands_still_lets_nobody_stay() -> None:
+    bench = Bench(lambda t: Seen(OWNER) if t < 2 else NOBODY, leave_after_s=1.0).run(2)
+    for number in range(20, 300):
+        bench.events += bench.watcher.feed(frame(number), 2.0)
+    assert bench.kinds == [WatchKind.ARRIVED, WatchKind.MATCHED, WatchKind.LEFT]
+
+
+def test_a_session_does_not_go_along_into_a_child_process() -> None:
+    import os
+
+    session, _ = play(lambda _n: NOBODY, assurance=Assurance.NONE, seconds=0.1)
+    session = Session(session._goal, Follower(ScriptedEngine(lambda _n: Seen()), QualityLimits()))
+    with session._lock:  # as a thread of the parent's that feeds
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                session.close()
+                session.feed(frame(1), time_s=1.0)
+            except ForkedError:
+                code = 0
+            finally:
+                os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("reason", ["", None])
+def test_a_cancel_without_a_reason_is_one(reason: object) -> None:
+    engine = ScriptedEngine(lambda _n: Seen())
+    goal = LiveVerification(
+        Means(engine=engine, assurance=Assurance.NONE), compare=lambda _p: True, refuse=lambda: None
+    )
+    session = Session(goal, Follower(engine, QualityLimits()))
+    session.cancel(reason)
+    assert session.feed(frame(1), time_s=1.0).done
+    assert session.outcome.reason == "cancelled"
+
+
+@pytest.mark.parametrize("camera", [None, 0, b"0", Path("x"), [], object()])
+def test_what_is_no_camera_is_refused(tmp_path: Path, key_file: Path, engine: Engine, camera: object) -> None:
+    from conftest import portrait
+
+    verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine)
+    with pytest.raises(InputError, match="camera"):
+        verifier.enrollment("owner", camera=camera)
+    verifier.enroll("owner", [portrait(name) for name in ("obama_2005", "obama_2009", "obama_2012")])
+    with pytest.raises(InputError, match="camera"):
+        verifier.session("owner", camera=camera)
+    if camera != []:
+        with pytest.raises(InputError, match="camera"):
+            verifier.watch("owner", camera)
+
+
+def test_what_would_stop_an_enrollment_at_its_end_is_said_at_its_beginning(tmp_path: Path, engine: Engine) -> None:
+    from conftest import portrait
+
+    verifier = FaceVerifier(tmp_path / "vault", passphrase="correct horse battery", engine=engine)
+    for consent in (None, 3, "x" * 300, "a\nb"):
+        with pytest.raises(InputError, match="consent"):
+            verifier.enrollment("owner", consent=consent)
+    verifier.enroll("owner", [portrait(name) for name in ("obama_2005", "obama_2009", "obama_2012")])
+    thief = FaceVerifier(tmp_path / "vault", passphrase="another one entirely", engine=engine)
+    with pytest.raises(KeyUnavailableError):
+        thief.enrollment("owner", replace=True)

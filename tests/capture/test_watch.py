@@ -16,7 +16,8 @@ from facesdk.capture.means import Means
 from facesdk.capture.quality import QualityLimits
 from facesdk.capture.session import Session
 from facesdk.capture.verification import LiveVerification
-from facesdk.capture.watch import Watch, Watcher, WatchEvent, WatchKind
+from facesdk.capture.watch import Watch
+from facesdk.capture.watcher import Watcher, WatchEvent, WatchKind
 from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, Reason
 from facesdk.types import Assurance
 

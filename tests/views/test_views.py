@@ -8,13 +8,14 @@ import os
 import pty
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from facesdk.errors import AcceleratorError, InputError
 from facesdk.liveness.challenge import arrow, spot
 from facesdk.liveness.directions import BANDS_DEG, turn_of
-from facesdk.types import Guidance, Progress, Prompt, SessionPhase
+from facesdk.types import Decision, Guidance, Outcome, Progress, Prompt, SessionPhase
 from facesdk.views import LedView, TerminalView, TextView, open_view
 from facesdk.views.leds import DIM, FAST_S, SLOW_S, pattern
 from facesdk.views.terminal import COLUMNS, DOT, ROWS, field, fits
@@ -24,7 +25,8 @@ RING = "leds:5,6,13,19,26,16,20,21"
 STRAIGHT = Prompt("Look straight at the camera.")
 NOBODY = Progress(SessionPhase.SEEK, Guidance.SHOW_FACE)
 ALIGN = Progress(SessionPhase.ALIGN, Guidance.KEEP_STILL, STRAIGHT)
-DONE = Progress(SessionPhase.DONE, done=True, fraction=1.0)
+MATCH = Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, 5000.0)
+DONE = Progress(SessionPhase.DONE, done=True, fraction=1.0, outcome=MATCH)
 
 
 def asked(direction: int, band: int, fraction: float = 0.25) -> Progress:
@@ -42,6 +44,8 @@ def test_guidance_comes_before_the_prompt() -> None:
     assert sentence(asked(0, 0)) == "Turn."
     assert sentence(Progress(SessionPhase.SEEK)) == ""
     assert sentence(DONE) == "Done."
+    refused = replace(DONE, outcome=replace(MATCH, decision=Decision.NOT_COMPLETED))
+    assert sentence(refused) == "That was it: no match."
 
 
 def test_text_has_a_line_for_each_change_and_none_for_a_frame() -> None:
