@@ -1,0 +1,22 @@
+// A network that runs an int8 .tflite file of convolutions by itself, bit for bit as LiteRT does.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "../network.h"
+#include "layer.h"
+
+namespace facesdk::nn {
+
+// All variants compiled in, fastest first; the last is the scalar one.
+std::span<const Variant> variants() noexcept;
+
+// The first that this processor runs.
+const Variant& best_variant() noexcept;
+
+// Throws RuntimeFailure for a model that is not understood (graph.h). Nothing of `bytes` is kept.
+std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant);
+
+}  // namespace facesdk::nn
