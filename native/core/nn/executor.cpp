@@ -67,7 +67,7 @@ class NativeNetwork final : public Network {
 
   const Variant& variant_;
   Program program_;
-  std::vector<uint8_t> arena_, scratch_, in_, out_;
+  AlignedVector<uint8_t> arena_, scratch_, in_, out_;
 };
 
 }  // namespace

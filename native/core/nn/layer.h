@@ -10,12 +10,24 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <vector>
 
 namespace facesdk::nn {
 
 constexpr size_t kBlock = 64;  // channels that are computed together
+// Memory whose vectors of 64 bytes each lie in one line of the cache.
+template <typename T>
+struct Aligned {
+  using value_type = T;
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) noexcept { ::operator delete(p, std::align_val_t{64}); }
+  bool operator==(const Aligned&) const = default;
+};
+template <typename T>
+using AlignedVector = std::vector<T, Aligned<T>>;
+
 constexpr size_t kSlack = 256;  // bytes past the end of buffers that may be read
 
 // Where a channel's 32-bit parameters stand, within its block and after the blocks before.
@@ -57,7 +69,7 @@ struct Residual {
 // max(x, (x * slope + 2^14) >> 15) of a value in the output's steps, which is found at load to be, for every x, what
 // XNNPACK's qs8-vmulc and qs8-vmaximum give.
 struct Prelu {
-  std::vector<int16_t> slopes;  // by slot16
+  AlignedVector<int16_t> slopes;  // by slot16
 };
 
 struct Layer {
@@ -68,9 +80,9 @@ struct Layer {
   int height = 0, width = 0, channels = 0;
   // Convolution: (blocks, groups of 4 inputs, 4, 16, 4), inputs in the order (kernel row, column, channel).
   // Depthwise: (blocks, groups of 4 kernel rows, kernel columns, 4, 16, 4).
-  std::vector<int8_t> weights;
-  std::vector<int32_t> bias;  // by slot32, as scale
-  std::vector<float> scale;   // of the sum, to the output's steps
+  AlignedVector<int8_t> weights;
+  AlignedVector<int32_t> bias;  // by slot32, as scale
+  AlignedVector<float> scale;   // of the sum, to the output's steps
   int16_t zero = 0;           // of the output, + 128
   std::optional<Prelu> prelu;
   std::optional<Residual> residual;

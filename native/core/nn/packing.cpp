@@ -21,15 +21,17 @@ float rounded(float x) {
 
 void pack_convolution(Layer& layer, std::string_view weights, size_t channels, size_t inputs) {
   const size_t groups = (inputs + 3) / 4, whole = inputs / 4, rest = inputs % 4;
+  std::array<size_t, kBlock> to;
+  for (size_t c = 0; c < kBlock; ++c) to[c] = 4 * slot32(c);
   layer.weights.assign(blocks_of(channels) * groups * 4 * kBlock, 0);
   for (size_t first = 0; first < channels; first += kBlock) {
+    const char* from = weights.data() + first * inputs;
     int8_t* block = layer.weights.data() + first * 4 * groups;
     const size_t count = std::min(kBlock, channels - first);
-    for (size_t g = 0; g < groups; ++g, block += 4 * kBlock) {
-      const char* from = weights.data() + first * inputs + 4 * g;
-      const size_t size = g < whole ? 4 : rest;
-      for (size_t c = 0; c < count; ++c, from += inputs) std::memcpy(block + 4 * slot32(c), from, size);
+    for (size_t g = 0; g < whole; ++g, block += 4 * kBlock) {
+      for (size_t c = 0; c < count; ++c) std::memcpy(block + to[c], from + c * inputs + 4 * g, 4);
     }
+    for (size_t c = 0; c < count && rest > 0; ++c) std::memcpy(block + to[c], from + c * inputs + 4 * whole, rest);
   }
 }
 
@@ -47,21 +49,34 @@ void pack_depthwise(Layer& layer, std::string_view weights, size_t channels) {
   }
 }
 
-// What XNNPACK makes of x, less the zero point: clamped to int8, the product and the maximum each.
-int wanted(int x, float product, int zero) {
-  const int scaled = static_cast<int>(rounded(product));
-  return std::max(std::clamp(scaled, -128 - zero, 127 - zero), x);
+// How many x of the output's steps a slope in 2^-15 gives otherwise than XNNPACK, which clamps to int8 both the product
+// and the maximum.
+int differing(int slope, float model_slope, float scale, int zero) {
+  int count = 0;
+  for (int x = -128 - zero; x <= 127 - zero; ++x) {
+    const int product = static_cast<int>(rounded(static_cast<float>(x) * model_slope * scale));
+    const int wanted = std::max(std::clamp(product, -128 - zero, 127 - zero), x);
+    count += std::min(std::max(x, (x * slope + (1 << 14)) >> 15), 127 - zero) != wanted;
+  }
+  return count;
 }
 
-// A slope in 2^-15 that is right for every negative x; those above give x. Its bounds are each x's own.
-int slope_of(int8_t slope, float scale, int zero) {
+// The slope in 2^-15 that is right for every x: mostly the nearest, else one within the bounds that each negative x has.
+int slope_of(int8_t model_slope, float scale, int zero) {
+  const auto fits = [&](int slope) {
+    return std::abs(slope) <= 32767 && differing(slope, model_slope, scale, zero) == 0;
+  };
+  const int nearest = static_cast<int>(std::lround(model_slope * scale * 32768));
+  if (fits(nearest)) return nearest;
   double low = -32768, high = 32767;
   for (int x = -128 - zero; x < 0; ++x) {
-    const double y = rounded(static_cast<float>(x * slope) * scale);
+    const double y = rounded(static_cast<float>(x) * model_slope * scale);
     low = std::max(low, (y + .5) * 32768 / x);  // x is negative: the greater product is the smaller slope
     high = std::min(high, (y - .5) * 32768 / x);
   }
-  return static_cast<int>(std::lround((low + high) / 2));
+  const int between = static_cast<int>(std::lround((low + high) / 2));
+  if (fits(between)) return between;
+  throw RuntimeFailure("a PReLU's slope of " + std::to_string(model_slope * scale) + " cannot be had exactly");
 }
 
 }  // namespace
@@ -118,15 +133,7 @@ Prelu pack_prelu(std::span<const int8_t> slopes, size_t times, float scale, int 
   prelu.slopes.assign(blocks_of(times * slopes.size()) * kBlock, 0);
   for (size_t c = 0; c < slopes.size(); ++c) {
     int& slope = known[static_cast<size_t>(slopes[c] + 128)];
-    if (slope == kUnknown) {
-      slope = slope_of(slopes[c], scale, zero);
-      for (int x = -128 - zero; x <= 127 - zero; ++x) {
-        const int ours = std::min(std::max(x, (x * slope + (1 << 14)) >> 15), 127 - zero);
-        if (std::abs(slope) > 32767 || ours != wanted(x, static_cast<float>(x * slopes[c]) * scale, zero)) {
-          throw RuntimeFailure("a PReLU's slope of " + std::to_string(slopes[c] * scale) + " cannot be had exactly");
-        }
-      }
-    }
+    if (slope == kUnknown) slope = slope_of(slopes[c], scale, zero);
     for (size_t i = 0; i < times; ++i) prelu.slopes[slot16(c + i * slopes.size())] = static_cast<int16_t>(slope);
   }
   return prelu;
