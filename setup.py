@@ -24,7 +24,7 @@ ParallelCompile("NPY_NUM_BUILD_JOBS", default=0).install()
 
 core = Pybind11Extension(
     "facesdk._core",
-    sorted(["native/start.cpp", *glob("native/bindings/*.cpp"), *glob("native/core/*.cpp")]),
+    sorted(["native/start.cpp", *glob("native/bindings/*.cpp"), *glob("native/core/**/*.cpp", recursive=True)]),
     include_dirs=["native"],
     cxx_std=20,
     extra_compile_args=[

@@ -61,7 +61,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which networks run, and how."""
     parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint (both) or mobilefacenet (small)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each network (default: %(default)s)")
-    text = "litert-native, litert, tflite-runtime or edgetpu (default: the first that works)"
+    text = "native, litert-native, litert, tflite-runtime or edgetpu (default: the first that works)"
     parser.add_argument("--runtime", default="auto", metavar="NAME", help=text)
 
 

@@ -52,6 +52,7 @@ def doctor(context: Context, options: argparse.Namespace) -> int:
         *(f"model     {name} {'ok' if ok else 'DAMAGED'}" for name, ok in facts["models"].items()),
         f"runtime   {chosen}: {runtime['reason']}",
         *(f"          {name}: {r['reason']}" for name, r in facts["runtimes"].items() if not r["usable"]),
+        *(f"native    {name}: {found}" for name, found in facts["native"].items()),
         f"accel.    {facts['accelerator']}",
         f"camera    {facts['camera']}",
         f"liveness  {facts['liveness']}",

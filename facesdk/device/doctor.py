@@ -13,7 +13,7 @@ from facesdk import _core
 from facesdk.device import board
 from facesdk.engine.edgetpu import attached
 from facesdk.engine.networks import load_manifest, load_model
-from facesdk.engine.runtime import RUNTIMES, choose_runtime
+from facesdk.engine.runtime import RUNTIMES, choose_runtime, native_variant
 from facesdk.errors import FaceSdkError
 
 PACKAGES = ("facesdk-unlock", "numpy", "cryptography", "Pillow", "ai-edge-litert", "tflite-runtime", "mediapipe",
@@ -36,6 +36,21 @@ def _runtime(name: str) -> dict[str, str | bool]:
     except FaceSdkError as error:
         return {"usable": False, "reason": str(error)}
     return {"usable": True, "name": chosen.name, "version": chosen.version, "reason": chosen.reason}
+
+
+def _executors() -> dict[str, str]:
+    """Whether our own executor runs each model, or why it does not."""
+    variant = native_variant()
+    if not variant:
+        return {}
+    found = {}
+    for name in load_manifest().models:
+        try:
+            _core.native_network(load_model(name), variant)
+            found[name] = variant
+        except (_core.RuntimeFailure, FaceSdkError) as error:
+            found[name] = str(error)
+    return found
 
 
 def check_models() -> list[dict[str, Any]]:
@@ -88,6 +103,7 @@ def examine() -> dict[str, Any]:
         "models": {row["name"]: row["ok"] for row in check_models()},
         "runtime": _runtime("auto"),
         "runtimes": {name: _runtime(name) for name in RUNTIMES},
+        "native": _executors(),
         "accelerator": _accelerators(),
         "camera": "OpenCV" if importlib.util.find_spec("cv2") else "none: pip install 'facesdk-unlock[camera]'",
         "liveness": "of pictures not checked: a good photograph of the owner can pass; sessions ask for a head",

@@ -1,4 +1,4 @@
-"""Which runtime runs the models, and why: LiteRT natively, LiteRT's Python interpreter, or tflite-runtime."""
+"""Which runtime runs the models, and why: our executor with LiteRT beside it, LiteRT natively, or an interpreter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from facesdk import _core
 from facesdk.engine.networks import Manifest, ModelEntry, load_model
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 
-RUNTIMES = ("litert-native", "litert", "tflite-runtime")
+RUNTIMES = ("native", "litert-native", "litert", "tflite-runtime")
+# Of native/core/nn: raised when what it computes, or what it takes, changes.
+EXECUTOR = "1"
 # The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
 LITERT = Path(__file__).parents[1] / "_litert"
 
@@ -39,6 +41,29 @@ def _version(package: str) -> str | None:
         return None
     found = sorted(Path(next(iter(spec.submodule_search_locations))).parent.glob(f"{package}-*.dist-info"))
     return found[-1].name.removesuffix(".dist-info").split("-")[1] if found else None
+
+
+def native_variant() -> str:
+    """The instruction set that our executor uses here, "" where LiteRT is as fast: it has a variant for it then."""
+    fastest = _core.native_variants()[0]
+    return "" if fastest == "scalar" else fastest
+
+
+def _native(threads: int) -> Runtime:
+    """Our executor for the networks that it knows, bit for bit as LiteRT, which runs the others."""
+    variant = native_variant()
+    if not variant:
+        raise AcceleratorError("this processor lacks AVX512-VNNI: elsewhere LiteRT is as fast as our executor")
+    others = _litert_native(threads)
+
+    def make(model: mmap.mmap) -> _core.Network:
+        try:
+            return _core.native_network(model, variant)
+        except _core.RuntimeFailure:  # a network that it does not know; `facesdk doctor` says why
+            return others.make_network(model)
+
+    reason = f"facesdk's own executor ({variant}) for the int8 networks, LiteRT {others.version} for the others"
+    return Runtime("native", EXECUTOR, reason, make)
 
 
 def _litert_native(threads: int) -> Runtime:
@@ -128,7 +153,7 @@ def _tflite_runtime(threads: int) -> Runtime:
 
 
 _MAKERS: dict[str, Callable[[int], Runtime]] = {
-    "litert-native": _litert_native, "litert": _litert, "tflite-runtime": _tflite_runtime,
+    "native": _native, "litert-native": _litert_native, "litert": _litert, "tflite-runtime": _tflite_runtime,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@
 #include "core/kept_stderr.h"
 #include "core/litert.h"
 #include "core/network.h"
+#include "core/nn/executor.h"
 #include "register.h"
 
 namespace py = pybind11;
@@ -97,6 +98,26 @@ class KeptNetwork final : public Network {
   std::unique_ptr<Network> inner_;
 };
 
+// Variants of our executor that this processor runs, fastest first, the scalar definition last.
+std::vector<std::string> native_variants() {
+  std::vector<std::string> names;
+  for (const nn::Variant& variant : nn::variants()) {
+    if (variant.supported()) names.emplace_back(variant.name);
+  }
+  return names;
+}
+
+std::shared_ptr<Network> native_network(const py::buffer& model, const std::string& name) {
+  const py::buffer_info info = model.request();
+  const std::string_view bytes(static_cast<const char*>(info.ptr), static_cast<size_t>(info.size * info.itemsize));
+  for (const nn::Variant& variant : nn::variants()) {
+    if (variant.name != name || !variant.supported()) continue;
+    const py::gil_scoped_release release;
+    return nn::make_native_network(bytes, variant);
+  }
+  wrong("a variant that this processor runs", name);
+}
+
 // A network whose model is run by a Python function: run(input, outputs) reads one array and fills the others.
 class PythonNetwork final : public Network {
  public:
@@ -176,6 +197,8 @@ void register_networks(py::module_& m) {
       .def(py::init<std::shared_ptr<LiteRtLibrary>, const py::buffer&, int>(), py::arg("library"), py::arg("model"),
            py::arg("threads"))
       .def("release", &KeptNetwork::release);
+  m.def("native_variants", native_variants);
+  m.def("native_network", native_network, py::arg("model"), py::arg("variant"));
   // A context manager: what this thread's libraries say on stderr, kept; see core/kept_stderr.h.
   py::class_<KeptStderr>(m, "KeptStderr")
       .def(py::init<>())

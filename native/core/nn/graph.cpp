@@ -23,7 +23,7 @@ enum QuantizationSlot { kScales = 2, kZeros = 3 };
 enum OperatorSlot { kCode = 0, kReads = 1, kWrites = 2, kOptions = 4 };
 constexpr int8_t kFloat32 = 0, kInt32 = 2, kInt8 = 9, kSame = 0;
 constexpr int kLargestSide = 4096;
-constexpr size_t kMostTensors = 4096;
+constexpr size_t kMostTensors = 4096, kMostElements = size_t{1} << 26;
 
 [[noreturn]] void refuse(const std::string& what) { throw RuntimeFailure("the native executor has no " + what); }
 
@@ -43,7 +43,7 @@ struct Tensor {
   bool is_image() const {
     const auto fits = [](int side) { return 1 <= side && side <= kLargestSide; };
     return type == kInt8 && data.empty() && shape.size() == 4 && shape[0] == 1 && fits(shape[1]) && fits(shape[2]) &&
-           fits(shape[3]) && scales.size() == 1 && scales[0] > 0 && -128 <= zero && zero <= 127;
+           fits(shape[3]) && elements() <= kMostElements && scales.size() == 1 && scales[0] > 0 && -128 <= zero && zero <= 127;
   }
   size_t elements() const {
     size_t count = 1;
