@@ -44,7 +44,7 @@ def _version(package: str) -> str | None:
 
 
 def native_variant() -> str:
-    """The instruction set that our executor uses here, "" where LiteRT is as fast: it has a variant for it then."""
+    """The instruction set that our executor uses here, "" where it has but its definition, which is slow."""
     fastest = _core.native_variants()[0]
     return "" if fastest == "scalar" else fastest
 
@@ -53,7 +53,7 @@ def _native(threads: int) -> Runtime:
     """Our executor for the networks that it knows, bit for bit as LiteRT, which runs the others."""
     variant = native_variant()
     if not variant:
-        raise AcceleratorError("this processor lacks AVX512-VNNI: elsewhere LiteRT is as fast as our executor")
+        raise AcceleratorError("this processor lacks AVX512-VNNI, which facesdk's own executor is written for")
     others = _litert_native(threads)
 
     def make(model: mmap.mmap) -> _core.Network:

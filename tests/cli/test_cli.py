@@ -157,7 +157,7 @@ def test_status_doctor_models_bench(enrolled, capsys) -> None:
     assert status["users"]["owner"]["rollback"].startswith("not protected")
     assert main(["doctor", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["runtime"]["name"] == "litert-native"
+    assert facts["runtime"]["name"] == ("native" if facts["native"] else "litert-native")
     assert facts["runtime"]["reason"]
     assert not facts["runtimes"]["tflite-runtime"]["usable"]
     assert main(["models", "--json"]) == 0

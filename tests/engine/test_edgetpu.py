@@ -22,10 +22,12 @@ from facesdk.engine import edgetpu, twin
 from facesdk.engine.edgetpu import Device, EdgeTpu, attached, device_of
 from facesdk.engine.networks import Manifest, load_manifest, load_model, models_folder
 from facesdk.engine.operating_points import BUCKETS
+from facesdk.engine.runtime import choose_runtime
 from facesdk.engine.twin import probes, synthetic_crop
 from facesdk.errors import AcceleratorError, InputError, ModelIntegrityError
 from facesdk.evaluation import vector
 
+PLAIN = choose_runtime("auto").name  # what runs on the processor where no Edge TPU does
 DEVICES, FAIL_AT, VANISH_AT = 0, 1, 2
 MAXIMUM_NODES = {"sface": 27, "mobilefacenet": 33}
 SOURCE = Path(__file__).parent / "delegate"
@@ -113,8 +115,8 @@ def test_auto_takes_a_compiled_model(library, compiled) -> None:
     before = library.test_runs()
     found = features(engine)
     assert library.test_runs() - before == MAXIMUM_NODES["mobilefacenet"]
-    assert (found == features(Engine("mobilefacenet", runtime="litert-native"))).all()
-    assert engine.model_ids == Engine("mobilefacenet", runtime="litert-native").model_ids
+    assert (found == features(Engine("mobilefacenet", runtime=PLAIN))).all()
+    assert engine.model_ids == Engine("mobilefacenet", runtime=PLAIN).model_ids
 
 
 def test_models_without_a_compiled_file_stay_on_the_processor(library, compiled, joint) -> None:
@@ -129,7 +131,7 @@ def test_models_without_a_compiled_file_stay_on_the_processor(library, compiled,
 
 def test_nothing_is_looked_for_without_a_compiled_model(monkeypatch) -> None:
     monkeypatch.setattr(edgetpu, "EdgeTpu", None)
-    assert Engine("sface").runtime.name == "litert-native"
+    assert Engine("sface").runtime.name == PLAIN
     with pytest.raises(AcceleratorError, match="no model of sface was compiled for the Edge TPU"):
         Engine("sface", runtime="edgetpu")
 
@@ -151,10 +153,10 @@ def test_what_fails_at_the_start_is_refused_with_its_reason(library, compiled, m
     with pytest.raises(AcceleratorError, match=reason):
         Engine("mobilefacenet", runtime="edgetpu")
     fallen_back = Engine("mobilefacenet")
-    assert fallen_back.runtime.name == "litert-native"
+    assert fallen_back.runtime.name == PLAIN
     assert re.search(f"; edgetpu: .*{reason}", fallen_back.runtime.reason)
     library.test_reset()
-    assert (features(fallen_back) == features(Engine("mobilefacenet", runtime="litert-native"))).all()
+    assert (features(fallen_back) == features(Engine("mobilefacenet", runtime=PLAIN))).all()
     assert library.test_runs() == 0
     gc.collect()
     assert [library.test_alive(what) for what in range(3)] == [0, 0, 0]
@@ -211,13 +213,13 @@ def test_the_kernel_s_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [FAIL_AT, VANISH_AT])
 def test_auto_goes_on_with_the_processor_in_the_same_frame(library, compiled, how) -> None:
     compiled("mobilefacenet")
-    engine, plain = Engine("mobilefacenet"), Engine("mobilefacenet", runtime="litert-native")
+    engine, plain = Engine("mobilefacenet"), Engine("mobilefacenet", runtime=PLAIN)
     assert (features(engine) == features(plain)).all()
     library.test_set(how, library.test_runs() + 17)  # in the middle of the network
     assert engine.runtime.name == "edgetpu"
     assert (features(engine, "biden") == features(plain, "biden")).all()
     runs = library.test_runs()
-    assert engine.runtime.name == "litert-native"
+    assert engine.runtime.name == PLAIN
     wanted = "node run .* fails on demand" if how == FAIL_AT else "the device has vanished"
     assert re.search(f"edgetpu was lost: .*{wanted}", engine.runtime.reason)
     assert plain.runtime.reason in engine.runtime.reason
@@ -306,7 +308,7 @@ def test_rounding_needs_points_that_hold_every_target(library, compiled, monkeyp
     if accepted:
         assert "rounds differently from the processor, operating points measured" in engine.runtime.reason
     else:
-        assert engine.runtime.name == "litert-native"
+        assert engine.runtime.name == PLAIN
         assert "no operating points were measured with it" in engine.runtime.reason
 
 
@@ -320,7 +322,7 @@ def test_the_processor_decides_by_the_accelerator_s_threshold_where_it_is_higher
 
     manifest = compiled("mobilefacenet", points=points(near_one))
     monkeypatch.setattr("facesdk.policy.load_manifest", lambda: manifest)
-    engine = Engine("mobilefacenet", runtime="litert-native")
+    engine = Engine("mobilefacenet", runtime=PLAIN)
     policy = Policy(target_fmr=1e-3)
     verifier = FaceVerifier(tmp_path / "vault", key_file=key_file, engine=engine, policy=policy)
     verifier.enroll("owner", [portrait("obama_2009")], allow_few_samples=True)
@@ -332,7 +334,7 @@ def test_features_are_those_of_the_accelerator(library, compiled, monkeypatch) -
     compiled("mobilefacenet", points=points())
     monkeypatch.setattr(twin, "compare", lambda *_arguments, **_options: (0.999, False))
     with_options(monkeypatch, wrong="1")
-    engine, plain = Engine("mobilefacenet"), Engine("mobilefacenet", runtime="litert-native")
+    engine, plain = Engine("mobilefacenet"), Engine("mobilefacenet", runtime=PLAIN)
     assert float(features(engine) @ features(plain)) < 0.995
 
 

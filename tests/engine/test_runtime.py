@@ -23,7 +23,10 @@ def test_auto_takes_the_library_that_is_part_of_the_package() -> None:
     files = [ROOT / "pyproject.toml", ROOT / "tools" / "litert.txt"]
     (pinned,) = {v for path in files for v in re.findall(r"ai-edge-litert==([\d.]+)", path.read_text())}
     chosen = choose_runtime("auto")
-    assert (chosen.name, chosen.version) == ("litert-native", pinned)
+    own = ("native", runtime.EXECUTOR) if runtime.native_variant() else ("litert-native", pinned)
+    assert (chosen.name, chosen.version) == own
+    assert pinned in (chosen.version, *re.findall(r"LiteRT ([\d.]+)", chosen.reason))
+    assert choose_runtime("litert-native").version == pinned
     assert runtime.LITERT.parent == Path(runtime.__file__).parents[1]
 
 

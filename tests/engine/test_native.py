@@ -1,0 +1,127 @@
+"""Our executor against LiteRT: the same bits on every picture and variant, and LiteRT where it does not know a network."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from conftest import PORTRAITS, portrait
+
+from facesdk import Engine, _core
+from facesdk.device.doctor import examine
+from facesdk.engine import runtime
+from facesdk.engine.networks import load_model
+from facesdk.engine.runtime import choose_runtime, native_variant
+from facesdk.errors import AcceleratorError
+from facesdk.evaluation import vector
+
+EMBEDDERS = ("sface", "mobilefacenet")
+RANDOM = 1000
+needs_variant = pytest.mark.skipif(not native_variant(), reason="this processor lacks AVX512-VNNI: LiteRT runs all")
+
+
+def crops() -> list[np.ndarray]:
+    """Aligned faces of all portraits, as they are and at every brightness; smooth, noisy, constant, extreme images."""
+    engine = Engine("sface", runtime="litert-native")
+    faces = [engine.observe(portrait(path.stem))[0].crop for path in sorted(PORTRAITS.glob("*.*g"))]
+    faces += [np.clip(face.astype(int) * gain // 100 + lift, 0, 255) for face in faces for gain, lift in
+              ((20, 0), (60, 40), (140, -20), (300, -200))]  # fmt: skip
+    draw = np.random.default_rng(5)
+    y, x = np.mgrid[0:112, 0:112]
+    waves = draw.uniform(2, 40, (40, 3))
+    smooth = [127 + 120 * np.sin(x / a + np.arange(3)[:, None, None] * b) * np.cos(y / c) for a, b, c in waves]
+    constant = [np.full((112, 112, 3), value) for value in (0, 1, 127, 128, 254, 255)]
+    extreme = [draw.integers(0, 2, (112, 112, 3)) * 255 for _ in range(20)]
+    edges = [np.where((x < k)[..., None], 255, 0) * np.ones(3) for k in (1, 3, 55, 111)]
+    made = [*faces, *(np.moveaxis(wave, 0, -1) for wave in smooth), *constant, *extreme, *edges]
+    return [np.ascontiguousarray((np.asarray(image).astype(np.int16) - 128).astype(np.int8)[None]) for image in made]
+
+
+def differing(name: str, variant: str, images: list[np.ndarray]) -> int:
+    theirs = choose_runtime("litert-native").make_network(load_model(name))
+    ours = _core.native_network(load_model(name), variant)
+    assert ours.input_info == theirs.input_info
+    assert ours.output_infos == theirs.output_infos
+    return sum(not np.array_equal(ours.run(image)[0], theirs.run(image)[0]) for image in images)
+
+
+@needs_variant
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_faces_and_made_images_have_the_same_bits(name: str) -> None:
+    images = crops()
+    assert len(images) > 120
+    assert differing(name, native_variant(), images) == 0
+
+
+@needs_variant
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_random_images_have_the_same_bits(name: str) -> None:
+    draw = np.random.default_rng(6)
+    images = [draw.integers(-128, 128, (1, 112, 112, 3), np.int8) for _ in range(RANDOM)]
+    assert differing(name, native_variant(), images) == 0
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_the_definition_has_the_same_bits(name: str) -> None:
+    assert _core.native_variants()[-1] == "scalar"
+    assert differing(name, "scalar", crops()[::30]) == 0
+
+
+def test_a_changed_image_changes_the_answer() -> None:
+    network = _core.native_network(load_model("mobilefacenet"), _core.native_variants()[0])
+    (first,) = network.run(np.zeros((1, 112, 112, 3), np.int8))
+    (second,) = network.run(np.full((1, 112, 112, 3), 90, np.int8))
+    assert first.any()
+    assert not np.array_equal(first, second)
+
+
+def test_what_it_does_not_know_is_refused_by_reason() -> None:
+    variant = _core.native_variants()[0]
+    with pytest.raises(_core.RuntimeFailure, match="the native executor has no"):
+        _core.native_network(load_model("face_mesh"), variant)
+    for broken in (b"", b"TFL3", os.urandom(1000), bytes(load_model("sface")[:5000])):
+        with pytest.raises(_core.RuntimeFailure):
+            _core.native_network(broken, variant)
+    with pytest.raises(ValueError, match="a variant that this processor runs"):
+        _core.native_network(load_model("sface"), "avx1024")
+
+
+@needs_variant
+def test_auto_takes_it_and_features_stay_the_same(joint: Engine) -> None:
+    assert joint.runtime.name == "native"
+    assert "own executor" in joint.runtime.reason
+    plain = Engine("joint", runtime="litert-native")
+    for name in ("obama_2012", "hopper"):
+        ours, theirs = joint.features(portrait(name)), plain.features(portrait(name))
+        assert np.array_equal(vector(ours), vector(theirs))
+    assert joint.model_ids == plain.model_ids
+
+
+@needs_variant
+def test_doctor_says_which_networks_it_runs() -> None:
+    facts = examine()["native"]
+    assert {name for name, found in facts.items() if found == native_variant()} >= set(EMBEDDERS)
+    others = {name: found for name, found in facts.items() if found != native_variant()}
+    assert others
+    assert all("the native executor has no" in found for found in others.values())
+
+
+def test_without_a_variant_litert_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_core, "native_variants", lambda: ["scalar"])
+    with pytest.raises(AcceleratorError, match="AVX512-VNNI"):
+        choose_runtime("native")
+    chosen = choose_runtime("auto")
+    assert chosen.name == "litert-native"
+    assert "native: this processor lacks" in chosen.reason
+    assert examine()["native"] == {}
+
+
+@needs_variant
+def test_a_model_that_it_refuses_goes_to_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise _core.RuntimeFailure("the native executor has no such layers")
+
+    monkeypatch.setattr(runtime._core, "native_network", refuse)
+    engine = Engine("mobilefacenet", runtime="native")
+    assert np.isfinite(vector(engine.features(portrait("hopper")))).all()
