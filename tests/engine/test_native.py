@@ -1,4 +1,4 @@
-"""Our executor against LiteRT: the same bits on every picture and variant, and LiteRT where it does not know a network."""
+"""Our executor against LiteRT: the same bits on every picture and variant; LiteRT where it does not know a network."""
 
 from __future__ import annotations
 
