@@ -1,4 +1,4 @@
-"""Our executor against LiteRT, one thread: each network that it runs, and the four of a frame, interleaved in one process.
+"""Our executor against LiteRT, one thread: each network of a frame and the four together, in turn in one process.
 
 benchmarks/executor.py [--rounds 300]
 """
@@ -21,7 +21,10 @@ FRAME = ("blazeface_short_range", "face_mesh", "sface", "mobilefacenet")
 def picture(entry: object) -> np.ndarray:
     """A fixed input for a network: noise over waves, in the type that it takes."""
     described = entry.input
-    draw = np.random.default_rng(1).normal(0, 0.3, described["shape"]) + np.sin(np.arange(described["shape"][2]) / 9)[:, None]
+    draw = (
+        np.random.default_rng(1).normal(0, 0.3, described["shape"])
+        + np.sin(np.arange(described["shape"][2]) / 9)[:, None]
+    )
     if described["dtype"] == "int8":
         return np.clip(draw * 60, -128, 127).astype(np.int8)
     return draw.astype(np.float32)
@@ -51,7 +54,7 @@ def main() -> None:
             times[key].append((time.perf_counter() - begin) * 1e3)
     print(f"{native_variant()}, one thread, n = {rounds} in turn, medians in ms; load: of bytes in memory, once")
     print(f"{'network':24} {'LiteRT':>8} {'ours':>8} {'ratio':>7} {'load':>8} {'load':>8}")
-    total = {name: 0.0 for name in runtimes}
+    total = dict.fromkeys(runtimes, 0.0)
     for name in FRAME:
         theirs, ours = (statistics.median(times[r, name]) for r in runtimes)
         total["litert-native"] += theirs

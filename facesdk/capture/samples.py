@@ -14,7 +14,7 @@ from facesdk.engine.engine import Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.engine.tracking import Tracker
 from facesdk.errors import EnrollmentError, InputError
-from facesdk.images import PICTURE, as_frame, check_picture, is_one
+from facesdk.images import FIRST_LOOK_PX, PICTURE, as_frame, check_picture, is_file, is_one
 from facesdk.images.frames import in_margin
 from facesdk.types import Decision, Features, Guidance, Sample
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from facesdk.types import Face, Float32Array, Frame, Picture, Pictures
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32
+# Eyes so far apart are more than the crop has: it is made smaller from a picture of half the size too.
+NEAR_PX = 80
 ENOUGH_SAMPLES = 3  # one photo's threshold, which holds for everybody, would refuse the owner too often
 
 
@@ -93,15 +95,28 @@ def usable_samples(
     """
     samples: list[Sample] = []
     refusal = Refusal(Decision.NO_FACE, Guidance.SHOW_FACE, "no face was found")
-    observe = Tracker(engine).observe if consecutive else engine.observe
+    tracker = Tracker(engine) if consecutive else None
     for image in frames:
-        sample, faces = observe(as_frame(image, colors=colors))
+        sample, faces = (
+            tracker.observe(as_frame(image, colors=colors)) if tracker else _looked_at(engine, image, colors)
+        )
         refused = assess(sample, len(faces), limits, enrolling=False)
         if refused is not None:
             refusal = refused
         elif sample is not None:
             samples.append(sample)
     return (sharper_half(samples) if consecutive else samples), refusal
+
+
+def _looked_at(engine: Engine, picture: Picture, colors: str) -> tuple[Sample | None, list[Face]]:
+    """What Engine.observe gives of a picture. Of a large JPEG file, read small where the face is large in that too."""
+    frame = as_frame(picture, colors=colors, enough_px=FIRST_LOOK_PX)
+    sample, faces = engine.observe(frame)
+    near = sample is not None and not sample.turned and sample.quality.eye_distance_px >= NEAR_PX
+    if near or not is_file(picture) or min(frame.shape[:2]) < FIRST_LOOK_PX:
+        return sample, faces
+    whole = as_frame(picture, colors=colors)
+    return (sample, faces) if whole.shape == frame.shape else engine.observe(whole)
 
 
 def sharper_half(samples: Sequence[Sample]) -> list[Sample]:

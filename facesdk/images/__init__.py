@@ -25,6 +25,8 @@ MAX_FILE_BYTES = 64 << 20
 PICTURE = "a picture (a path, the bytes of a JPEG or PNG file, a Pillow picture, or a numpy array)"
 # JPEG files are decoded at a half, quarter or eighth while both sides stay at least this.
 ENOUGH_PX = 1600
+# The same for a first look. libjpeg-turbo has its fastest ways at a half, which photos of 8 to 24 MP come to.
+FIRST_LOOK_PX = 1000
 # Pixels that are converted at a time: what conversion needs besides the picture and the result.
 BAND_PIXELS = 1 << 18
 # Pillow's way to turn a band, by orientation, and whether the bands lie side by side and in reverse afterwards.
@@ -36,10 +38,10 @@ TURNS = {
 SAVE_AS = "save it as JPEG or PNG; phones often keep HEIC, which has to be exported"
 
 
-def load_rgb(path: str | os.PathLike[str]) -> Frame:
+def load_rgb(path: str | os.PathLike[str], *, enough_px: int = ENOUGH_PX) -> Frame:
     """The picture as uint8 (H, W, 3) RGB, upright by its EXIF orientation. InputError says what is wrong with a file.
 
-    JPEG files over twice 1600 px are decoded at a half, quarter or eighth of their size: faster, and still larger
+    JPEG files over twice enough_px are decoded at a half, quarter or eighth of their size: faster, and still larger
     than any network here looks at. A file has at most 64 MiB and sides from 64 to 8192 px. What would take over a
     second or 256 MiB on a desktop is refused before it is decoded: PNG files of over some 20 MP (13 MP with
     transparency), JPEG files with more scans over more blocks than libjpeg passes over in that time (a
@@ -59,10 +61,10 @@ def load_rgb(path: str | os.PathLike[str]) -> Frame:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{str(file_path)!r}: not a path ({error})") from error
-    return decode_rgb(data, name=str(file_path))
+    return decode_rgb(data, name=str(file_path), enough_px=enough_px)
 
 
-def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture") -> Frame:
+def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture", enough_px: int = ENOUGH_PX) -> Frame:
     """Like load_rgb, of a file's bytes in memory; name stands in the messages."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise InputError(f"{name}: expected a JPEG or PNG file's bytes, not {type(data).__name__}: "
@@ -74,7 +76,7 @@ def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture") -
     if view.nbytes > MAX_FILE_BYTES:
         raise InputError(f"{name}: larger than {MAX_FILE_BYTES >> 20} MiB; give a smaller picture")
     try:
-        return _decoded(view)
+        return _decoded(view, enough_px)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     # Pillow's decoders raise nearly anything for a damaged file, depending on where the damage lies.
@@ -82,30 +84,31 @@ def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture") -
         raise InputError(f"{name}: not a readable JPEG or PNG picture ({error})", hint=SAVE_AS) from error
 
 
-def as_frame(picture: Picture, *, colors: str = "rgb") -> Frame:
+def as_frame(picture: Picture, *, colors: str = "rgb", enough_px: int = ENOUGH_PX) -> Frame:
     """Anything that shows one picture as a C-contiguous uint8 frame, (H, W, 3) in RGB or (H, W) in gray.
 
     A path (str, os.PathLike), the bytes of a JPEG or PNG file or a regular file that is open for reading in binary (it
     is read from where it stands, and put back there), a picture of Pillow's, or an array as array_frame of
     facesdk.images.frames takes it: one that is a frame already is returned itself. Files have the limits of load_rgb;
     what it costs to read a picture that Pillow has opened but not read is up to the caller. colors: "bgr" for arrays as
-    OpenCV gives them; files and Pillow know their own. InputError for anything else, with the call to use.
+    OpenCV gives them; files and Pillow know their own. enough_px: as load_rgb has it. InputError for anything else,
+    with the call to use.
     """
     if frames.is_array(picture):  # first, since frames of a camera come this way
         return frames.array_frame(picture, colors=colors)
     check_picture(picture, colors=colors)
     if isinstance(picture, (str, os.PathLike)):
-        return load_rgb(picture)
+        return load_rgb(picture, enough_px=enough_px)
     if isinstance(picture, memoryview) and picture.ndim > 1:
         import numpy as np
 
         return frames.array_frame(np.asarray(picture), colors=colors)
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        return decode_rgb(picture)
+        return decode_rgb(picture, enough_px=enough_px)
     if frames.is_pil(picture):
         return _of_pil(picture)
     if isinstance(picture, io.IOBase):
-        return decode_rgb(_content(picture))
+        return decode_rgb(_content(picture), enough_px=enough_px)
     return frames.array_frame(picture, colors=colors)
 
 
@@ -125,6 +128,13 @@ def check_picture(picture: Any, *, colors: str = "rgb") -> None:
         more = ": give numpy.asarray(x, numpy.uint8)" if isinstance(picture, (list, tuple)) else ""
         more = ": give x.image" if hasattr(picture, "image") else more  # what a camera's source gives
         raise InputError(f"expected {PICTURE}, not {type(picture).__name__}{more}")
+
+
+def is_file(picture: Picture) -> bool:
+    """Whether this is a file, or its bytes, of what as_frame takes: what enough_px matters for."""
+    if isinstance(picture, memoryview):
+        return picture.ndim <= 1
+    return isinstance(picture, (str, bytes, bytearray, os.PathLike, io.IOBase))
 
 
 def is_one(thing: Any) -> bool:
@@ -191,7 +201,7 @@ def _content(file: Any) -> bytes:
     return data
 
 
-def _decoded(data: memoryview) -> Frame:
+def _decoded(data: memoryview, enough_px: int) -> Frame:
     jpeg = data[:3] == jpeg_file.MAGIC
     if not jpeg and data[:8] != png_file.MAGIC:
         raise ValueError("it begins like neither")
@@ -204,7 +214,7 @@ def _decoded(data: memoryview) -> Frame:
         from PIL.JpegImagePlugin import JpegImageFile
 
         image = JpegImageFile(reader)  # type: ignore[arg-type]
-        image.draft(image.mode, (ENOUGH_PX, ENOUGH_PX))
+        image.draft(image.mode, (enough_px, enough_px))
     else:
         from PIL.PngImagePlugin import PngImageFile
 
