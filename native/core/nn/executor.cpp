@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "float_graph.h"
 #include "graph.h"
 
 namespace facesdk::nn {
@@ -33,14 +34,15 @@ class NativeNetwork final : public Network {
   void invoke() override {
     const Place& in = program_.places[program_.input];
     const size_t row = static_cast<size_t>(in.width * in.channels);
-    fill_border(in);
+    fill_border(in, arena_.data(), in.zero);
     for (int y = 0; y < in.height; ++y) {
       const uint8_t* from = in_.data() + static_cast<size_t>(y) * row;
       uint8_t* to = arena_.data() + in.at() + static_cast<size_t>(y) * in.row();
       for (size_t i = 0; i < row; ++i) to[i] = from[i] ^ kSign;
     }
     for (const Layer& layer : program_.layers) {
-      fill_border(program_.places[layer.target]);
+      const Place& target = program_.places[layer.target];
+      fill_border(target, arena_.data(), target.zero);
       variant_.run(program_, layer, arena_.data(), scratch_.data());
     }
     const uint8_t* result = arena_.data() + program_.places[program_.output].at();
@@ -48,29 +50,74 @@ class NativeNetwork final : public Network {
   }
 
  private:
-  void fill_border(const Place& place) {
-    const size_t row = place.row(), left = static_cast<size_t>(place.left * place.channels);
-    const size_t inner = static_cast<size_t>(place.width * place.channels);
-    uint8_t* at = arena_.data() + place.begin;
-    std::memset(at, place.zero, static_cast<size_t>(place.top) * row);
-    at += static_cast<size_t>(place.top) * row;
-    if (row > inner) {
-      for (int y = 0; y < place.height; ++y, at += row) {
-        std::memset(at, place.zero, left);
-        std::memset(at + left + inner, place.zero, row - left - inner);
-      }
-    } else {
-      at += static_cast<size_t>(place.height) * row;
-    }
-    std::memset(at, place.zero, static_cast<size_t>(place.bottom) * row);
-  }
-
   const Variant& variant_;
   Program program_;
   AlignedVector<uint8_t> arena_, scratch_, in_, out_;
 };
 
+class FloatNetwork final : public Network {
+ public:
+  FloatNetwork(FloatGraph graph, const FloatVariant& variant)
+      : variant_(variant), program_(std::move(graph.program)), in_(graph.input.elements()) {
+    input_info_ = std::move(graph.input);
+    output_infos_ = std::move(graph.outputs);
+    for (const TensorInfo& info : output_infos_) outs_.emplace_back(info.elements());
+    size_t row = 0;
+    for (const FloatLayer& layer : program_.layers) row = std::max(row, layer.count());
+    arena_.assign(program_.arena_floats + kSlack, 0);
+    scratch_.assign(kFloatRows * row + kSlack, 0);
+  }
+
+  void* input() override { return in_.data(); }
+  const void* output(size_t i) override { return outs_.at(i).data(); }
+
+  void invoke() override {
+    const Place& in = program_.places[program_.input];
+    const size_t row = static_cast<size_t>(in.width * in.channels);
+    fill_border(in, arena_.data(), 0.f);
+    for (size_t y = 0; y < static_cast<size_t>(in.height); ++y) {
+      std::memcpy(arena_.data() + in.at() + y * in.row(), in_.data() + y * row, row * sizeof(float));
+    }
+    for (const FloatLayer& layer : program_.layers) {
+      fill_border(program_.places[layer.target], arena_.data(), 0.f);
+      variant_.run(program_, layer, arena_.data(), scratch_.data());
+    }
+    for (size_t i = 0; i < outs_.size(); ++i) gather(program_.outputs[i], outs_[i].data());
+  }
+
+ private:
+  // The tensors' numbers, without the channels that they were filled up with.
+  void gather(const std::vector<size_t>& parts, float* to) const {
+    for (const size_t part : parts) {
+      const Place& place = program_.places[part];
+      const size_t channels = static_cast<size_t>(program_.channels[part]);
+      for (int y = 0; y < place.height; ++y) {
+        const float* from = arena_.data() + place.at() + static_cast<size_t>(y) * place.row();
+        for (int x = 0; x < place.width; ++x, to += channels, from += place.channels) std::copy_n(from, channels, to);
+      }
+    }
+  }
+
+  const FloatVariant& variant_;
+  FloatProgram program_;
+  AlignedVector<float> arena_, scratch_, in_;
+  std::vector<AlignedVector<float>> outs_;
+};
+
 }  // namespace
+
+std::span<const FloatVariant> float_variants() noexcept {
+#if defined(__x86_64__)
+  static const FloatVariant list[] = {kFloatAvx512, kFloatScalar};
+#else
+  static const FloatVariant list[] = {kFloatScalar};
+#endif
+  return list;
+}
+
+std::unique_ptr<Network> make_float_network(std::string_view bytes, const FloatVariant& variant) {
+  return std::make_unique<FloatNetwork>(read_float_graph(bytes), variant);
+}
 
 std::span<const Variant> variants() noexcept {
 #if defined(__x86_64__)

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "../network.h"
+#include "float_graph.h"
 #include "layer.h"
 
 namespace facesdk::nn {
@@ -15,6 +16,9 @@ std::span<const Variant> variants() noexcept;
 
 // The first that this processor runs.
 const Variant& best_variant() noexcept;
+
+std::span<const FloatVariant> float_variants() noexcept;
+std::unique_ptr<Network> make_float_network(std::string_view bytes, const FloatVariant& variant);
 
 // Throws RuntimeFailure for a model that is not understood (graph.h). Nothing of `bytes` is kept.
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant);

@@ -10,25 +10,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <optional>
 #include <vector>
+
+#include "model.h"
+#include "place.h"
 
 namespace facesdk::nn {
 
 constexpr size_t kBlock = 64;  // channels that are computed together
-// Memory whose vectors of 64 bytes each lie in one line of the cache.
-template <typename T>
-struct Aligned {
-  using value_type = T;
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* p, size_t) noexcept { ::operator delete(p, std::align_val_t{64}); }
-  bool operator==(const Aligned&) const = default;
-};
-template <typename T>
-using AlignedVector = std::vector<T, Aligned<T>>;
-
-constexpr size_t kSlack = 256;  // bytes past the end of buffers that may be read
 
 // Where a channel's 32-bit parameters stand, within its block and after the blocks before.
 constexpr size_t slot32(size_t channel) {
@@ -43,18 +33,6 @@ constexpr size_t slot16(size_t channel) {
 }
 
 constexpr size_t blocks_of(size_t channels) { return (channels + kBlock - 1) / kBlock; }
-
-// A tensor's place in the arena. Row y of its pixels begins at `at` + y * row(); the border lies before and after.
-struct Place {
-  int height = 0, width = 0, channels = 0;
-  int top = 0, left = 0, bottom = 0, right = 0;  // pixels of border
-  uint8_t zero = 0;                              // the byte of the real value 0
-  size_t begin = 0;                              // of the border's first byte
-
-  size_t row() const { return static_cast<size_t>(left + width + right) * static_cast<size_t>(channels); }
-  size_t size() const { return static_cast<size_t>(top + height + bottom) * row(); }
-  size_t at() const { return begin + static_cast<size_t>(top) * row() + static_cast<size_t>(left * channels); }
-};
 
 // y = ((bias + x * own + r * other) >> shift) + zero of two bytes, as XNNPACK's qs8-vadd; the weights in two parts of
 // which the low one has 11 bits.
@@ -72,9 +50,8 @@ struct Prelu {
   AlignedVector<int16_t> slopes;  // by slot16
 };
 
-struct Layer {
+struct Layer : Window {
   bool depthwise = false;
-  int kernel_height = 1, kernel_width = 1, stride_y = 1, stride_x = 1, pad_top = 0, pad_left = 0;
   size_t source = 0, target = 0;  // tensors
   // Of the output: those of the target, or half its width and twice its channels, as two pixels side by side are.
   int height = 0, width = 0, channels = 0;
@@ -86,8 +63,6 @@ struct Layer {
   int16_t zero = 0;           // of the output, + 128
   std::optional<Prelu> prelu;
   std::optional<Residual> residual;
-
-  int kernel() const { return kernel_height * kernel_width; }
 };
 
 // Layers in order, and the arena that their tensors lie in.

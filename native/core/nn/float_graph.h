@@ -1,0 +1,71 @@
+// A float .tflite file (of MediaPipe's kind) read into layers of convolutions, each with what follows it.
+//
+// Channels are filled up to whole vectors of 16 floats with zeros, which stay zeros. Weights come in blocks of one to four
+// vectors: a convolution's as (blocks, inputs, vectors, 16), inputs in the order (kernel row, column, channel); a
+// depthwise one's as (vectors, kernel columns, kernel rows, 16), the order in which XNNPACK adds.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "../network.h"
+#include "model.h"
+#include "place.h"
+
+namespace facesdk::nn {
+
+constexpr size_t kLanes = 16;
+constexpr size_t kWidest = 4;  // vectors of a block
+constexpr size_t kNone = static_cast<size_t>(-1);
+
+constexpr int filled_up(int channels) { return (channels + 15) / 16 * 16; }
+
+// How many vectors each block of a row of vectors has: as even as can be.
+constexpr size_t blocks_in(size_t vectors) { return (vectors + kWidest - 1) / kWidest; }
+constexpr size_t first_vector(size_t block, size_t vectors) { return block * vectors / blocks_in(vectors); }
+
+enum class FloatKind { convolution, depthwise, max_pool };
+
+// sum = bias, then one fused multiply-add an input; then + other; then max(x, 0) + slope * min(x, 0), or x.
+struct FloatLayer : Window {
+  FloatKind kind = FloatKind::convolution;
+  size_t source = 0, target = 0, other = kNone;  // tensors
+  int inputs = 0;                                // channels that are read: all that there are, filled up over a kernel
+  bool bent = false;                             // whether there are slopes
+  AlignedVector<float> weights, bias, slopes;    // the latter two (filled-up channels,)
+
+  size_t count() const { return static_cast<size_t>(kernel() * inputs); }
+};
+
+struct FloatProgram {
+  std::vector<Place> places;  // by tensor
+  std::vector<FloatLayer> layers;
+  size_t input = 0;
+  std::vector<std::vector<size_t>> outputs;  // of each, the tensors that lie in it one after another
+  std::vector<int> channels;                 // by tensor, without what they were filled up with
+  size_t arena_floats = 0;
+};
+
+struct FloatGraph {
+  TensorInfo input;
+  std::vector<TensorInfo> outputs;
+  FloatProgram program;
+};
+
+// Throws RuntimeFailure, with the reason, for what is not known. Nothing of `bytes` is kept.
+FloatGraph read_float_graph(std::string_view bytes);
+
+// Runs a layer on an arena with kSlack floats more than the program wants, with a scratch for kFloatRows rows of inputs.
+constexpr size_t kFloatRows = 12;
+struct FloatVariant {
+  const char* name;
+  bool (*supported)();
+  void (*run)(const FloatProgram& program, const FloatLayer& layer, float* arena, float* scratch) noexcept;
+};
+
+extern const FloatVariant kFloatScalar;
+#if defined(__x86_64__)
+extern const FloatVariant kFloatAvx512;
+#endif
+
+}  // namespace facesdk::nn

@@ -1,0 +1,71 @@
+// The definition of a float layer. Products are added in the order of XNNPACK's kernels with fused multiply-add, so that
+// the bits are LiteRT's too where it has them.
+#include <algorithm>
+#include <cmath>
+
+#include "float_graph.h"
+
+namespace facesdk::nn {
+namespace {
+
+float convolved(const FloatLayer& layer, const Place& source, const float* in, size_t channel, size_t vectors) {
+  const size_t vector = channel / kLanes;
+  size_t block = 0;
+  while (block + 1 < blocks_in(vectors) && first_vector(block + 1, vectors) <= vector) ++block;
+  const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
+  const float* weights = layer.weights.data() + (first * layer.count() + (vector - first)) * kLanes + channel % kLanes;
+  const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);
+  float sum = layer.bias[channel];
+  for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky) {
+    for (size_t i = 0; i < run; ++i, weights += width * kLanes) sum = std::fma(in[ky * source.row() + i], *weights, sum);
+  }
+  return sum;
+}
+
+float depthwise(const FloatLayer& layer, const Place& source, const float* in, size_t channel) {
+  const float* weights = layer.weights.data() + channel / kLanes * static_cast<size_t>(layer.kernel()) * kLanes + channel % kLanes;
+  float sum = layer.bias[channel];
+  for (size_t kx = 0; kx < static_cast<size_t>(layer.kernel_width); ++kx) {
+    for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky, weights += kLanes) {
+      sum = std::fma(in[ky * source.row() + kx * static_cast<size_t>(source.channels) + channel], *weights, sum);
+    }
+  }
+  return sum;
+}
+
+float greatest(const Place& source, const float* in, size_t channel) {
+  const size_t next = static_cast<size_t>(source.channels), row = source.row();
+  return std::max({in[channel], in[next + channel], in[row + channel], in[row + next + channel]});
+}
+
+void run(const FloatProgram& program, const FloatLayer& layer, float* arena, float*) noexcept {
+  const Place &source = program.places[layer.source], &target = program.places[layer.target];
+  const Place* other = layer.other == kNone ? nullptr : &program.places[layer.other];
+  const size_t channels = static_cast<size_t>(target.channels);
+  for (int y = 0; y < target.height; ++y) {
+    for (int x = 0; x < target.width; ++x) {
+      const ptrdiff_t row = y * layer.stride_y - layer.pad_top, column = x * layer.stride_x - layer.pad_left;
+      const float* in = arena + static_cast<ptrdiff_t>(source.at()) + row * static_cast<ptrdiff_t>(source.row()) +
+                        column * source.channels;
+      const auto pixel = [&](const Place& place) {
+        return arena + place.at() + static_cast<size_t>(y) * place.row() + static_cast<size_t>(x * place.channels);
+      };
+      for (size_t c = 0; c < channels; ++c) {
+        float value = layer.kind == FloatKind::convolution ? convolved(layer, source, in, c, channels / kLanes)
+                      : layer.kind == FloatKind::depthwise ? depthwise(layer, source, in, c)
+                                                           : greatest(source, in, c);
+        if (other != nullptr && c < static_cast<size_t>(other->channels)) value += pixel(*other)[c];
+        if (layer.bent && value < 0) value *= layer.slopes[c];
+        pixel(target)[c] = value;
+      }
+    }
+  }
+}
+
+bool always() { return true; }
+
+}  // namespace
+
+const FloatVariant kFloatScalar = {"scalar", always, run};
+
+}  // namespace facesdk::nn
