@@ -327,7 +327,7 @@ void run(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* sc
 
 }  // namespace
 
-const Variant kAvx512Vnni = {"avx512vnni", has_avx512vnni, run};
+const Variant kAvx512Vnni = {"avx512vnni", has_avx512vnni, run, run_float_avx512};
 
 }  // namespace facesdk::nn
 #endif

@@ -12,9 +12,9 @@ namespace {
 
 constexpr uint8_t kSign = 0x80;
 
-class NativeNetwork final : public Network {
+class ByteNetwork final : public Network {
  public:
-  NativeNetwork(Graph graph, const Variant& variant)
+  ByteNetwork(Graph graph, const Variant& variant)
       : variant_(variant), program_(std::move(graph.program)), in_(graph.input.elements()), out_(graph.output.elements()) {
     input_info_ = std::move(graph.input);
     output_infos_.push_back(std::move(graph.output));
@@ -57,15 +57,12 @@ class NativeNetwork final : public Network {
 
 class FloatNetwork final : public Network {
  public:
-  FloatNetwork(FloatGraph graph, const FloatVariant& variant)
+  FloatNetwork(FloatGraph graph, const Variant& variant)
       : variant_(variant), program_(std::move(graph.program)), in_(graph.input.elements()) {
     input_info_ = std::move(graph.input);
     output_infos_ = std::move(graph.outputs);
     for (const TensorInfo& info : output_infos_) outs_.emplace_back(info.elements());
-    size_t row = 0;
-    for (const FloatLayer& layer : program_.layers) row = std::max(row, layer.count());
     arena_.assign(program_.arena_floats + kSlack, 0);
-    scratch_.assign(kFloatRows * row + kSlack, 0);
   }
 
   void* input() override { return in_.data(); }
@@ -80,7 +77,7 @@ class FloatNetwork final : public Network {
     }
     for (const FloatLayer& layer : program_.layers) {
       fill_border(program_.places[layer.target], arena_.data(), 0.f);
-      variant_.run(program_, layer, arena_.data(), scratch_.data());
+      variant_.run_float(program_, layer, arena_.data());
     }
     for (size_t i = 0; i < outs_.size(); ++i) gather(program_.outputs[i], outs_[i].data());
   }
@@ -98,26 +95,13 @@ class FloatNetwork final : public Network {
     }
   }
 
-  const FloatVariant& variant_;
+  const Variant& variant_;
   FloatProgram program_;
-  AlignedVector<float> arena_, scratch_, in_;
+  AlignedVector<float> arena_, in_;
   std::vector<AlignedVector<float>> outs_;
 };
 
 }  // namespace
-
-std::span<const FloatVariant> float_variants() noexcept {
-#if defined(__x86_64__)
-  static const FloatVariant list[] = {kFloatAvx512, kFloatScalar};
-#else
-  static const FloatVariant list[] = {kFloatScalar};
-#endif
-  return list;
-}
-
-std::unique_ptr<Network> make_float_network(std::string_view bytes, const FloatVariant& variant) {
-  return std::make_unique<FloatNetwork>(read_float_graph(bytes), variant);
-}
 
 std::span<const Variant> variants() noexcept {
 #if defined(__x86_64__)
@@ -134,7 +118,11 @@ const Variant& best_variant() noexcept {
 }
 
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant) {
-  return std::make_unique<NativeNetwork>(read_graph(bytes), variant);
+  const Model model = read_model(bytes);
+  if (model.tensors[model.input].type == Type::int8) {
+    return std::make_unique<ByteNetwork>(read_graph(model), variant);
+  }
+  return std::make_unique<FloatNetwork>(read_float_graph(model), variant);
 }
 
 }  // namespace facesdk::nn

@@ -1,4 +1,4 @@
-// A network that runs an int8 .tflite file of convolutions by itself, bit for bit as LiteRT does.
+// A network that runs a .tflite file of convolutions by itself, bit for bit as LiteRT does.
 #pragma once
 
 #include <memory>
@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "../network.h"
-#include "float_graph.h"
 #include "layer.h"
 
 namespace facesdk::nn {
@@ -17,10 +16,7 @@ std::span<const Variant> variants() noexcept;
 // The first that this processor runs.
 const Variant& best_variant() noexcept;
 
-std::span<const FloatVariant> float_variants() noexcept;
-std::unique_ptr<Network> make_float_network(std::string_view bytes, const FloatVariant& variant);
-
-// Throws RuntimeFailure for a model that is not understood (graph.h). Nothing of `bytes` is kept.
+// Throws RuntimeFailure for a model that is not understood (graph.h, float_graph.h). Nothing of `bytes` is kept.
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant);
 
 }  // namespace facesdk::nn

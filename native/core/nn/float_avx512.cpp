@@ -9,7 +9,6 @@
 #pragma GCC diagnostic pop
 
 #include <algorithm>
-#include <cstring>
 
 #define TARGET __attribute__((target("avx512f,avx512vl")))
 #define INLINE TARGET __attribute__((always_inline)) inline
@@ -17,8 +16,6 @@
 
 namespace facesdk::nn {
 namespace {
-
-bool has_avx512() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"); }
 
 // What follows the sums of one vector of channels.
 struct Finish {
@@ -37,33 +34,49 @@ struct Finish {
 
 // Goes over the pixels of the output in rows: where each reads, is written, and has its other summand.
 struct Walk {
-  const FloatLayer& layer;
-  const Place &source, &target, *other;
-  float* arena;
-  int y = 0, x = 0;
+  const Place &source, &target;
+  const float *from, *other = nullptr, *from_row, *other_row = nullptr;
+  float *to, *to_row;
+  size_t from_step, from_down, other_down = 0;
+  int x = 0;
 
-  Walk(const FloatProgram& program, const FloatLayer& l, float* a)
-      : layer(l), source(program.places[l.source]), target(program.places[l.target]),
-        other(l.other == kNone ? nullptr : &program.places[l.other]), arena(a) {}
-
-  const float* from() const {
-    const ptrdiff_t row = y * layer.stride_y - layer.pad_top, column = x * layer.stride_x - layer.pad_left;
-    return arena + static_cast<ptrdiff_t>(source.at()) + row * static_cast<ptrdiff_t>(source.row()) + column * source.channels;
-  }
-  float* at(const Place& place) const {
-    return arena + place.at() + static_cast<size_t>(y) * place.row() + static_cast<size_t>(x * place.channels);
-  }
-  void next() {
-    if (++x == target.width) {
-      x = 0;
-      ++y;
+  Walk(const FloatProgram& program, const FloatLayer& layer, float* arena)
+      : source(program.places[layer.source]), target(program.places[layer.target]) {
+    const size_t channels = static_cast<size_t>(source.channels);
+    from_step = static_cast<size_t>(layer.stride_x) * channels;
+    from_down = static_cast<size_t>(layer.stride_y) * source.row();
+    from_row = arena + source.at() - static_cast<size_t>(layer.pad_top) * source.row() -
+               static_cast<size_t>(layer.pad_left) * channels;
+    to_row = arena + target.at();
+    if (layer.other != kNone) {
+      const Place& place = program.places[layer.other];
+      other_row = arena + place.at();
+      other_down = place.row();
+      other_step = static_cast<size_t>(place.channels);
     }
+    from = from_row;
+    to = to_row;
+    other = other_row;
+  }
+  size_t other_step = 0;
+
+  void next() {
+    from += from_step;
+    to += target.channels;
+    other += other_step;
+    if (++x == target.width) down();
+  }
+  void down() {
+    x = 0;
+    from = from_row += from_down;
+    to = to_row += target.row();
+    other = other_row += other_down;
   }
 };
 
 // kVectors vectors of kPixels pixels.
 template <int kPixels, int kVectors>
-TARGET void tile(const FloatLayer& layer, const float* const* rows, const float* weights, size_t channel,
+TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, const float* weights, size_t channel,
                  float* const* to, const float* const* other, size_t others) noexcept {
   __m512 sums[kPixels][kVectors];
   FACESDK_UNROLL
@@ -72,16 +85,18 @@ TARGET void tile(const FloatLayer& layer, const float* const* rows, const float*
     FACESDK_UNROLL
     for (int p = 0; p < kPixels; ++p) sums[p][v] = bias;
   }
-  const size_t count = layer.count();
-  for (size_t i = 0; i < count; ++i, weights += kVectors * kLanes) {
-    __m512 w[kVectors];
-    FACESDK_UNROLL
-    for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_ps(weights + kLanes * static_cast<size_t>(v));
-    FACESDK_UNROLL
-    for (int p = 0; p < kPixels; ++p) {
-      const __m512 value = _mm512_set1_ps(rows[p][i]);
+  const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);
+  for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky) {
+    for (size_t i = ky * row; i < ky * row + run; ++i, weights += kVectors * kLanes) {
+      __m512 w[kVectors];
       FACESDK_UNROLL
-      for (int v = 0; v < kVectors; ++v) sums[p][v] = _mm512_fmadd_ps(value, w[v], sums[p][v]);
+      for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_ps(weights + kLanes * static_cast<size_t>(v));
+      FACESDK_UNROLL
+      for (int p = 0; p < kPixels; ++p) {
+        const __m512 value = _mm512_set1_ps(from[p][i]);
+        FACESDK_UNROLL
+        for (int v = 0; v < kVectors; ++v) sums[p][v] = _mm512_fmadd_ps(value, w[v], sums[p][v]);
+      }
     }
   }
   FACESDK_UNROLL
@@ -97,6 +112,7 @@ TARGET void tile(const FloatLayer& layer, const float* const* rows, const float*
 }
 
 // Pixels of a tile, by its vectors.
+constexpr size_t kFloatRows = 12;
 constexpr size_t kPixels[] = {0, 12, 12, 8, 6};
 
 using Tile = decltype(&tile<1, 1>);
@@ -108,6 +124,7 @@ constexpr void add_tiles(Tile* row) {
   row[2] = tile<2, kVectors>;
   row[3] = tile<3, kVectors>;
   row[4] = tile<4, kVectors>;
+  row[5] = tile<5, kVectors>;
   row[6] = tile<6, kVectors>;
   if constexpr (kMost >= 8) row[8] = tile<8, kVectors>;
   if constexpr (kMost >= 12) row[12] = tile<12, kVectors>;
@@ -131,39 +148,29 @@ size_t pixels_of(size_t vectors, size_t left) {
   return count;
 }
 
-TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float* arena, float* scratch) noexcept {
-  const Walk start(program, layer, arena);
-  const size_t vectors = static_cast<size_t>(start.target.channels) / kLanes, count = layer.count();
-  const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);
-  const size_t others = start.other == nullptr ? 0 : static_cast<size_t>(start.other->channels);
-  const size_t pixels = static_cast<size_t>(start.target.height * start.target.width);
-  // All blocks of the same pixels, one after another: what they read is gathered once.
+TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+  Walk walk(program, layer, arena);
+  const size_t vectors = static_cast<size_t>(walk.target.channels) / kLanes, count = layer.count();
+  const size_t pixels = static_cast<size_t>(walk.target.height * walk.target.width);
   size_t most = kFloatRows;
   for (size_t b = 0; b < blocks_in(vectors); ++b) {
     most = std::min(most, kPixels[first_vector(b + 1, vectors) - first_vector(b, vectors)]);
   }
-  Walk walk = start;
   for (size_t done = 0; done < pixels;) {
     const size_t together = std::min(most, pixels - done);
-    const float *rows[kFloatRows], *other[kFloatRows];
+    const float *from[kFloatRows], *other[kFloatRows];
     float* to[kFloatRows];
     for (size_t p = 0; p < together; ++p, walk.next()) {
-      rows[p] = walk.from();
-      to[p] = walk.at(walk.target);
-      other[p] = walk.other == nullptr ? nullptr : walk.at(*walk.other);
-      if (layer.kernel() == 1) continue;
-      float* line = scratch + p * count;
-      for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky) {
-        std::memcpy(line + ky * run, rows[p] + ky * walk.source.row(), run * sizeof(float));
-      }
-      rows[p] = line;
+      from[p] = walk.from;
+      to[p] = walk.to;
+      other[p] = walk.other;
     }
     for (size_t b = 0; b < blocks_in(vectors); ++b) {
       const size_t first = first_vector(b, vectors), width = first_vector(b + 1, vectors) - first;
       const float* weights = layer.weights.data() + first * count * kLanes;
       for (size_t p = 0; p < together;) {
         const size_t now = pixels_of(width, together - p);
-        kTiles.of[width][now](layer, rows + p, weights, first * kLanes, to + p, other + p, others);
+        kTiles.of[width][now](layer, from + p, walk.source.row(), weights, first * kLanes, to + p, other + p, walk.other_step);
         p += now;
       }
     }
@@ -171,47 +178,45 @@ TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float
   }
 }
 
-// kPixels outputs of one row, side by side.
+// kCount outputs of one row, side by side.
 template <int kCount>
-INLINE void depthwise_some(const FloatLayer& layer, const Place& source, const float* from, const float* weights,
-                           size_t channel, const Finish& finish, float* to, size_t to_next, const float* other) {
+INLINE void depthwise_some(const FloatLayer& layer, const Walk& walk, const float* from, const float* weights,
+                           __m512 bias, const Finish& finish, float* to) {
   __m512 sums[kCount];
-  const __m512 bias = _mm512_loadu_ps(layer.bias.data() + channel);
   FACESDK_UNROLL
   for (int p = 0; p < kCount; ++p) sums[p] = bias;
-  const size_t next = static_cast<size_t>(source.channels), step = next * static_cast<size_t>(layer.stride_x);
+  const size_t next = static_cast<size_t>(walk.source.channels);
   for (size_t kx = 0; kx < static_cast<size_t>(layer.kernel_width); ++kx) {
     for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky, weights += kLanes) {
       const __m512 w = _mm512_loadu_ps(weights);
-      const float* at = from + ky * source.row() + kx * next;
+      const float* at = from + ky * walk.source.row() + kx * next;
       FACESDK_UNROLL
       for (int p = 0; p < kCount; ++p) {
-        sums[p] = _mm512_fmadd_ps(_mm512_loadu_ps(at + static_cast<size_t>(p) * step), w, sums[p]);
+        sums[p] = _mm512_fmadd_ps(_mm512_loadu_ps(at + static_cast<size_t>(p) * walk.from_step), w, sums[p]);
       }
     }
   }
   FACESDK_UNROLL
-  for (int p = 0; p < kCount; ++p) {
-    const size_t offset = static_cast<size_t>(p) * to_next;
-    const __m512 sum = other == nullptr ? sums[p] : _mm512_add_ps(sums[p], _mm512_loadu_ps(other + offset));
-    _mm512_storeu_ps(to + offset, finish.of(sum));
-  }
+  for (int p = 0; p < kCount; ++p) _mm512_storeu_ps(to + static_cast<size_t>(p) * next, finish.of(sums[p]));
 }
 
 TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
   Walk walk(program, layer, arena);
-  const size_t next = static_cast<size_t>(walk.target.channels);
-  for (walk.y = 0; walk.y < walk.target.height; ++walk.y) {
-    for (size_t c = 0; c < next; c += kLanes) {
+  const size_t channels = static_cast<size_t>(walk.target.channels);
+  const int width = walk.target.width;
+  for (int y = 0; y < walk.target.height; ++y, walk.down()) {
+    for (size_t c = 0; c < channels; c += kLanes) {
       const Finish finish(layer, c);
+      const __m512 bias = _mm512_loadu_ps(layer.bias.data() + c);
       const float* weights = layer.weights.data() + c * static_cast<size_t>(layer.kernel());
+      const float* from = walk.from_row + c;
+      float* to = walk.to_row + c;
+      int x = 0;
       const auto some = [&]<int kCount>() TARGET __attribute__((always_inline)) {
-        for (; walk.x + kCount <= walk.target.width; walk.x += kCount) {
-          depthwise_some<kCount>(layer, walk.source, walk.from() + c, weights, c, finish, walk.at(walk.target) + c, next,
-                                 nullptr);
+        for (; x + kCount <= width; x += kCount, from += kCount * walk.from_step, to += kCount * channels) {
+          depthwise_some<kCount>(layer, walk, from, weights, bias, finish, to);
         }
       };
-      walk.x = 0;
       some.template operator()<8>();
       some.template operator()<4>();
       some.template operator()<1>();
@@ -222,28 +227,26 @@ TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, floa
 TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
   Walk walk(program, layer, arena);
   const size_t next = static_cast<size_t>(walk.source.channels), row = walk.source.row();
-  for (; walk.y < walk.target.height; walk.next()) {
-    const float* from = walk.from();
-    float* to = walk.at(walk.target);
+  const size_t pixels = static_cast<size_t>(walk.target.height * walk.target.width);
+  for (size_t i = 0; i < pixels; ++i, walk.next()) {
     for (size_t c = 0; c < next; c += kLanes) {
-      const __m512 above = _mm512_max_ps(_mm512_loadu_ps(from + c), _mm512_loadu_ps(from + next + c));
-      const __m512 below = _mm512_max_ps(_mm512_loadu_ps(from + row + c), _mm512_loadu_ps(from + row + next + c));
-      _mm512_storeu_ps(to + c, _mm512_max_ps(above, below));
+      const float* from = walk.from + c;
+      const __m512 above = _mm512_max_ps(_mm512_loadu_ps(from), _mm512_loadu_ps(from + next));
+      const __m512 below = _mm512_max_ps(_mm512_loadu_ps(from + row), _mm512_loadu_ps(from + row + next));
+      _mm512_storeu_ps(walk.to + c, _mm512_max_ps(above, below));
     }
-  }
-}
-
-void run(const FloatProgram& program, const FloatLayer& layer, float* arena, float* scratch) noexcept {
-  switch (layer.kind) {
-    case FloatKind::convolution: return convolve(program, layer, arena, scratch);
-    case FloatKind::depthwise: return depthwise(program, layer, arena);
-    case FloatKind::max_pool: return max_pool(program, layer, arena);
   }
 }
 
 }  // namespace
 
-const FloatVariant kFloatAvx512 = {"avx512", has_avx512, run};
+void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+  switch (layer.kind) {
+    case FloatKind::convolution: return convolve(program, layer, arena);
+    case FloatKind::depthwise: return depthwise(program, layer, arena);
+    case FloatKind::max_pool: return max_pool(program, layer, arena);
+  }
+}
 
 }  // namespace facesdk::nn
 #endif

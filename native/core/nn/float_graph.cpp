@@ -19,7 +19,7 @@ float of_half(uint16_t half) {
 
 class Reader {
  public:
-  explicit Reader(std::string_view bytes) : model_(read_model(bytes)), tensors_(model_.tensors) {
+  explicit Reader(const Model& model) : model_(model), tensors_(model.tensors) {
     borders_.resize(tensors_.size());
     constants_.resize(tensors_.size());
     same_as_.assign(tensors_.size(), kNone);
@@ -110,7 +110,7 @@ class Reader {
 
   void set_strides(FloatLayer& layer, const Table& options) {
     layer.stride_y = layer.stride_x = options.scalar<int32_t>(1, 1);
-    want(1 <= layer.stride_y && layer.stride_y <= 2 && options.scalar<int32_t>(2, 1) == layer.stride_y, "such strides");
+    want(1 <= layer.stride_y && layer.stride_y <= 4 && options.scalar<int32_t>(2, 1) == layer.stride_y, "such strides");
   }
 
   void convolve(const Operation& op) {
@@ -310,8 +310,8 @@ class Reader {
     program_.arena_floats = lives.end();
   }
 
-  Model model_;
-  std::vector<Tensor>& tensors_;
+  const Model& model_;
+  const std::vector<Tensor>& tensors_;
   std::vector<Border> borders_;                 // the rest by tensor
   std::vector<std::vector<float>> constants_;   // their values, once they were asked for
   std::vector<size_t> same_as_;                 // what was filled up with channels to make it
@@ -323,6 +323,6 @@ class Reader {
 
 }  // namespace
 
-FloatGraph read_float_graph(std::string_view bytes) { return Reader(bytes).read(); }
+FloatGraph read_float_graph(const Model& model) { return Reader(model).read(); }
 
 }  // namespace facesdk::nn

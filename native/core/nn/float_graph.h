@@ -5,7 +5,6 @@
 // depthwise one's as (vectors, kernel columns, kernel rows, 16), the order in which XNNPACK adds.
 #pragma once
 
-#include <string_view>
 #include <vector>
 
 #include "../network.h"
@@ -52,20 +51,13 @@ struct FloatGraph {
   FloatProgram program;
 };
 
-// Throws RuntimeFailure, with the reason, for what is not known. Nothing of `bytes` is kept.
-FloatGraph read_float_graph(std::string_view bytes);
+// Throws RuntimeFailure, with the reason, for what is not known. Nothing of its bytes is kept.
+FloatGraph read_float_graph(const Model& model);
 
-// Runs a layer on an arena with kSlack floats more than the program wants, with a scratch for kFloatRows rows of inputs.
-constexpr size_t kFloatRows = 12;
-struct FloatVariant {
-  const char* name;
-  bool (*supported)();
-  void (*run)(const FloatProgram& program, const FloatLayer& layer, float* arena, float* scratch) noexcept;
-};
-
-extern const FloatVariant kFloatScalar;
+// Runs a layer on an arena that has kSlack floats more than the program wants: the definition, and a variant of it.
+void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept;
 #if defined(__x86_64__)
-extern const FloatVariant kFloatAvx512;
+void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept;
 #endif
 
 }  // namespace facesdk::nn

@@ -38,7 +38,9 @@ float greatest(const Place& source, const float* in, size_t channel) {
   return std::max({in[channel], in[next + channel], in[row + channel], in[row + next + channel]});
 }
 
-void run(const FloatProgram& program, const FloatLayer& layer, float* arena, float*) noexcept {
+}  // namespace
+
+void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
   const Place &source = program.places[layer.source], &target = program.places[layer.target];
   const Place* other = layer.other == kNone ? nullptr : &program.places[layer.other];
   const size_t channels = static_cast<size_t>(target.channels);
@@ -61,11 +63,5 @@ void run(const FloatProgram& program, const FloatLayer& layer, float* arena, flo
     }
   }
 }
-
-bool always() { return true; }
-
-}  // namespace
-
-const FloatVariant kFloatScalar = {"scalar", always, run};
 
 }  // namespace facesdk::nn

@@ -17,7 +17,7 @@ bool same_steps(const Tensor& a, const Tensor& b) { return a.scales == b.scales 
 // Goes over the operators once; each convolution begins a layer, which what follows it is fused into.
 class Reader {
  public:
-  explicit Reader(std::string_view bytes) : model_(read_model(bytes)), tensors_(model_.tensors) {
+  explicit Reader(const Model& model) : model_(model), tensors_(model.tensors) {
     borders_.resize(tensors_.size());
     padded_.resize(tensors_.size());
     made_.assign(tensors_.size(), false);
@@ -187,8 +187,8 @@ class Reader {
     program_.arena_bytes = lives.end();
   }
 
-  Model model_;
-  std::vector<Tensor>& tensors_;
+  const Model& model_;
+  const std::vector<Tensor>& tensors_;
   std::vector<Border> borders_;                                    // by tensor
   std::vector<std::optional<std::pair<size_t, Border>>> padded_;  // by tensor
   std::vector<bool> made_;                                         // by tensor
@@ -199,6 +199,6 @@ class Reader {
 
 }  // namespace
 
-Graph read_graph(std::string_view bytes) { return Reader(bytes).read(); }
+Graph read_graph(const Model& model) { return Reader(model).read(); }
 
 }  // namespace facesdk::nn

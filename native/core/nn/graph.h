@@ -1,11 +1,11 @@
 // A .tflite file of convolutions, read into what the executor runs.
 #pragma once
 
-#include <string_view>
 #include <vector>
 
 #include "../network.h"
 #include "layer.h"
+#include "model.h"
 
 namespace facesdk::nn {
 
@@ -15,7 +15,7 @@ struct Graph {
 };
 
 // Throws RuntimeFailure, with the reason, for a model that is anything but int8 convolutions with zero points, PReLU,
-// padding and residual sums whose arithmetic is known to the bit. Nothing of `bytes` is kept.
-Graph read_graph(std::string_view bytes);
+// padding and residual sums whose arithmetic is known to the bit. Nothing of its bytes is kept.
+Graph read_graph(const Model& model);
 
 }  // namespace facesdk::nn

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "float_graph.h"
 #include "model.h"
 #include "place.h"
 
@@ -73,13 +74,14 @@ struct Program {
   size_t arena_bytes = 0;
 };
 
-// One instruction set: runs a layer on an arena that has kSlack bytes more than the program wants. `scratch` has room
-// for kRows rows of inputs of any convolution.
+// One instruction set. `run` has an arena of kSlack bytes more than the program wants, and a scratch with room for kRows
+// rows of inputs of any convolution; run_float is that of float_graph.h.
 constexpr int kRows = 6;
 struct Variant {
   const char* name;
   bool (*supported)();
   void (*run)(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch) noexcept;
+  void (*run_float)(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept;
 };
 
 extern const Variant kScalar;

@@ -67,6 +67,6 @@ bool always() { return true; }
 
 }  // namespace
 
-const Variant kScalar = {"scalar", always, run};
+const Variant kScalar = {"scalar", always, run, run_float_scalar};
 
 }  // namespace facesdk::nn
