@@ -305,7 +305,7 @@ class Reader {
       program_.channels[i] = shape[3];
       const int channels = i == program_.input ? shape[3] : filled_up(shape[3]);
       program_.places[i] = {shape[1], shape[2], channels, b.top, b.left, b.bottom, b.right, 0, 0};
-      lives.put(i, step, program_.places);
+      lives.put(i, step, program_.places, step == 0 ? kNone : program_.layers[step - 1].other);
     }
     program_.arena_floats = lives.end();
   }

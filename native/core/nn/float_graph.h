@@ -15,7 +15,6 @@ namespace facesdk::nn {
 
 constexpr size_t kLanes = 16;
 constexpr size_t kWidest = 4;  // vectors of a block
-constexpr size_t kNone = static_cast<size_t>(-1);
 
 constexpr int filled_up(int channels) { return (channels + 15) / 16 * 16; }
 

@@ -182,7 +182,8 @@ class Reader {
       const auto& shape = tensors_[i].shape;
       program_.places[i] = {shape[1], shape[2], shape[3], b.top, b.left, b.bottom, b.right,
                             static_cast<uint8_t>(tensors_[i].zero + 128), 0};
-      lives.put(i, step, program_.places);
+      const bool sum = step > 0 && program_.layers[step - 1].residual;
+      lives.put(i, step, program_.places, sum ? program_.layers[step - 1].residual->tensor : kNone);
     }
     program_.arena_bytes = lives.end();
   }

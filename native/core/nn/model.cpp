@@ -131,9 +131,18 @@ void Lives::use(size_t tensor, size_t step) {
   life.last = std::max(life.last, step);
 }
 
-void Lives::put(size_t tensor, size_t step, std::vector<Place>& places) {
+void Lives::put(size_t tensor, size_t step, std::vector<Place>& places, size_t onto) {
   constexpr size_t kLine = 64;
   Place& place = places[tensor];
+  if (onto != kNone && lives_[onto].last == step) {
+    const Place& o = places[onto];
+    if (o.size() == place.size() && o.row() == place.row() && o.at() - o.begin == place.at() - place.begin) {
+      std::erase(placed_, onto);
+      place.begin = o.begin;
+      placed_.push_back(tensor);
+      return;
+    }
+  }
   place.begin = 0;
   std::erase_if(placed_, [&](size_t other) { return lives_[other].last < step; });
   for (bool moved = true; moved;) {

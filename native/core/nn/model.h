@@ -79,13 +79,16 @@ struct Window {
 Border set_padding(Window& window, const Tensor& in, const Tensor& out, const Border& before, bool same);
 Border widest(const Border& a, const Border& b);
 
+constexpr size_t kNone = static_cast<size_t>(-1);
+
 // From when to when each tensor is needed, by steps; step 0 makes the input.
 class Lives {
  public:
   explicit Lives(size_t tensors) : lives_(tensors) {}
   void use(size_t tensor, size_t step);
-  // Gives the tensor that this step makes its place: the lowest that nothing is in which is needed then.
-  void put(size_t tensor, size_t step, std::vector<Place>& places);
+  // Gives the tensor that this step makes its place: that of `onto`, which this step reads pixel by pixel before it writes
+  // them, if nothing needs it later; else the lowest that nothing is in which is needed then.
+  void put(size_t tensor, size_t step, std::vector<Place>& places, size_t onto = kNone);
   size_t end() const { return end_; }
 
  private:
