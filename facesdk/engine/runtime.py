@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import mmap
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,19 +51,22 @@ def native_variant() -> str:
 
 
 def _native(threads: int) -> Runtime:
-    """Our executor for the networks that it knows, bit for bit as LiteRT, which runs the others."""
+    """Our executor for the networks that it knows, to LiteRT's bits. The first of the others loads another runtime."""
     variant = native_variant()
     if not variant:
         raise AcceleratorError("this processor lacks AVX512-VNNI, which facesdk's own executor is written for")
-    others = _litert_native(threads)
+    others = cache(lambda: _first(RUNTIMES[1:], threads, lambda _runtime: None)[0])
 
     def make(model: mmap.mmap) -> _core.Network:
         try:
             return _core.native_network(model, variant)
-        except _core.RuntimeFailure:  # a network that it does not know; `facesdk doctor` says why
-            return others.make_network(model)
+        except _core.RuntimeFailure as refused:  # a network that it does not know
+            try:
+                return others().make_network(model)
+            except AcceleratorError as error:
+                raise AcceleratorError(f"{refused}; {error}") from error
 
-    reason = f"facesdk's own executor ({variant}) for the int8 networks, LiteRT {others.version} for the others"
+    reason = f"facesdk's own executor ({variant}), and LiteRT for what it does not know"
     return Runtime("native", EXECUTOR, reason, make)
 
 
@@ -182,8 +186,13 @@ def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) ->
             raise InputError(f"runtime must be auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
         runtime = _MAKERS[name](threads)
         return runtime, use(runtime)
+    return _first(RUNTIMES, threads, use)
+
+
+def _first(names: Sequence[str], threads: int, use: Callable[[Runtime], T]) -> tuple[Runtime, T]:
+    """The first of these that loads, and what `use` makes with it; AcceleratorError names why each was passed over."""
     passed_over: list[str] = []
-    for candidate in RUNTIMES:
+    for candidate in names:
         try:
             runtime = _MAKERS[candidate](threads)
             made = use(runtime)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from conftest import PORTRAITS, portrait
+from PIL import Image
 
 from facesdk import Engine, _core
 from facesdk.device.doctor import examine
 from facesdk.engine import runtime
-from facesdk.engine.networks import load_model
+from facesdk.engine.networks import load_manifest, load_model
 from facesdk.engine.runtime import choose_runtime, native_variant
 from facesdk.errors import AcceleratorError
 from facesdk.evaluation import vector
 
 EMBEDDERS = ("sface", "mobilefacenet")
+FLOATS = ("blazeface_short_range", "face_mesh", "iris_landmark")
 RANDOM = 1000
 needs_variant = pytest.mark.skipif(not native_variant(), reason="this processor lacks AVX512-VNNI: LiteRT runs all")
 
@@ -43,7 +47,7 @@ def differing(name: str, variant: str, images: list[np.ndarray]) -> int:
     ours = _core.native_network(load_model(name), variant)
     assert ours.input_info == theirs.input_info
     assert ours.output_infos == theirs.output_infos
-    return sum(not np.array_equal(ours.run(image)[0], theirs.run(image)[0]) for image in images)
+    return sum(any(not np.array_equal(a, b) for a, b in zip(ours.run(i), theirs.run(i), strict=True)) for i in images)
 
 
 @needs_variant
@@ -52,6 +56,35 @@ def test_faces_and_made_images_have_the_same_bits(name: str) -> None:
     images = crops()
     assert len(images) > 120
     assert differing(name, native_variant(), images) == 0
+
+
+def pictures(name: str) -> list[np.ndarray]:
+    """Portraits as a float network sees them, smooth waves, noise, and images of one value."""
+    entry = load_manifest().models[name]
+    side = entry.input["shape"][1]
+    faces = [Image.fromarray(portrait(p.stem)).resize((side, side)) for p in sorted(PORTRAITS.glob("*.*g"))]
+    draw = np.random.default_rng(7)
+    y, x = np.mgrid[0:side, 0:side]
+    made = [(np.asarray(face).astype(np.float32) - entry.mean) / entry.scale for face in faces]
+    made += [
+        np.stack([np.sin(x / a + k) * np.cos(y / b) for k in range(3)], -1) for a, b in draw.uniform(2, 40, (20, 2))
+    ]
+    made += [draw.normal(0, scale, (side, side, 3)) for scale in (0.01, 0.3, 1, 5) for _ in range(5)]
+    made += [np.full((side, side, 3), value) for value in (-1, 0, 1, 1000)]
+    return [np.ascontiguousarray(image[None], np.float32) for image in made]
+
+
+@needs_variant
+@pytest.mark.parametrize("name", FLOATS)
+def test_float_networks_have_the_same_bits(name: str) -> None:
+    images = pictures(name)
+    assert len(images) > 50
+    assert differing(name, native_variant(), images) == 0
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_the_definition_of_float_networks_has_the_same_bits(name: str) -> None:
+    assert differing(name, "scalar", pictures(name)[::20]) == 0
 
 
 @needs_variant
@@ -78,8 +111,8 @@ def test_a_changed_image_changes_the_answer() -> None:
 
 def test_what_it_does_not_know_is_refused_by_reason() -> None:
     variant = _core.native_variants()[0]
-    with pytest.raises(_core.RuntimeFailure, match="the native executor has no"):
-        _core.native_network(load_model("face_mesh"), variant)
+    with pytest.raises(_core.RuntimeFailure, match="the native executor has no padding of this kind"):
+        _core.native_network(load_model("blazeface_full_range"), variant)
     for broken in (b"", b"TFL3", os.urandom(1000), bytes(load_model("sface")[:5000])):
         with pytest.raises(_core.RuntimeFailure):
             _core.native_network(broken, variant)
@@ -101,7 +134,7 @@ def test_auto_takes_it_and_features_stay_the_same(joint: Engine) -> None:
 @needs_variant
 def test_doctor_says_which_networks_it_runs() -> None:
     facts = examine()["native"]
-    assert {name for name, found in facts.items() if found == native_variant()} >= set(EMBEDDERS)
+    assert {name for name, found in facts.items() if found == native_variant()} >= {*EMBEDDERS, *FLOATS}
     others = {name: found for name, found in facts.items() if found != native_variant()}
     assert others
     assert all("the native executor has no" in found for found in others.values())
@@ -122,6 +155,26 @@ def test_a_model_that_it_refuses_goes_to_litert(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_arguments: object) -> None:
         raise _core.RuntimeFailure("the native executor has no such layers")
 
-    monkeypatch.setattr(runtime._core, "native_network", refuse)
     engine = Engine("mobilefacenet", runtime="native")
-    assert np.isfinite(vector(engine.features(portrait("hopper")))).all()
+    before = vector(engine.features(portrait("hopper")))
+    monkeypatch.setattr(runtime._core, "native_network", refuse)
+    assert np.array_equal(vector(Engine("mobilefacenet", runtime="native").features(portrait("hopper"))), before)
+    monkeypatch.setattr(runtime, "RUNTIMES", ("native",))
+    with pytest.raises(AcceleratorError, match=r"the native executor has no such layers; no runtime"):
+        Engine("mobilefacenet", runtime="native")
+
+
+LOADED = """
+import sys
+from facesdk import Engine
+from facesdk.portraits import load
+engine = Engine(runtime=sys.argv[1])
+assert engine.features(load("obama_2012.jpg")) is not None
+assert ("libLiteRt" in open("/proc/self/maps").read()) == (sys.argv[1] != "native")
+"""
+
+
+@needs_variant
+def test_litert_is_not_loaded_for_a_face_that_is_near() -> None:
+    for name in ("native", "litert-native"):
+        subprocess.run([sys.executable, "-c", LOADED, name], check=True)
