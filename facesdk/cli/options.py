@@ -60,7 +60,8 @@ def add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool =
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which networks run, and how."""
     parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint (both) or mobilefacenet (small)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each network (default: %(default)s)")
+    text = "of each network that LiteRT runs; auto: one for each big core that is idle, at most four (default: auto)"
+    parser.add_argument("--threads", type=_threads, default="auto", metavar="N", help=text)
     text = "native, litert-native, litert, tflite-runtime or edgetpu (default: the first that works)"
     parser.add_argument("--runtime", default="auto", metavar="NAME", help=text)
 
@@ -70,6 +71,11 @@ def add_protection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protect", choices=PROTECTIONS, help=f"what seals a new template (default: {PROTECTIONS[0]})")
     text = "replace the template that is there, which takes its own key; it then seals the new one"
     parser.add_argument("--replace", action="store_true", help=text)
+
+
+def _threads(text: str) -> int | str:
+    """A number, or what the engine makes of it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def _descriptor(text: str) -> int:

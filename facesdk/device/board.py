@@ -14,6 +14,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from facesdk.engine.threads import BIG_SHARE, MOST_AUTO
+
 ROOT = Path("/")
 # Source: arch/arm64/include/asm/cputype.h of Linux, implementer 0x41.
 ARM_PARTS = {
@@ -35,8 +37,6 @@ KINDS = (
 PI_BITS = ((0, "under-voltage"), (1, "frequency capped"), (2, "throttled"), (3, "soft temperature limit"))
 PI_WORD = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PI_TOOLS = "/usr/bin:/opt/vc/bin"  # where its system has vcgencmd; PATH may name another program
-# A core counts as big from this share of the largest core's capacity; x86-64's favoured cores differ by less.
-BIG_SHARE = 0.8
 # Under load a core runs at its limit; below this share of what the processor can, something holds it back.
 HELD_SHARE = 0.9
 
@@ -133,8 +133,7 @@ def read_board(root: Path = ROOT) -> Board:
 def recommend(board: Board | None = None) -> Recommendation:
     """Embedder and threads for a board. Rules of thumb: no board was timed (docs/boards.md says what was measured)."""
     board = board or read_board()
-    total, big = len(board.cores), len(board.big_cores)
-    threads = min(2, big) if big < total else max(1, min(2, total - 1))
+    threads = max(1, min(MOST_AUTO, len(board.big_cores)))
     return Recommendation("sface", threads, "the fewest misses where the false match rate holds for everybody")
 
 

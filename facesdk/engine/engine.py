@@ -15,8 +15,9 @@ from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
-from facesdk.engine.runtime import Runtime, checked_network, checked_threads, open_runtime
+from facesdk.engine.runtime import Runtime, checked_network, open_runtime
 from facesdk.engine.runtime import run_native as _run
+from facesdk.engine.threads import checked_threads
 from facesdk.engine.turned import is_turned
 from facesdk.errors import InputError, ModelIntegrityError
 from facesdk.images.frames import array_frame, in_margin
@@ -41,7 +42,8 @@ class Engine:
 
     Args:
         embedder: "sface", "joint" or "mobilefacenet".
-        threads: of each network, 1 to 16.
+        threads: of each network that LiteRT runs, 1 to 16; "auto": one for each big core that is idle, at most four,
+            and one where the machine is hot. Features are the same. Our own executor, "native", has one.
         runtime: "auto", one of facesdk.engine.runtime.RUNTIMES, or "edgetpu" (or "edgetpu:usb:0" ..., see
             docs/edge-tpu.md).
         detector: "blazeface", or "mediapipe" for the installed package's own (an extra).
@@ -53,23 +55,24 @@ class Engine:
     """
 
     def __init__(
-        self, embedder: str = DEFAULT_EMBEDDER, *, threads: int = 1, runtime: str = "auto", detector: str = "blazeface"
-    ) -> None:
+        self, embedder: str = DEFAULT_EMBEDDER, *, threads: int | str = "auto", runtime: str = "auto",
+        detector: str = "blazeface",
+    ) -> None:  # fmt: skip
         _check_names(embedder=embedder, runtime=runtime, detector=detector)
-        threads = checked_threads(threads)
+        count = checked_threads(threads)
         manifest = load_manifest()
         entry = manifest.embedder(embedder)
         self.embedder = embedder
         self.model_ids = manifest.model_ids(embedder)
         names = (*COMMON_MODELS, *entry.models)
-        self.threads = threads
+        self.threads = count
         base, networks = open_runtime(
             "auto" if device_of(runtime) is not None else runtime,
             lambda chosen: {n: checked_network(chosen, manifest.models[n], manifest) for n in names},
-            threads=threads,
+            threads=count,
         )
         self._networks, self._placement = accelerate(
-            networks, manifest, embedder, request=runtime, base=base, threads=threads
+            networks, manifest, embedder, request=runtime, base=base, threads=count
         )
         embedders = [
             (self._networks[n], manifest.models[n].mean, manifest.models[n].scale, weight)

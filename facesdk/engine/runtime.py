@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import mmap
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from facesdk import _core
 from facesdk.engine.networks import Manifest, ModelEntry, load_model
+from facesdk.engine.threads import checked_threads
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 
 RUNTIMES = ("native", "litert-native", "litert", "tflite-runtime")
@@ -161,32 +161,21 @@ _MAKERS: dict[str, Callable[[int], Runtime]] = {
 }  # fmt: skip
 
 
-def checked_threads(threads: Any) -> int:
-    """The number as int, numpy's integers too; InputError for anything else, and outside 1..16."""
-    try:
-        number = 0 if isinstance(threads, bool) else operator.index(threads)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= 16:
-        raise InputError(f"threads must be a whole number from 1 to 16, not {threads!r}")
-    return number
-
-
-def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int = 1) -> tuple[Runtime, T]:
+def open_runtime(name: str, use: Callable[[Runtime], T], *, threads: int | str = 1) -> tuple[Runtime, T]:
     """The runtime of this name and what `use` makes with it; for "auto" the first of RUNTIMES that loads and is usable.
 
     The reason names what was passed over. InputError for an unknown name or threads outside 1..16, AcceleratorError if
     none can be used.
     """
-    threads = checked_threads(threads)
+    count = checked_threads(threads)
     if not isinstance(name, str):
         raise InputError(f"runtime must be a name, auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
     if name != "auto":
         if name not in _MAKERS:
             raise InputError(f"runtime must be auto, edgetpu or one of {', '.join(RUNTIMES)}, not {name!r}")
-        runtime = _MAKERS[name](threads)
+        runtime = _MAKERS[name](count)
         return runtime, use(runtime)
-    return _first(RUNTIMES, threads, use)
+    return _first(RUNTIMES, count, use)
 
 
 def _first(names: Sequence[str], threads: int, use: Callable[[Runtime], T]) -> tuple[Runtime, T]:
@@ -203,7 +192,7 @@ def _first(names: Sequence[str], threads: int, use: Callable[[Runtime], T]) -> t
     raise AcceleratorError(f"no runtime can be used ({'; '.join(passed_over)})")
 
 
-def choose_runtime(name: str = "auto", *, threads: int = 1) -> Runtime:
+def choose_runtime(name: str = "auto", *, threads: int | str = 1) -> Runtime:
     """The runtime of this name, or for "auto" the first that loads; errors as open_runtime."""
     return open_runtime(name, lambda _runtime: None, threads=threads)[0]
 

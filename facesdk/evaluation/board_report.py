@@ -50,7 +50,7 @@ sys.exit(code)"""
 
 
 def run_board(
-    *, rounds: int = 100, threads: int = 1, runtime: str = "auto", emulated: bool = False,
+    *, rounds: int = 100, threads: int | str = 1, runtime: str = "auto", emulated: bool = False,
     root: Path = board.ROOT, say: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:  # fmt: skip
     """What this board does with facesdk, for `benchmarks/boards/`; README.md there describes every field.

@@ -80,7 +80,7 @@ def test_known_boards(kind, tmp_path) -> None:
     assert ("asimddp" in found.features) == (part == "Cortex-A76")
     assert found.big_cores == (0, 1, 2, 3)
     advice = board.recommend(found)
-    assert (advice.embedder, advice.threads) == (BOARDS[kind][3], 2)
+    assert (advice.embedder, advice.threads) == (BOARDS[kind][3], 4)
     assert board.temperatures(root) == {"cpu-thermal": 48.312}
     assert board.throttling(root) is None
     assert board.energy_j(root) == board.power_w(root) == {}

@@ -1,0 +1,76 @@
+"""How many threads a network is run by where nobody says a number."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+from facesdk.errors import InputError
+
+ROOT = Path("/")
+MOST = 16
+# More gain little on networks as small as these, and take a board from everybody else.
+MOST_AUTO = 4
+# A core counts as big from this share of the largest core's capacity; x86-64's favoured cores differ by less.
+BIG_SHARE = 0.8
+# Degrees Celsius at which a Raspberry Pi begins to slow down.
+HOT_C = 80
+
+
+def checked_threads(threads: Any) -> int:
+    """The number as int, numpy's integers too, for "auto" what auto_threads says; InputError for anything else."""
+    if isinstance(threads, str) and threads == "auto":
+        return auto_threads()
+    try:
+        number = 0 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MOST:
+        raise InputError(f'threads must be "auto" or a whole number from 1 to {MOST}, not {threads!r}')
+    return number
+
+
+def auto_threads(root: Path = ROOT) -> int:
+    """One for each big core that this process may use and that is idle, four at most; one where the machine is hot.
+
+    Two logical processors of one core count once. What the system does not say counts for nothing: all cores are big
+    then, and none is busy.
+    """
+    if _hot(root):
+        return 1
+    cores = big_cores(root, os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        busy = float((root / "proc/loadavg").read_text(encoding="ascii").split()[0])
+        return max(1, min(MOST_AUTO, round(cores - busy)))
+    return max(1, min(MOST_AUTO, cores))
+
+
+def big_cores(root: Path, processors: set[int]) -> int:
+    """How many cores with the largest capacity these processors are on, by the kernel's cpu_capacity and topology."""
+    folder = root / "sys/devices/system/cpu"
+    capacities = {number: _number(folder / f"cpu{number}/cpu_capacity") or 0 for number in processors}
+    largest = max(capacities.values(), default=0)
+    cores = set()
+    for number in (n for n, capacity in capacities.items() if capacity >= BIG_SHARE * largest):
+        siblings = folder / f"cpu{number}/topology/thread_siblings_list"
+        try:
+            cores.add(siblings.read_text(encoding="ascii").strip())
+        except (OSError, ValueError):
+            cores.add(str(number))
+    return len(cores)
+
+
+def _hot(root: Path) -> bool:
+    """Whether a zone of the processor is at the temperature where it is made slower."""
+    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
+    return any((_number(zone) or 0) >= 1000 * HOT_C for zone in zones)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
