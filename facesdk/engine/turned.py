@@ -33,8 +33,16 @@ def is_turned(detect: Callable[[Frame], list[Face]], frame: Frame, face: Face, *
     step = max(1, min(part.shape[:2]) // pixels)
     part = part[::step, ::step]
     across = part.swapaxes(0, 1)
-    upright, half, left_turn, right_turn = (
-        max((found.score for found in detect(array_frame(view))), default=0.0)
-        for view in (part, part[::-1, ::-1], across[::-1], across[:, ::-1])
-    )
-    return max(half - MARGIN_180, left_turn - MARGIN_90, right_turn - MARGIN_90) > upright
+
+    def surest(view: Frame) -> float:
+        return max((found.score for found in detect(array_frame(view))), default=0.0)
+
+    # No score is above 1, so a sure enough upright face needs no look at the others.
+    upright = surest(part)
+    if upright + MARGIN_180 >= 1:
+        return False
+    if surest(part[::-1, ::-1]) - MARGIN_180 > upright:
+        return True
+    if upright + MARGIN_90 >= 1:
+        return False
+    return any(surest(view) - MARGIN_90 > upright for view in (across[::-1], across[:, ::-1]))
