@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
 from facesdk.errors import InputError
+from facesdk.images.frames import packed
 
 if TYPE_CHECKING:
     from facesdk.types import Frame
@@ -52,7 +53,7 @@ def from_bytes(data: bytearray, name: str, size: tuple[int, int]) -> Frame:
     if name == "nv12":
         return _core.nv12_to_rgb(raw.reshape(height * 3 // 2, width))
     picture = raw.reshape(height, width, 3)
-    return picture if name == "rgb24" else np.ascontiguousarray(picture[..., ::-1])
+    return picture if name == "rgb24" else packed(picture[..., ::-1])
 
 
 def from_driver(raw: Frame, code: str, size: tuple[int, int]) -> Frame | None:

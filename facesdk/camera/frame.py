@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from facesdk.errors import InputError
+from facesdk.images.frames import packed
 
 if TYPE_CHECKING:
     from facesdk.types import Frame
@@ -54,4 +55,4 @@ def rotated(image: Frame, degrees: int) -> Frame:
     """The image turned clockwise; itself for 0, else a copy."""
     import numpy as np
 
-    return np.ascontiguousarray(np.rot90(image, -degrees // 90)) if degrees else image
+    return packed(np.rot90(image, -degrees // 90)) if degrees else image

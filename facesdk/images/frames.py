@@ -30,8 +30,24 @@ def array_frame(array: Any, *, colors: str = "rgb") -> Frame:
     check_array(array, colors=colors)
     if colors == "bgr" and array.ndim == 3:
         array = array[:, :, ::-1]
-    frame: Frame = np.ascontiguousarray(array)
+    frame = packed(array)
     return frame if type(frame) is np.ndarray else frame.view(np.ndarray)
+
+
+def packed(array: Frame) -> Frame:
+    """The array itself where it is C-contiguous, else one copy.
+
+    Of colour frames plane by plane, which takes a fifth of the time where pixels do not follow each other (mirrored,
+    turned, of another colour order): numpy copies runs, and those are of three bytes then.
+    """
+    import numpy as np
+
+    if array.ndim != 3 or array.flags.c_contiguous or array.strides[1:] == (3, 1):
+        return np.ascontiguousarray(array)
+    copy: Frame = np.empty(array.shape, array.dtype)
+    for plane in range(array.shape[2]):
+        copy[:, :, plane] = array[:, :, plane]
+    return copy
 
 
 def check_array(array: Any, *, colors: str = "rgb") -> None:
