@@ -1,17 +1,21 @@
 """Our executor against LiteRT, one thread: each network of a frame and the four together, in turn in one process.
 
-benchmarks/executor.py [--rounds 300]
+benchmarks/executor.py [--rounds 300] [--write docs/executor.md]
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
+from readme import write_between_markers
 
 from facesdk import _core
+from facesdk.device import board
 from facesdk.engine.networks import load_manifest, load_model
 from facesdk.engine.runtime import choose_runtime, native_variant
 
@@ -41,7 +45,9 @@ def loaded(runtime: object, name: str) -> tuple[_core.Network, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--write", type=Path, metavar="FILE", help="replace the table between its markers")
+    given = parser.parse_args()
+    rounds = given.rounds
     runtimes = {name: choose_runtime(name) for name in ("litert-native", "native")}
     entries = load_manifest().models
     inputs = {name: picture(entries[name]) for name in FRAME}
@@ -52,17 +58,26 @@ def main() -> None:
             begin = time.perf_counter()
             network.run(inputs[key[1]])
             times[key].append((time.perf_counter() - begin) * 1e3)
-    print(f"{native_variant()}, one thread, n = {rounds} in turn, medians in ms; load: of bytes in memory, once")
-    print(f"{'network':24} {'LiteRT':>8} {'ours':>8} {'ratio':>7} {'load':>8} {'load':>8}")
+    rows = [
+        "| network | LiteRT, ms | ours, ms | ratio | LiteRT made, ms | ours made, ms |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     total = dict.fromkeys(runtimes, 0.0)
     for name in FRAME:
         theirs, ours = (statistics.median(times[r, name]) for r in runtimes)
         total["litert-native"] += theirs
         total["native"] += ours
-        loads = [networks[r, name][1] for r in runtimes]
-        print(f"{name:24} {theirs:8.3f} {ours:8.3f} {theirs / ours:7.2f} {loads[0]:8.1f} {loads[1]:8.1f}")
-    print(f"{'the four of a frame':24} {total['litert-native']:8.3f} {total['native']:8.3f} "
-          f"{total['litert-native'] / total['native']:7.2f}")  # fmt: skip
+        made = [networks[r, name][1] for r in runtimes]
+        rows.append(f"| {name} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.2f} x | {made[0]:.1f} | {made[1]:.1f} |")
+    theirs, ours = total["litert-native"], total["native"]
+    rows.append(f"| the four of a frame | {theirs:.2f} | {ours:.2f} | {theirs / ours:.2f} x | | |")
+    machine = f"{native_variant()} on {board.read_board().processor}"
+    how = f"one thread, n = {rounds} in turn in one process, medians; made: of bytes in memory, once"
+    rows += ["", f"{machine}, {how}. {datetime.date.today()}."]
+    table = "\n".join(rows)
+    print(table)
+    if given.write:
+        write_between_markers(given.write, "executor", table)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Contestant:
 
     installs: one list of pip arguments after the other. imports: what `import` a user of it writes. options: further
     arguments of the script; {model} stands for the float MobileFaceNet. newest_python: the last CPython it runs on.
+    threads, work: what it computes with, and what its time is for.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Contestant:
     script: str
     installs: tuple[tuple[str, ...], ...]
     imports: str
+    threads: str
+    work: str
     options: tuple[str, ...] = ()
     newest_python: tuple[int, int] = (3, 99)
 
@@ -59,6 +62,9 @@ def _ours(name: str, embedder: str) -> Contestant:
         script="run_facesdk.py",
         installs=((CHECKOUT,),),
         imports="import facesdk",
+        threads="one",
+        work="decodes, finds, judges and aligns the face, makes features, opens the sealed template, writes the attempt "
+        "to a durable log before it compares",
         options=("--embedder", embedder),
     )
 
@@ -74,6 +80,8 @@ CONTESTANTS = (
         script="run_verifyface.py",
         installs=(("verifyface==1.1.1", "opencv-python-headless<5"),),
         imports="import verifyface",
+        threads="as many as OpenCV takes, here one a core",
+        work="decodes, finds and aligns the face, makes features, compares with its stored template; no log",
     ),
     Contestant(
         name="face_recognition",
@@ -86,6 +94,9 @@ CONTESTANTS = (
             ("--no-deps", "face_recognition==1.3.0", "face_recognition_models==0.3.0"),
         ),
         imports="import face_recognition",
+        threads="one",
+        work="decodes, finds and aligns the face, makes features, compares with a file of plain features; no store, no "
+        "log",
     ),
     Contestant(
         name="tutorial",
@@ -94,9 +105,26 @@ CONTESTANTS = (
         script="run_tutorial.py",
         installs=(("mediapipe==0.10.21", "numpy<2", "ai-edge-litert", "pillow"),),
         imports="import cv2, mediapipe; from ai_edge_litert.interpreter import Interpreter",
+        threads="MediaPipe's own, one for the features",
+        work="decodes, finds the face, cuts its box out without aligning it, makes features, compares with a file of "
+        "plain features; no store, no log",
         options=("--model", "{model}"),
         newest_python=(3, 12),
     ),
+)
+
+
+# Who is not measured, and why.
+ABSENT = (
+    (
+        "InspireFace 1.2.4",
+        "its wheel has no weights; it downloads them from ModelScope or a cloud store, not from the package index",
+    ),
+    (
+        "uniface 4.2.1",
+        "its wheel has no weights; it downloads them from GitHub and Hugging Face, and says that some are not free",
+    ),
+    ("howdy, InsightFace", "not on the package index with weights that everybody may use"),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from contestants import ABSENT
 from measure import ENROLLED, WARM_UPS, Row
 
 HEADINGS = (
@@ -80,7 +81,20 @@ def to_markdown(rows: dict[str, Row]) -> str:
     """The table and below it what it was measured with."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
     lines += [_table_row(row, rows) for row in rows.values()]
-    return "\n".join([*lines, "", _conditions(rows), *_remarks(rows)])
+    return "\n".join([*lines, "", _conditions(rows), *_remarks(rows), "", *_work(rows), "", *_absent()])
+
+
+def _work(rows: dict[str, Row]) -> list[str]:
+    """What each computes with, and what its time is for; contestants that share both in one line."""
+    same: dict[str, list[str]] = {}
+    for row in rows.values():
+        one = row.contestant
+        same.setdefault(f"threads: {one.threads}; {one.work}", []).append(one.label)
+    return [f"- {', '.join(labels)}: {text}." for text, labels in same.items()]
+
+
+def _absent() -> list[str]:
+    return ["Not measured:", "", *(f"- {name}: {why}." for name, why in ABSENT)]
 
 
 def _table_row(row: Row, rows: dict[str, Row]) -> str:
