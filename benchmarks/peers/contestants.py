@@ -63,8 +63,8 @@ def _ours(name: str, embedder: str) -> Contestant:
         installs=((CHECKOUT,),),
         imports="import facesdk",
         threads="one",
-        work="decodes, finds, judges and aligns the face, makes features, opens the sealed template, writes the attempt "
-        "to a durable log before it compares",
+        work="decodes, finds, judges and aligns the face, makes features, opens the sealed template, writes the "
+        "attempt to a durable log before it compares",
         options=("--embedder", embedder),
     )
 
