@@ -45,7 +45,7 @@ def sessions_of(
     frames = iter(recording.frames)
     number = 0
     while True:
-        means = means_for(engine, policy, Assurance.NONE if tier is Assurance.RGB_PASSIVE else tier, "dot")
+        means = means_for(engine, policy, Assurance.NONE if tier is Assurance.RGB_PASSIVE else tier, "dot", None)
         means = replace(means, assurance=tier, passive=passive)
         goal = LiveVerification(means, compare=lambda _probe: True, refuse=lambda: None)
         with Session(goal, Follower(engine, policy.quality)) as session:

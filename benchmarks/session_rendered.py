@@ -97,7 +97,7 @@ class Stage:
 
     def __init__(self, engine: Engine, owner: Somebody, seed: int, *, challenge: str = "dot") -> None:
         policy = Policy()
-        means = means_for(engine, policy, Assurance.RGB_CHALLENGE, challenge)
+        means = means_for(engine, policy, Assurance.RGB_CHALLENGE, challenge, None)
         self.relief = Recorder(means.relief)
         means = replace(means, relief=self.relief, source=random.Random(seed))  # type: ignore[arg-type]
         rule = Rule.of(policy, engine.embedder, owner.enrolled, [], frames=DECIDING)

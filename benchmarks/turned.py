@@ -21,7 +21,7 @@ import photo_sets
 
 from facesdk import Engine
 from facesdk.capture.quality import QualityLimits, assess
-from facesdk.engine.engine import CERTAINLY_UPRIGHT
+from facesdk.engine.faces import CERTAINLY_UPRIGHT
 from facesdk.evaluation import threshold, vector
 from facesdk.images.file import MIN_SIDE
 

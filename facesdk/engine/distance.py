@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
-from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART
+from facesdk.engine.faces import CERTAINLY_UPRIGHT, TURNED_PART, Look
 from facesdk.engine.networks import load_manifest
 from facesdk.engine.runtime import Runtime, checked_network
 
@@ -54,9 +54,9 @@ class FarDetector:
         return [closer, *found[1:]] if closer is not None else self.find(frame) or found
 
     def find(self, frame: Frame) -> list[Any]:
-        """The distant faces of a frame, as _core.Pipeline.detect gives faces.
+        """The distant faces of a frame, as _core.Pipeline.detect gives faces, each with the look that found it behind.
 
-        No score is above MAX_SCORE.
+        No face's score is above MAX_SCORE.
 
         Raises:
             ModelIntegrityError: the network's file is missing or is not what the manifest says.
@@ -79,14 +79,18 @@ class FarDetector:
             return self._far
 
     def looked_at(self, frame: Frame, candidate: Any) -> Any | None:
-        """The face in the candidate's place, the one nearest to its middle; None where from nearby there is none."""
+        """The face in the candidate's place, the one nearest to its middle; None where from nearby there is none.
+
+        As find gives faces, with the look that found it behind.
+        """
         x, y = _centre(candidate)
-        found = self._near.detect_in(frame, x, y, TURNED_PART * _side(candidate))
+        side = TURNED_PART * _side(candidate)
+        found = self._near.detect_in(frame, x, y, side)
         there = [face for face in found if face[2] >= MIN_SCORE and _is_in(_centre(face), candidate)]
         if not there:
             return None
         box, keypoints, score, pose = min(there, key=lambda face: math.dist(_centre(face), (x, y)))
-        return box, keypoints, min(score, MAX_SCORE), pose
+        return box, keypoints, min(score, MAX_SCORE), pose, Look(x, y, side, score)
 
 
 def is_distant(frame: Frame, found: Any) -> bool:

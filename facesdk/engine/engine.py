@@ -24,6 +24,7 @@ from facesdk.images.frames import array_frame, in_margin
 from facesdk.types import Face, Features, Pose, Sample
 
 if TYPE_CHECKING:
+    from facesdk.engine.faces import Look
     from facesdk.engine.mediapipe import MediaPipeDetector
     from facesdk.types import Frame
 
@@ -127,7 +128,7 @@ class Engine:
             The faces, the largest first; empty where there is none.
         """
         frame = array_frame(frame)
-        faces = self._find(frame, distant=True)
+        faces = [face_of(found) for found in self._find(frame, distant=True)]
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
@@ -183,7 +184,7 @@ class Engine:
         frame = array_frame(frame)
         if self._mediapipe is not None:
             return self.observe_near(frame)
-        return self._seen(frame, [face_of(found) for found in _run(self._far.find, frame)])
+        return self._seen(frame, _run(self._far.find, frame))
 
     def _with_surroundings(
         self, frame: Frame, sample: Sample | None, faces: list[Face]
@@ -203,9 +204,10 @@ class Engine:
     def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
         return self._seen(frame, self._find(frame, distant=distant))
 
-    def _seen(self, frame: Frame, faces: list[Face]) -> tuple[Sample | None, list[Face]]:
+    def _seen(self, frame: Frame, found: Sequence[Any]) -> tuple[Sample | None, list[Face]]:
+        faces = [face_of(one) for one in found]
         sample = self._look(frame, faces) if faces else None
-        if sample is not None and self._is_turned(frame, faces[0]):
+        if sample is not None and self._is_turned(frame, faces[0], *found[0][4:]):
             sample = replace(sample, turned=True)
         return sample, faces
 
@@ -265,26 +267,31 @@ class Engine:
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
-    def _find(self, frame: Frame, *, distant: bool) -> list[Face]:
-        """The faces of a whole frame; distant: small ones are looked at again, and looked for where there is none."""
+    def _find(self, frame: Frame, *, distant: bool) -> list[Any]:
+        """The faces of a whole frame; distant: small ones are looked at again, and looked for where there is none.
+
+        As _core.Pipeline.detect gives faces; those that were looked at from nearby with that look behind.
+        """
         if self._mediapipe is not None:
-            return self._detect(frame)
+            return self._by_mediapipe(frame)
         found = _run(self._pipeline.detect, frame)
         if distant and (not found or is_distant(frame, found[0])):
             found = _run(self._far.instead, frame, found)
-        return [face_of(face) for face in found]
+        return found
 
     def _detect(self, frame: Frame) -> list[Face]:
-        if self._mediapipe is None:
-            return [face_of(found) for found in _run(self._pipeline.detect, frame)]
+        found = _run(self._pipeline.detect, frame) if self._mediapipe is None else self._by_mediapipe(frame)
+        return [face_of(one) for one in found]
+
+    def _by_mediapipe(self, frame: Frame) -> list[Any]:
+        assert self._mediapipe is not None
         _run(_core.check_frame, frame)
         with self._mediapipe_lock:
             raw = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
-        poses = [_run(_core.keypoint_pose, d.box_px, d.keypoints_px) for d in raw]
-        return [Face(d.box_px, d.keypoints_px, d.score, Pose(*pose)) for d, pose in zip(raw, poses, strict=True)]
+        return [(d.box_px, d.keypoints_px, d.score, _run(_core.keypoint_pose, d.box_px, d.keypoints_px)) for d in raw]
 
-    def _is_turned(self, frame: Frame, face: Face) -> bool:
-        return is_turned(self._detect, frame, face, pixels=TURNED_PIXELS)
+    def _is_turned(self, frame: Frame, face: Face, look: Look | None = None) -> bool:
+        return is_turned(self._detect, frame, face, pixels=TURNED_PIXELS, look=look)
 
     def _with_mesh(self, frame: Frame, face: Face) -> Face:
         points, _, pose = _run(self._pipeline.mesh, frame, face.box_px, face.keypoints_px)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from facesdk.types import Face, Pose, Quality, Sample
 
@@ -34,6 +34,15 @@ INSIDE = 0.8  # of a box's area
 # A face that fills so much of the frame's shorter side has no surroundings. Detector and mesh, and what tells turned
 # faces apart, need some: such a frame is looked at in a margin instead (benchmarks/turned.py, the tight crops).
 TIGHT = 0.75
+
+
+class Look(NamedTuple):
+    """A look at a face from nearby: middle and side of the square that was looked at, and the face's score there."""
+
+    x: float
+    y: float
+    side: float
+    score: float
 
 
 def sample_of(faces: Sequence[Face], look: Any) -> Sample | None:
@@ -84,5 +93,5 @@ def is_inside(part: Face, whole: Face) -> bool:
 
 
 def face_of(found: Any) -> Face:
-    box, keypoints, score, pose = found
+    box, keypoints, score, pose, *_ = found
     return Face(box, keypoints, score, Pose(*pose))
