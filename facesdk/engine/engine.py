@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -75,17 +74,14 @@ class Engine:
         self._networks, self._placement = accelerate(
             networks, manifest, embedder, request=runtime, base=base, threads=count
         )
-        embedders = [
-            (self._networks[n], manifest.models[n].mean, manifest.models[n].scale, weight)
-            for n, weight in zip(entry.models, entry.weights, strict=True)
-        ]
+        used = [(self._networks[n], manifest.models[n]) for n in entry.models]
+        embedders = [(n, m.mean, m.scale, weight) for (n, m), weight in zip(used, entry.weights, strict=True)]
         try:
             self._pipeline = _core.Pipeline(self._networks[names[0]], self._networks[names[1]], embedders)
         except _core.RuntimeFailure as error:
             raise ModelIntegrityError(f"the models do not fit together: {error}") from error
         self._far, self._eyes = FarDetector(self._pipeline, base), EyeReader(base)
         self._mediapipe: MediaPipeDetector | None = None
-        self._mediapipe_lock = threading.Lock()
         if detector == "mediapipe":
             from facesdk.engine.mediapipe import MediaPipeDetector
 
@@ -273,22 +269,15 @@ class Engine:
         As _core.Pipeline.detect gives faces; those that were looked at from nearby with that look behind.
         """
         if self._mediapipe is not None:
-            return self._by_mediapipe(frame)
+            return _run(self._mediapipe.find, frame)
         found = _run(self._pipeline.detect, frame)
         if distant and (not found or is_distant(frame, found[0])):
             found = _run(self._far.instead, frame, found)
         return found
 
     def _detect(self, frame: Frame) -> list[Face]:
-        found = _run(self._pipeline.detect, frame) if self._mediapipe is None else self._by_mediapipe(frame)
-        return [face_of(one) for one in found]
-
-    def _by_mediapipe(self, frame: Frame) -> list[Any]:
-        assert self._mediapipe is not None
-        _run(_core.check_frame, frame)
-        with self._mediapipe_lock:
-            raw = self._mediapipe.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
-        return [(d.box_px, d.keypoints_px, d.score, _run(_core.keypoint_pose, d.box_px, d.keypoints_px)) for d in raw]
+        find = self._pipeline.detect if self._mediapipe is None else self._mediapipe.find
+        return [face_of(found) for found in _run(find, frame)]
 
     def _is_turned(self, frame: Frame, face: Face, look: Look | None = None) -> bool:
         return is_turned(self._detect, frame, face, pixels=TURNED_PIXELS, look=look)

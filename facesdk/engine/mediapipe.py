@@ -7,6 +7,7 @@ The package is imported when a detector is made, never by importing this module.
 from __future__ import annotations
 
 import importlib
+import threading
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facesdk._core import check_frame, keypoint_pose
 from facesdk.errors import AcceleratorError, InputError
 
 OLDEST, NEWEST = (0, 10, 18), (0, 10, 21)
@@ -44,7 +46,7 @@ class RawDetection:
 
 
 class MediaPipeDetector:
-    """MediaPipe's face detection solution. One thread at a time; `close()` or a `with` block frees its graph.
+    """MediaPipe's face detection solution. `close()` or a `with` block frees its graph.
 
     Raises AcceleratorError when the package is missing, of another version, or fails while loading.
     """
@@ -54,9 +56,17 @@ class MediaPipeDetector:
             raise InputError(f"min_score must lie between 0 and 1, got {min_score}")
         self.version = checked_version()
         self._graph: Any = _open_graph(min_score)
+        self._lock = threading.Lock()
+
+    def find(self, frame: NDArray[np.uint8]) -> list[Any]:
+        """The same as _core.Pipeline.detect gives faces, of gray frames too; for several threads."""
+        check_frame(frame)
+        with self._lock:
+            found = self.detect(frame[:, :, None].repeat(3, axis=2) if frame.ndim == 2 else frame)
+        return [(one.box_px, one.keypoints_px, one.score, keypoint_pose(one.box_px, one.keypoints_px)) for one in found]
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[RawDetection]:
-        """Faces in an RGB frame, uint8 (H, W, 3), largest box first.
+        """Faces in an RGB frame, uint8 (H, W, 3), largest box first. For one thread at a time.
 
         Raises InputError for another dtype or shape, AcceleratorError when closed or when MediaPipe fails.
         """
