@@ -108,8 +108,10 @@ std::vector<std::string> native_variants() {
 }
 
 std::shared_ptr<Network> native_network(const py::buffer& model, const std::string& name) {
-  const py::buffer_info info = model.request();
-  const std::string_view bytes(static_cast<const char*>(info.ptr), static_cast<size_t>(info.size * info.itemsize));
+  Py_buffer view{};  // of bytes that lie side by side, or BufferError
+  if (PyObject_GetBuffer(model.ptr(), &view, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  const std::unique_ptr<Py_buffer, void (*)(Py_buffer*)> held(&view, PyBuffer_Release);
+  const std::string_view bytes(static_cast<const char*>(view.buf), static_cast<size_t>(view.len));
   for (const nn::Variant& variant : nn::variants()) {
     if (variant.name != name || !variant.supported()) continue;
     const py::gil_scoped_release release;

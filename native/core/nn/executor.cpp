@@ -1,7 +1,12 @@
 #include "executor.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "float_graph.h"
@@ -55,6 +60,19 @@ class ByteNetwork final : public Network {
   AlignedVector<uint8_t> arena_, scratch_, in_, out_;
 };
 
+// Numbers too small to be normal count as zero while one lives, as in XNNPACK. Where the processor has no such mode they
+// count as they are; nothing in a picture comes near.
+class FlushDenormals {
+#if defined(__x86_64__)
+ public:
+  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#endif
+};
+
 class FloatNetwork final : public Network {
  public:
   FloatNetwork(FloatGraph graph, const Variant& variant)
@@ -69,6 +87,7 @@ class FloatNetwork final : public Network {
   const void* output(size_t i) override { return outs_.at(i).data(); }
 
   void invoke() override {
+    [[maybe_unused]] const FlushDenormals mode;
     const Place& in = program_.places[program_.input];
     const size_t row = static_cast<size_t>(in.width * in.channels);
     fill_border(in, arena_.data(), 0.f);
@@ -118,11 +137,15 @@ const Variant& best_variant() noexcept {
 }
 
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant) {
-  const Model model = read_model(bytes);
-  if (model.tensors[model.input].type == Type::int8) {
-    return std::make_unique<ByteNetwork>(read_graph(model), variant);
+  try {
+    const Model model = read_model(bytes);
+    if (model.tensors[model.input].type == Type::int8) {
+      return std::make_unique<ByteNetwork>(read_graph(model), variant);
+    }
+    return std::make_unique<FloatNetwork>(read_float_graph(model), variant);
+  } catch (const std::bad_alloc&) {
+    refuse("memory for this model");
   }
-  return std::make_unique<FloatNetwork>(read_float_graph(model), variant);
 }
 
 }  // namespace facesdk::nn

@@ -20,14 +20,16 @@ namespace {
 // What follows the sums of one vector of channels.
 struct Finish {
   __m512 slopes;
-  bool bent;
+  Bend bend;
 
-  TARGET Finish(const FloatLayer& layer, size_t channel)
-      : slopes(layer.bent ? _mm512_loadu_ps(layer.slopes.data() + channel) : _mm512_setzero_ps()), bent(layer.bent) {}
+  TARGET Finish(const FloatLayer& layer, size_t channel) : slopes(_mm512_setzero_ps()), bend(layer.bend) {
+    if (bend == Bend::prelu) slopes = _mm512_loadu_ps(layer.slopes.data() + channel);
+  }
 
   INLINE __m512 of(__m512 sum) const {
-    if (!bent) return sum;
     const __m512 zero = _mm512_setzero_ps();
+    if (bend == Bend::none) return sum;
+    if (bend == Bend::relu) return _mm512_max_ps(zero, sum);
     return _mm512_mask_mul_ps(sum, _mm512_cmp_ps_mask(sum, zero, _CMP_LT_OQ), sum, slopes);
   }
 };

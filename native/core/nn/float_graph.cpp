@@ -9,6 +9,8 @@
 namespace facesdk::nn {
 namespace {
 
+constexpr size_t kMostParts = 64;  // of an output
+
 // IEEE half to single.
 float of_half(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
@@ -60,7 +62,7 @@ class Reader {
       case kMaxPool: return pool(op);
       case kAdd: return add(op);
       case kPad: return pad(op);
-      case kRelu: return bend(op, {});
+      case kRelu: return relu(op);
       case kPrelu: return prelu(op);
       case kReshape: case kConcatenation: return join(op);
       default: refuse("operator " + std::to_string(op.kind));
@@ -70,6 +72,7 @@ class Reader {
   void dequantize(const Operation& op) {
     const Tensor &half = tensors_[op.sources[0]], &whole = tensors_[op.target];
     const size_t count = half.elements();
+    want((constant_bytes_ += 4 * count) <= kMostBytes, "so many constants");
     want(half.type == Type::float16 && half.data.size() == 2 * count && whole.type == Type::float32 &&
              whole.shape == half.shape, "constants of this kind");
     std::vector<float>& values = constants_[op.target];
@@ -83,6 +86,7 @@ class Reader {
     if (values.empty()) {
       want(tensor.type == Type::float32 && !tensor.data.empty() && tensor.data.size() == 4 * tensor.elements(),
            "weights that are not constant");
+      want((constant_bytes_ += tensor.data.size()) <= kMostBytes, "so many constants");
       values.resize(tensor.elements());
       std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
     }
@@ -127,7 +131,7 @@ class Reader {
     want(!depthwise || options.scalar<int32_t>(3, 1) == 1, "depth multipliers");
     want(options.scalar<int8_t>(more, 0) == 0, "activation within a convolution");
     want(options.scalar<int32_t>(more + 1, 1) == 1 && options.scalar<int32_t>(more + 2, 1) == 1, "dilation");
-    want(weights.shape.size() == 4, "weights of this kind");
+    want(weights.shape.size() == 4 && (packed_bytes_ += 4 * weights.elements()) <= kMostBytes, "weights of this kind");
     layer.kernel_height = weights.shape[1];
     layer.kernel_width = weights.shape[2];
     const int inputs = in.shape[3], outputs = out.shape[3];
@@ -138,6 +142,7 @@ class Reader {
     const bool first = source == model_.input;  // not filled up
     layer.inputs = depthwise ? 1 : layer.kernel() == 1 || first ? inputs : filled_up(inputs);
     want(!depthwise || !first, "depthwise convolutions of the input");
+    want(!depthwise || layer.kernel() <= 25, "depthwise kernels that XNNPACK adds in several passes");
     pack(layer, constant(op.sources[1]), bias, inputs, outputs);
   }
 
@@ -205,7 +210,7 @@ class Reader {
   FloatLayer& layer_of(size_t tensor) {
     want(maker_[tensor] != kNone && tensors_[tensor].readers == 1, "such order of operators");
     FloatLayer& layer = program_.layers[maker_[tensor]];
-    want(layer.target == tensor && !layer.bent && layer.kind != FloatKind::max_pool, "such order of operators");
+    want(layer.target == tensor && layer.bend == Bend::none && layer.kind != FloatKind::max_pool, "such order of operators");
     return layer;
   }
 
@@ -225,7 +230,7 @@ class Reader {
     const auto fits = [&](size_t i) {
       return maker_[i] != kNone && same_as_[i] == kNone && tensors_[i].readers == 1 &&
              program_.layers[maker_[i]].kind == FloatKind::convolution && program_.layers[maker_[i]].other == kNone &&
-             !program_.layers[maker_[i]].bent && program_.layers[maker_[i]].target == i;
+             program_.layers[maker_[i]].bend == Bend::none && program_.layers[maker_[i]].target == i;
     };
     if (!fits(own)) std::swap(own, other);
     want(fits(own) && own != other, "such sums");
@@ -251,20 +256,23 @@ class Reader {
     for (size_t i = to; i <= from; ++i) maker_[program_.layers[i].target] = i;
   }
 
+  void relu(const Operation& op) { bend(op, Bend::relu); }
+
   void prelu(const Operation& op) {
     want(op.sources.size() == 2, "such activations");
-    bend(op, constant(op.sources[1]));
+    const Tensor& slopes = tensors_[op.sources[1]];
+    want(slopes.is_by_channel(tensors_[op.target].shape.back()), "slopes of this kind");
+    const std::vector<float>& values = constant(op.sources[1]);
+    FloatLayer& layer = bend(op, Bend::prelu);
+    layer.slopes.assign(layer.bias.size(), 0);
+    std::ranges::copy(values, layer.slopes.begin());
   }
 
-  // slopes: of negative values, by channel; none: they become 0.
-  void bend(const Operation& op, const std::vector<float>& slopes) {
+  FloatLayer& bend(const Operation& op, Bend how) {
     FloatLayer& layer = layer_of(op.sources[0]);
-    const size_t channels = static_cast<size_t>(tensors_[op.target].shape.back());
-    want(slopes.empty() || slopes.size() == channels, "slopes of this kind");
     rename(layer, op.target);
-    layer.bent = true;
-    layer.slopes.assign(layer.bias.size(), 0);
-    std::ranges::copy(slopes, layer.slopes.begin());
+    layer.bend = how;
+    return layer;
   }
 
   std::vector<size_t> parts_of(size_t i) const { return parts_[i].empty() ? std::vector{i} : parts_[i]; }
@@ -275,10 +283,19 @@ class Reader {
     const Tensor& out = tensors_[op.target];
     want(out.type == Type::float32 && out.shape[0] == 1 && (!several || op.options().scalar<int32_t>(0, 0) == 1),
          "joins of this kind");
+    if (op.kind == kReshape && op.sources.size() == 2) {
+      const std::string_view shape = tensors_[op.sources[1]].data;
+      want(shape.size() == 4 * out.shape.size(), "shapes of this kind");
+      for (size_t i = 0; i < out.shape.size(); ++i) {
+        const int side = nn::read<int32_t>(shape, 4 * i);
+        want(side == out.shape[i] || side == -1, "shapes of this kind");
+      }
+    }
     std::vector<size_t> parts;
     for (size_t i = 0; i < (several ? op.sources.size() : 1); ++i) {
       want(tensors_[op.sources[i]].shape[0] == 1, "joins of this kind");
       for (const size_t part : parts_of(op.sources[i])) parts.push_back(part);
+      want(parts.size() <= kMostParts, "joins of so many");
     }
     parts_[op.target] = std::move(parts);
   }
@@ -305,7 +322,8 @@ class Reader {
       program_.channels[i] = shape[3];
       const int channels = i == program_.input ? shape[3] : filled_up(shape[3]);
       program_.places[i] = {shape[1], shape[2], channels, b.top, b.left, b.bottom, b.right, 0, 0};
-      lives.put(i, step, program_.places, step == 0 ? kNone : program_.layers[step - 1].other);
+      const FloatLayer* layer = step == 0 ? nullptr : &program_.layers[step - 1];
+      lives.put(i, step, program_.places, layer == nullptr || layer->other == layer->source ? kNone : layer->other);
     }
     program_.arena_floats = lives.end();
   }
@@ -318,6 +336,7 @@ class Reader {
   std::vector<std::vector<size_t>> parts_;      // what was joined to make it
   std::vector<size_t> maker_;                   // the layer
   std::vector<bool> made_;
+  size_t constant_bytes_ = 0, packed_bytes_ = 0;
   FloatProgram program_;
 };
 

@@ -24,13 +24,15 @@ constexpr size_t first_vector(size_t block, size_t vectors) { return block * vec
 
 enum class FloatKind { convolution, depthwise, max_pool };
 
-// sum = bias, then one fused multiply-add an input; then + other; then max(x, 0) + slope * min(x, 0), or x.
+enum class Bend { none, relu, prelu };
+
+// sum = bias, then one fused multiply-add an input; then + other; then bent: negative values become 0, or that often a slope.
 struct FloatLayer : Window {
   FloatKind kind = FloatKind::convolution;
   size_t source = 0, target = 0, other = kNone;  // tensors
   int inputs = 0;                                // channels that are read: all that there are, filled up over a kernel
-  bool bent = false;                             // whether there are slopes
-  AlignedVector<float> weights, bias, slopes;    // the latter two (filled-up channels,)
+  Bend bend = Bend::none;
+  AlignedVector<float> weights, bias, slopes;    // the latter two (filled-up channels,), slopes of a PReLU alone
 
   size_t count() const { return static_cast<size_t>(kernel() * inputs); }
 };

@@ -35,7 +35,8 @@ float depthwise(const FloatLayer& layer, const Place& source, const float* in, s
 
 float greatest(const Place& source, const float* in, size_t channel) {
   const size_t next = static_cast<size_t>(source.channels), row = source.row();
-  return std::max({in[channel], in[next + channel], in[row + channel], in[row + next + channel]});
+  const auto greater = [](float a, float b) { return a > b ? a : b; };
+  return greater(greater(in[channel], in[next + channel]), greater(in[row + channel], in[row + next + channel]));
 }
 
 }  // namespace
@@ -57,7 +58,7 @@ void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, floa
                       : layer.kind == FloatKind::depthwise ? depthwise(layer, source, in, c)
                                                            : greatest(source, in, c);
         if (other != nullptr && c < static_cast<size_t>(other->channels)) value += pixel(*other)[c];
-        if (layer.bent && value < 0) value *= layer.slopes[c];
+        if (layer.bend != Bend::none && value < 0) value = layer.bend == Bend::relu ? 0 : value * layer.slopes[c];
         pixel(target)[c] = value;
       }
     }

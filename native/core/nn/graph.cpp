@@ -30,7 +30,8 @@ class Reader {
     want(is_image(program_.input), "inputs that are no int8 image");
     made_[program_.input] = true;
     for (const Operation& operation : model_.operations) take(operation);
-    want(!program_.layers.empty() && program_.layers.back().target == program_.output, "models that end otherwise");
+    want(!program_.layers.empty() && program_.layers.back().target == program_.output && !slopes_,
+         "models that end otherwise");
     lay_out();
     return {describe(program_.input), describe(program_.output), std::move(program_)};
   }
@@ -70,7 +71,8 @@ class Reader {
     const auto& [source, before] = source_of(op.sources[0]);
     const Tensor& in = tensors_[source];
     layer.source = source;
-    want(weights.type == Type::int8 && weights.shape.size() == 4 && weights.data.size() == weights.elements(),
+    want(weights.type == Type::int8 && weights.shape.size() == 4 && weights.data.size() == weights.elements() &&
+             weights.axis == (layer.depthwise ? 3 : 0) && (packed_ += weights.data.size()) <= kMostBytes,
          "weights of this kind");
     layer.kernel_height = weights.shape[1];
     layer.kernel_width = weights.shape[2];
@@ -86,8 +88,8 @@ class Reader {
     const bool same = options.scalar<int8_t>(0, 0) == 0;
     borders_[source] = widest(borders_[source], set_padding(layer, in, out, before, same));
     const size_t channels = static_cast<size_t>(outputs);
-    want(bias.type == Type::int32 && bias.data.size() == 4 * channels && weights.scales.size() == channels,
-         "biases of this kind");
+    want(bias.type == Type::int32 && bias.data.size() == 4 * channels && bias.scales.size() == channels &&
+             bias.zero == 0 && weights.scales.size() == channels && weights.zero == 0, "biases of this kind");
     Parameters parameters{weights.data, {}, {}, in.zero, {}};
     for (size_t c = 0; c < channels; ++c) {
       parameters.bias.push_back(nn::read<int32_t>(bias.data, 4 * c));
@@ -134,12 +136,13 @@ class Reader {
     const Layer& layer = layer_of(source, 2);
     const size_t channels = static_cast<size_t>(in.shape[3]);
     want(same_steps(in, out) && in.shape == out.shape && out.readers == 1 && by.type == Type::int8 && by.zero == 0 &&
-             by.scales.size() == 1 && by.elements() == channels && by.data.size() == channels, "such products");
+             by.scales.size() == 1 && by.is_by_channel(in.shape[3]) && by.data.size() == channels, "such products");
     const float scale = in.scales[0] * by.scales[0] / out.scales[0];
     const std::span values(reinterpret_cast<const int8_t*>(by.data.data()), channels);
     slopes_ = pack_prelu(values, static_cast<size_t>(layer.channels) / channels, scale, in.zero);
     product_ = target;
     multiplied_ = layer.target;
+    made_[target] = false;  // nothing computes it by itself
   }
 
   void take_maximum(size_t first, size_t second, size_t target) {
@@ -182,8 +185,9 @@ class Reader {
       const auto& shape = tensors_[i].shape;
       program_.places[i] = {shape[1], shape[2], shape[3], b.top, b.left, b.bottom, b.right,
                             static_cast<uint8_t>(tensors_[i].zero + 128), 0};
-      const bool sum = step > 0 && program_.layers[step - 1].residual;
-      lives.put(i, step, program_.places, sum ? program_.layers[step - 1].residual->tensor : kNone);
+      const Layer* layer = step == 0 ? nullptr : &program_.layers[step - 1];
+      const bool sum = layer != nullptr && layer->residual && layer->residual->tensor != layer->source;
+      lives.put(i, step, program_.places, sum ? layer->residual->tensor : kNone);
     }
     program_.arena_bytes = lives.end();
   }
@@ -194,7 +198,7 @@ class Reader {
   std::vector<std::optional<std::pair<size_t, Border>>> padded_;  // by tensor
   std::vector<bool> made_;                                         // by tensor
   std::optional<Prelu> slopes_;                                    // of a product whose maximum comes next
-  size_t product_ = 0, multiplied_ = 0;
+  size_t product_ = 0, multiplied_ = 0, packed_ = 0;
   Program program_;
 };
 

@@ -9,17 +9,18 @@ namespace {
 enum ModelSlot { kCodes = 1, kSubgraphs = 2, kBuffers = 4 };
 enum GraphSlot { kTensors = 0, kInputs = 1, kOutputs = 2, kOperators = 3 };
 enum TensorSlot { kShape = 0, kType = 1, kBuffer = 2, kName = 3, kQuantization = 4 };
-enum QuantizationSlot { kScales = 2, kZeros = 3 };
+enum QuantizationSlot { kScales = 2, kZeros = 3, kAxis = 6 };
 enum OperatorSlot { kCode = 0, kReads = 1, kWrites = 2 };
-constexpr int kLargestSide = 4096, kMostPadding = 8;
-constexpr size_t kMostTensors = 4096, kMostElements = size_t{1} << 26;
+constexpr int kLargestSide = 4096, kLargestKernel = 16, kMostPadding = 8;
+constexpr size_t kMostTensors = 4096, kMostElements = size_t{1} << 26, kLongestName = 512, kMostScales = 1 << 16;
 
 Tensor read_tensor(const Table& model, const Table& table) {
   Tensor tensor;
+  want(table.vector(kName).count <= kLongestName, "names so long");
   tensor.name = table.text(kName);
   tensor.type = static_cast<Type>(table.scalar<int8_t>(kType, 0));
   const Vector shape = table.vector(kShape);
-  want(shape.count <= 4, "tensors of more than four dimensions");
+  want(1 <= shape.count && shape.count <= 4, "tensors of no dimension or more than four");
   for (size_t i = 0; i < shape.count; ++i) {
     const int side = shape.get<int32_t>(i);
     want(side > 0 && side <= 1 << 20, "tensors without a fixed shape");
@@ -28,6 +29,8 @@ Tensor read_tensor(const Table& model, const Table& table) {
   if (table.has(kQuantization)) {
     const Table quantization = table.table(kQuantization);
     const Vector scales = quantization.vector(kScales), zeros = quantization.vector(kZeros);
+    want(scales.count <= kMostScales && zeros.count <= kMostScales, "so many scales");
+    tensor.axis = quantization.scalar<int32_t>(kAxis, 0);
     for (size_t i = 0; i < scales.count; ++i) tensor.scales.push_back(scales.get<float>(i));
     for (size_t i = 0; i < zeros.count; ++i) {
       const auto zero = zeros.get<int64_t>(i);
@@ -50,8 +53,12 @@ void refuse(const std::string& what) { throw RuntimeFailure("the native executor
 
 size_t Tensor::elements() const {
   size_t count = 1;
-  for (const int side : shape) count *= static_cast<size_t>(side);
+  for (const int side : shape) count = std::min(count * static_cast<size_t>(side), kMostBytes);
   return count;
+}
+
+bool Tensor::is_by_channel(int channels) const {
+  return elements() == static_cast<size_t>(channels) && shape.back() == channels;
 }
 
 bool Tensor::is_image(Type of) const {
@@ -67,7 +74,11 @@ Model read_model(std::string_view bytes) {
   Model model;
   const size_t count = graph.vector(kTensors).count;
   want(count <= kMostTensors, "models of so many tensors");
-  for (size_t i = 0; i < count; ++i) model.tensors.push_back(read_tensor(file, graph.table(kTensors, i)));
+  size_t scales = 0;
+  for (size_t i = 0; i < count; ++i) {
+    model.tensors.push_back(read_tensor(file, graph.table(kTensors, i)));
+    want((scales += model.tensors.back().scales.size()) <= kMostElements, "so many scales");
+  }
   const Vector inputs = graph.vector(kInputs), outputs = graph.vector(kOutputs);
   want(inputs.count == 1 && 1 <= outputs.count && outputs.count <= 8, "models of several inputs or many outputs");
   model.input = checked(inputs.get<int32_t>(0), model);
@@ -103,6 +114,7 @@ Padding padding_of(const Tensor& amounts) {
 
 Border set_padding(Window& window, const Tensor& in, const Tensor& out, const Border& before, bool same) {
   const auto axis = [&](size_t which, int kernel, int stride, int first, int last) {
+    want(kernel <= kLargestKernel, "kernels so large");
     const int side = in.shape[which], result = out.shape[which];
     int pad = first;
     if (same) {
@@ -110,7 +122,8 @@ Border set_padding(Window& window, const Tensor& in, const Tensor& out, const Bo
       pad = std::max((result - 1) * stride + kernel - side, 0) / 2;
     }
     const int needed = std::max((result - 1) * stride + kernel - pad - side, 0);  // at the end
-    want(same || (side + first + last - kernel) / stride + 1 == result, "such output sizes");
+    want(same || (kernel <= side + first + last && (side + first + last - kernel) / stride + 1 == result),
+         "such output sizes");
     want(kernel <= side + pad + needed && needed <= kernel + kMostPadding, "kernels larger than their input");
     return std::pair{pad, needed};
   };

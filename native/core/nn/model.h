@@ -29,13 +29,19 @@ struct Tensor {
   Type type = Type::float32;
   std::vector<float> scales;
   int zero = 0;
+  int axis = 0;           // that the scales are along, where there are several
   std::string_view data;  // of a constant
   int readers = 0;        // operators that read it, and the graph's output
 
-  size_t elements() const;
+  size_t elements() const;  // or kMostBytes, where that is less
+  // Whether there is one number for each channel of an image.
+  bool is_by_channel(int channels) const;
   // Whether it is made by operators and has the shape (1, height, width, channels), of which no side is huge.
   bool is_image(Type of) const;
 };
+
+// What a model's parts may add up to; one file can name the same bytes many times.
+constexpr size_t kMostBytes = size_t{1} << 28;
 
 struct Operation {
   int kind = 0;
@@ -86,8 +92,8 @@ class Lives {
  public:
   explicit Lives(size_t tensors) : lives_(tensors) {}
   void use(size_t tensor, size_t step);
-  // Gives the tensor that this step makes its place: that of `onto`, which this step reads pixel by pixel before it writes
-  // them, if nothing needs it later; else the lowest that nothing is in which is needed then.
+  // Gives the tensor that this step makes its place: that of `onto`, of which this step reads each pixel before it writes
+  // that very one and no other later, if nothing else needs it; else the lowest that nothing is in which is needed then.
   void put(size_t tensor, size_t step, std::vector<Place>& places, size_t onto = kNone);
   size_t end() const { return end_; }
 
