@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facesdk import Engine
+from facesdk import Engine, images
 from facesdk.capture import samples
+from facesdk.capture.quality import QualityLimits
 from facesdk.engine.networks import load_manifest
 from facesdk.evaluation import score
-from facesdk.images import decode_rgb
 from facesdk.types import Features
 
 WHOLE = 1 << 20
@@ -43,8 +43,8 @@ def photo(portrait: Image.Image, share: float, size: tuple[int, int]) -> bytes:
 
 
 def features_of(engine: Engine, data: bytes, enough: int) -> Features | None:
-    samples.FIRST_LOOK_PX = enough
-    sample, _ = samples._looked_at(engine, data, "rgb")
+    images.FIRST_LOOK_PX = enough
+    sample, _ = samples._looked_at(engine, data, QualityLimits(), "rgb")
     return None if sample is None or sample.turned else engine.embed(sample)
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     large = photo(faces["obama_2012"], 1.0, (4000, 3000))
     for limit in limits:
         spent = median_ms(lambda limit=limit: features_of(engine, large, limit))
-        shape = decode_rgb(large, enough_px=limit).shape
+        shape = images.first_look(large)[0].shape
         change = np.abs(changes[limit])
         print(f"sides of at least {limit:5}: read as {shape[1]} x {shape[0]}, {spent:5.1f} ms ({spent / base:.2f} x); "
               f"faces lost {lost[limit]}; of {len(change)} decisions {decided[limit]} are others, "

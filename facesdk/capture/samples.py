@@ -14,7 +14,7 @@ from facesdk.engine.engine import Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.engine.tracking import Tracker
 from facesdk.errors import EnrollmentError, InputError
-from facesdk.images import FIRST_LOOK_PX, PICTURE, as_frame, check_picture, is_file, is_one
+from facesdk.images import PICTURE, as_frame, check_picture, first_look, is_one
 from facesdk.images.frames import in_margin
 from facesdk.types import Decision, Features, Guidance, Sample
 
@@ -98,7 +98,7 @@ def usable_samples(
     tracker = Tracker(engine) if consecutive else None
     for image in frames:
         sample, faces = (
-            tracker.observe(as_frame(image, colors=colors)) if tracker else _looked_at(engine, image, colors)
+            tracker.observe(as_frame(image, colors=colors)) if tracker else _looked_at(engine, image, limits, colors)
         )
         refused = assess(sample, len(faces), limits, enrolling=False)
         if refused is not None:
@@ -108,15 +108,18 @@ def usable_samples(
     return (sharper_half(samples) if consecutive else samples), refusal
 
 
-def _looked_at(engine: Engine, picture: Picture, colors: str) -> tuple[Sample | None, list[Face]]:
+def _looked_at(
+    engine: Engine, picture: Picture, limits: QualityLimits, colors: str
+) -> tuple[Sample | None, list[Face]]:
     """What Engine.observe gives of a picture. Of a large JPEG file, read small where the face is large in that too."""
-    frame = as_frame(picture, colors=colors, enough_px=FIRST_LOOK_PX)
+    frame, smaller = first_look(picture, colors=colors)
     sample, faces = engine.observe(frame)
-    near = sample is not None and not sample.turned and sample.quality.eye_distance_px >= NEAR_PX
-    if near or not is_file(picture) or min(frame.shape[:2]) < FIRST_LOOK_PX:
+    if not smaller:
         return sample, faces
-    whole = as_frame(picture, colors=colors)
-    return (sample, faces) if whole.shape == frame.shape else engine.observe(whole)
+    enough = max(NEAR_PX, limits.min_eye_distance_px)
+    if sample is not None and not sample.turned and sample.quality.eye_distance_px >= enough:
+        return sample, faces
+    return engine.observe(as_frame(picture, colors=colors))
 
 
 def sharper_half(samples: Sequence[Sample]) -> list[Sample]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 from pathlib import Path
@@ -18,6 +19,8 @@ MOST_AUTO = 4
 BIG_SHARE = 0.8
 # Degrees Celsius at which a Raspberry Pi begins to slow down.
 HOT_C = 80
+BROKEN_C = 150
+PROCESSOR_ZONES = ("cpu", "soc", "pkg", "core", "proc")
 
 
 def checked_threads(threads: Any) -> int:
@@ -34,7 +37,7 @@ def checked_threads(threads: Any) -> int:
 
 
 def auto_threads(root: Path = ROOT) -> int:
-    """One for each big core that this process may use and that is idle, four at most; one where the machine is hot.
+    """One for each big core that this process may use and that is idle, four at most; one where the processor is hot.
 
     Two logical processors of one core count once. What the system does not say counts for nothing: all cores are big
     then, and none is busy.
@@ -42,7 +45,8 @@ def auto_threads(root: Path = ROOT) -> int:
     if _hot(root):
         return 1
     cores = big_cores(root, os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError, IndexError):
+    cores = min(cores, _allowed(root))
+    with contextlib.suppress(OSError, ValueError, IndexError, OverflowError):
         busy = float((root / "proc/loadavg").read_text(encoding="ascii").split()[0])
         return max(1, min(MOST_AUTO, round(cores - busy)))
     return max(1, min(MOST_AUTO, cores))
@@ -64,9 +68,22 @@ def big_cores(root: Path, processors: set[int]) -> int:
 
 
 def _hot(root: Path) -> bool:
-    """Whether a zone of the processor is at the temperature where it is made slower."""
-    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
-    return any((_number(zone) or 0) >= 1000 * HOT_C for zone in zones)
+    """Whether a zone of the processor is where it is made slower; other zones and broken sensors say nothing."""
+    for zone in (root / "sys/class/thermal").glob("thermal_zone*"):
+        with contextlib.suppress(OSError, ValueError):
+            kind = (zone / "type").read_text(encoding="ascii").lower()
+            degrees = (_number(zone / "temp") or 0) / 1000
+            if HOT_C <= degrees < BROKEN_C and any(word in kind for word in PROCESSOR_ZONES):
+                return True
+    return False
+
+
+def _allowed(root: Path) -> int:
+    """Processors that the control group may use at a time, by its quota."""
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (root / "sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return math.ceil(int(quota) / int(period))
+    return MOST
 
 
 def _number(path: Path) -> int | None:

@@ -38,16 +38,22 @@ TURNS = {
 SAVE_AS = "save it as JPEG or PNG; phones often keep HEIC, which has to be exported"
 
 
-def load_rgb(path: str | os.PathLike[str], *, enough_px: int = ENOUGH_PX) -> Frame:
+def load_rgb(path: str | os.PathLike[str]) -> Frame:
     """The picture as uint8 (H, W, 3) RGB, upright by its EXIF orientation. InputError says what is wrong with a file.
 
-    JPEG files over twice enough_px are decoded at a half, quarter or eighth of their size: faster, and still larger
+    JPEG files over twice 1600 px are decoded at a half, quarter or eighth of their size: faster, and still larger
     than any network here looks at. A file has at most 64 MiB and sides from 64 to 8192 px. What would take over a
     second or 256 MiB on a desktop is refused before it is decoded: PNG files of over some 20 MP (13 MP with
     transparency), JPEG files with more scans over more blocks than libjpeg passes over in that time (a
     progressive photo of 48 MP has half of it), those of rare kinds (arithmetic, lossless, 12 bits), and files that are
     mostly metadata in thousands of pieces. So is a PNG file with a checksum that does not fit.
     """
+    data, name = _file_content(path)
+    return decode_rgb(data, name=name)
+
+
+def _file_content(path: Any) -> tuple[bytes, str]:
+    """The file's bytes, one more than may be at most, and its name for messages."""
     file_path = _path(path)
     try:
         # Not blocking: a pipe without a writer would keep us waiting before its kind is known.
@@ -61,11 +67,25 @@ def load_rgb(path: str | os.PathLike[str], *, enough_px: int = ENOUGH_PX) -> Fra
         if isinstance(error, InputError):
             raise
         raise InputError(f"{str(file_path)!r}: not a path ({error})") from error
-    return decode_rgb(data, name=str(file_path), enough_px=enough_px)
+    return data, str(file_path)
 
 
-def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture", enough_px: int = ENOUGH_PX) -> Frame:
+def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture") -> Frame:
     """Like load_rgb, of a file's bytes in memory; name stands in the messages."""
+    return _decode(data, name, ENOUGH_PX)[0]
+
+
+def first_look(picture: Picture, *, colors: str = "rgb") -> tuple[Frame, bool]:
+    """What as_frame gives, or for a large JPEG file the picture at half that size; and whether it is that."""
+    if isinstance(picture, (str, os.PathLike)):
+        return _decode(*_file_content(picture), FIRST_LOOK_PX)
+    if isinstance(picture, (bytes, bytearray)):
+        return _decode(picture, "picture", FIRST_LOOK_PX)
+    return as_frame(picture, colors=colors), False
+
+
+def _decode(data: bytes | bytearray | memoryview, name: str, enough_px: int) -> tuple[Frame, bool]:
+    """The frame, and whether it is smaller than with ENOUGH_PX."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise InputError(f"{name}: expected a JPEG or PNG file's bytes, not {type(data).__name__}: "
                          "facesdk.images.as_frame takes paths, files and arrays")  # fmt: skip
@@ -84,31 +104,30 @@ def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture", e
         raise InputError(f"{name}: not a readable JPEG or PNG picture ({error})", hint=SAVE_AS) from error
 
 
-def as_frame(picture: Picture, *, colors: str = "rgb", enough_px: int = ENOUGH_PX) -> Frame:
+def as_frame(picture: Picture, *, colors: str = "rgb") -> Frame:
     """Anything that shows one picture as a C-contiguous uint8 frame, (H, W, 3) in RGB or (H, W) in gray.
 
     A path (str, os.PathLike), the bytes of a JPEG or PNG file or a regular file that is open for reading in binary (it
     is read from where it stands, and put back there), a picture of Pillow's, or an array as array_frame of
     facesdk.images.frames takes it: one that is a frame already is returned itself. Files have the limits of load_rgb;
     what it costs to read a picture that Pillow has opened but not read is up to the caller. colors: "bgr" for arrays as
-    OpenCV gives them; files and Pillow know their own. enough_px: as load_rgb has it. InputError for anything else,
-    with the call to use.
+    OpenCV gives them; files and Pillow know their own. InputError for anything else, with the call to use.
     """
     if frames.is_array(picture):  # first, since frames of a camera come this way
         return frames.array_frame(picture, colors=colors)
     check_picture(picture, colors=colors)
     if isinstance(picture, (str, os.PathLike)):
-        return load_rgb(picture, enough_px=enough_px)
+        return load_rgb(picture)
     if isinstance(picture, memoryview) and picture.ndim > 1:
         import numpy as np
 
         return frames.array_frame(np.asarray(picture), colors=colors)
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        return decode_rgb(picture, enough_px=enough_px)
+        return decode_rgb(picture)
     if frames.is_pil(picture):
         return _of_pil(picture)
     if isinstance(picture, io.IOBase):
-        return decode_rgb(_content(picture), enough_px=enough_px)
+        return decode_rgb(_content(picture))
     return frames.array_frame(picture, colors=colors)
 
 
@@ -128,13 +147,6 @@ def check_picture(picture: Any, *, colors: str = "rgb") -> None:
         more = ": give numpy.asarray(x, numpy.uint8)" if isinstance(picture, (list, tuple)) else ""
         more = ": give x.image" if hasattr(picture, "image") else more  # what a camera's source gives
         raise InputError(f"expected {PICTURE}, not {type(picture).__name__}{more}")
-
-
-def is_file(picture: Picture) -> bool:
-    """Whether this is a file, or its bytes, of what as_frame takes: what enough_px matters for."""
-    if isinstance(picture, memoryview):
-        return picture.ndim <= 1
-    return isinstance(picture, (str, bytes, bytearray, os.PathLike, io.IOBase))
 
 
 def is_one(thing: Any) -> bool:
@@ -201,7 +213,7 @@ def _content(file: Any) -> bytes:
     return data
 
 
-def _decoded(data: memoryview, enough_px: int) -> Frame:
+def _decoded(data: memoryview, enough_px: int) -> tuple[Frame, bool]:
     jpeg = data[:3] == jpeg_file.MAGIC
     if not jpeg and data[:8] != png_file.MAGIC:
         raise ValueError("it begins like neither")
@@ -210,10 +222,12 @@ def _decoded(data: memoryview, enough_px: int) -> Frame:
     reader = PartsReader(file.pieces, budget)
     # The two plugins are used directly: Image.open would import five.
     image: Image.Image
+    smaller = False
     if jpeg:
         from PIL.JpegImagePlugin import JpegImageFile
 
         image = JpegImageFile(reader)  # type: ignore[arg-type]
+        smaller = _scale(image.size, enough_px) > _scale(image.size, ENOUGH_PX)
         image.draft(image.mode, (enough_px, enough_px))
     else:
         from PIL.PngImagePlugin import PngImageFile
@@ -223,7 +237,12 @@ def _decoded(data: memoryview, enough_px: int) -> Frame:
     image.load()
     if file.colours and any(image.histogram()[file.colours :]):  # shown as black, without a word
         raise ValueError("its palette is damaged: it has pixels of colours that are not there")
-    return _pixels(image, file.orientation)
+    return _pixels(image, file.orientation), smaller
+
+
+def _scale(size: tuple[int, int], enough_px: int) -> int:
+    """By how much a JPEG file is made smaller as it is decoded: what Pillow's draft chooses."""
+    return next(scale for scale in (8, 4, 2, 1) if scale == 1 or min(size) // enough_px >= scale)
 
 
 def _of_pil(image: Any) -> Frame:

@@ -33,12 +33,18 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of what was read, in order."""
     shapes: list[tuple[int, ...]] = []
 
-    def noted(picture: object, **options: object) -> np.ndarray:
+    def whole(picture: object, **options: object) -> np.ndarray:
         frame = images.as_frame(picture, **options)
         shapes.append(frame.shape)
         return frame
 
-    monkeypatch.setattr(samples, "as_frame", noted)
+    def small(picture: object, **options: object) -> tuple[np.ndarray, bool]:
+        frame, smaller = images.first_look(picture, **options)
+        shapes.append(frame.shape)
+        return frame, smaller
+
+    monkeypatch.setattr(samples, "as_frame", whole)
+    monkeypatch.setattr(samples, "first_look", small)
     return shapes
 
 
@@ -74,16 +80,32 @@ def test_nobody_is_looked_for_in_the_whole_picture_too(read, engine: Engine) -> 
     assert read == [(1500, 2000, 3), (3000, 4000, 3)]
 
 
-def test_small_photos_arrays_and_open_files_are_read_once_or_from_where_they_stand(
-    read, engine: Engine, tmp_path: Path
-) -> None:
-    probe(photo("obama_2012", 1.0, size=(640, 480)), engine)
-    probe(portrait("obama_2012"), engine)
-    assert len(read) == 2
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"before" + photo("obama_2012", 0.25))
-    with path.open("rb") as file:
-        file.seek(6)
-        probe(file, engine)
+def test_what_cannot_be_read_smaller_is_read_once(read, engine: Engine, tmp_path: Path) -> None:
+    small = photo("obama_2012", 1.0, size=(640, 480))
+    middle = photo("obama_2012", 0.5, size=(2600, 1900))  # a half of it would be less than is wanted
+    picture = tmp_path / "photo.png"
+    Image.open(io.BytesIO(middle)).save(picture, compress_level=0)
+    with (tmp_path / "photo.jpg").open("w+b") as file:
+        file.write(b"before" + photo("obama_2012", 0.25))
+        for one in (small, portrait("obama_2012"), middle, picture, Image.open(io.BytesIO(small)), file):
+            read.clear()
+            if one is file:
+                file.seek(6)
+            probe(one, engine)
+            assert len(read) == 1
         assert file.tell() == 6
-    assert read[2:] == [(1500, 2000, 3), (3000, 4000, 3)]
+
+
+def test_a_path_is_read_as_its_bytes(read, engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo("obama_2012", 0.25))
+    probe(path, engine)
+    probe(str(path), engine)
+    assert read == [(1500, 2000, 3), (3000, 4000, 3)] * 2
+
+
+def test_a_limit_above_what_half_the_size_has_is_held_to_the_whole_picture(read, engine: Engine) -> None:
+    limits = QualityLimits(min_eye_distance_px=250)
+    found, refusal = samples.usable_samples([photo("obama_2012", 1.0)], engine, limits)
+    assert read == [(1500, 2000, 3), (3000, 4000, 3)]
+    assert found, refusal

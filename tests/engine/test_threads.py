@@ -14,7 +14,7 @@ from facesdk.errors import InputError
 
 def machine(
     root: Path, monkeypatch: pytest.MonkeyPatch, *, capacities: list[int | None], siblings: list[str] | None = None,
-    load: str | None = "0.10", celsius: tuple[float, ...] = (),
+    load: str | None = "0.10", celsius: tuple[float, ...] = (), zone: str = "cpu-thermal", quota: str | None = None,
 ) -> Path:  # fmt: skip
     """What a kernel says of such a machine, all of whose processors this process may use."""
     for number, capacity in enumerate(capacities):
@@ -25,9 +25,13 @@ def machine(
         if siblings is not None:
             (folder / "topology/thread_siblings_list").write_text(f"{siblings[number]}\n")
     for number, degrees in enumerate(celsius):
-        zone = root / f"sys/class/thermal/thermal_zone{number}"
-        zone.mkdir(parents=True)
-        (zone / "temp").write_text(f"{round(degrees * 1000)}\n")
+        place = root / f"sys/class/thermal/thermal_zone{number}"
+        place.mkdir(parents=True)
+        (place / "temp").write_text(f"{round(degrees * 1000)}\n")
+        (place / "type").write_text(f"{zone}\n")
+    if quota is not None:
+        (root / "sys/fs/cgroup").mkdir(parents=True)
+        (root / "sys/fs/cgroup/cpu.max").write_text(f"{quota}\n")
     if load is not None:
         (root / "proc").mkdir()
         (root / "proc/loadavg").write_text(f"{load} 0.05 0.01 1/200 4242\n")
@@ -50,6 +54,14 @@ FOUR = [None] * 4
         (1, {"capacities": FOUR, "load": "7.50"}),
         (1, {"capacities": FOUR, "celsius": (45.0, 80.0)}),
         (4, {"capacities": FOUR, "celsius": (45.0, 79.9)}),
+        (4, {"capacities": FOUR, "celsius": (255.0,)}),  # a sensor that says nothing
+        (4, {"capacities": FOUR, "celsius": (90.0,), "zone": "iwlwifi_1"}),
+        (1, {"capacities": FOUR, "celsius": (90.0,), "zone": "x86_pkg_temp"}),
+        (2, {"capacities": FOUR, "quota": "150000 100000"}),
+        (4, {"capacities": FOUR, "quota": "max 100000"}),
+        (4, {"capacities": FOUR, "quota": "nonsense"}),
+        (1, {"capacities": FOUR, "load": "1e300"}),
+        (4, {"capacities": FOUR, "load": "1e400"}),
         (4, {"capacities": FOUR, "load": None}),
         (4, {"capacities": FOUR, "load": "nonsense"}),
     ],
