@@ -39,6 +39,11 @@ class Continuity:
             self._relief.reset()
 
     @property
+    def least(self) -> float:
+        """The score that two looks at one person have, at least."""
+        return self._least
+
+    @property
     def last(self) -> Sample | None:
         """The face of the last frame that had one."""
         return self._last

@@ -34,6 +34,7 @@ SURE_PRESENCE = 0.9
 RETURN_DEG, RETURN_S = 8.0, 3.0
 COMPARABLE_DEG = 12.0  # turned further, features of one person are not always alike
 DECIDING_GAP_S = 0.06
+MIDDLE = (0.25, 0.85)  # of the challenge's time: who answers it is there then
 START_SAMPLES = 2
 TRIES = 2
 STRAIGHT = Prompt("Look straight at the camera.")
@@ -108,6 +109,7 @@ class LiveVerification:
         self._challenge: Challenge | None = None
         self._followed = False
         self._reliefs: list[evidence.Seen] = []
+        self._middle: tuple[float, Sample] | None = None  # how far aside, and the one that was the least
         self._deciding: list[tuple[float, Sample]] = []
         self._return_s = 0.0
         self._looks = Looks(self._means.passive)
@@ -156,7 +158,7 @@ class LiveVerification:
         source = self._means.source
         self._challenge = Directions(source, view.time_s) if self._means.challenge == "directions" \
             else Pursuit(Path.fresh(source), view.time_s)  # fmt: skip
-        self._reliefs = []
+        self._reliefs, self._middle = [], None
         self._phase = SessionPhase.CHALLENGE
         return self._progress(view)
 
@@ -168,12 +170,26 @@ class LiveVerification:
         changed = self._changed(view, sample)
         if changed is not None:
             return changed
-        if self._aside_deg(sample) >= RADIUS_DEG[0] / 2:
+        aside = self._aside_deg(sample)
+        if MIDDLE[0] <= challenge.fraction(view.time_s) <= MIDDLE[1] and (not self._middle or aside < self._middle[0]):
+            self._middle = aside, sample
+        if aside >= RADIUS_DEG[0] / 2:
             self._owed = True  # whatever ends it: answers are not tried out for nothing
         found = challenge.feed(view.time_s, self._turn(sample))
         if found is None:
             return self._progress(view)
-        return self._judged(view, judge(found, self._reliefs))
+        verdict = judge(found, self._reliefs)
+        if verdict.life is Life.LIVE and not self._middle_is_start():
+            verdict = Verdict(Life.SLIP, "the face was not the same all the way")
+        return self._judged(view, verdict)
+
+    def _middle_is_start(self) -> bool:
+        """Whether who answered is who began. Points tell of a face that is put in another's place at once; of one that
+        is wiped across it, new points come as the old ones go."""
+        if self._middle is None:
+            return False
+        with Probe([self._middle[1]], self._means.engine) as middle:
+            return is_same(self._probes[0].vectors, middle.vectors, self._continuity.least)
 
     def _changed(self, view: View, sample: Sample) -> Progress | Outcome | None:
         """What it comes to where the face is not the one of the frame before; None where it is."""

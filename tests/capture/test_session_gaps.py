@@ -30,6 +30,34 @@ def test_a_photo_before_and_after_the_challenge_does_not_open_for_another_who_fo
     assert sum(end.outcome.decision is Decision.ATTACK_SUSPECTED for end in ends) > 50
 
 
+@pytest.mark.parametrize(("kind", "until_s"), [("dot", 6.0), ("directions", 3.5)])
+def test_who_is_wiped_across_the_photo_so_that_points_never_go_all_at_once_does_not_open(
+    kind: str, until_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, with new points in the place of the old ones, as a picture does that is drawn aside within a second."""
+    told = bulk.Relief.feed
+
+    def kept(relief: bulk.Relief, *what: object) -> object:
+        found = told(relief, *what)
+        relief.followed = relief.points
+        return found
+
+    monkeypatch.setattr(bulk.Relief, "feed", kept)
+    assert [bulk.play(casts.live, 51_000 + n, challenge=kind).opened for n in range(30)].count(True) >= 29
+
+    def cast(seed: int, _shown: bulk.Shown) -> bulk.Actor:
+        """A photo until the challenge has begun, and from about its end on."""
+        source = random.Random(seed)
+        photo, again = (casts._as_owner(casts.Photo(seed * 3 + i)) for i in (0, 2))
+        stranger = casts.Live(casts.Person(seed), person=2)
+        last = casts.Takeover(stranger, again, at_s=source.uniform(0.85, 1.0) * until_s)
+        return casts.Takeover(photo, last, at_s=source.uniform(0.7, 1.1))
+
+    assert not any(bulk.play(cast, 52_000 + number, challenge=kind).opened for number in range(80))
+    monkeypatch.setattr(LiveVerification, "_middle_is_start", lambda _goal: True)  # nothing else tells of them
+    assert sum(bulk.play(cast, 52_000 + number, challenge=kind).opened for number in range(80)) > 20
+
+
 class Denying:
     """The passive networks' double: every frame is a print's."""
 
