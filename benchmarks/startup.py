@@ -1,4 +1,4 @@
-"""A new process to its first decision, step by step; first frame against later ones; one thread against two.
+"""A new process to its first decision, step by step; first frame against later ones; our executor against LiteRT.
 
     python benchmarks/startup.py [--processes 15] [--write docs/measurements.md]
 
@@ -42,7 +42,7 @@ manifest = load_manifest()
 copies = [load_model(name, manifest) for name in (*COMMON_MODELS, *manifest.embedder(embedder).models)]
 step("read the models, check their sha256")
 del copies
-engine = Engine(embedder, threads=threads)
+engine = Engine(embedder, threads=threads, runtime=sys.argv[4])
 step("all of Engine(): the same, and networks")
 from facesdk.evaluation.timing import bench_frame
 frame = bench_frame()
@@ -92,14 +92,21 @@ def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def startup_table(processes: int) -> str:
-    """Steps of a new process by embedder and threads."""
-    kinds = [(embedder, threads) for embedder in ("joint", "sface", "mobilefacenet") for threads in (1, 2)]
-    runs: dict[tuple[str, int], list[dict[str, float]]] = {kind: [] for kind in kinds}
+    """Steps of a new process by embedder, runtime and threads."""
+    from facesdk.engine.runtime import native_variant
+
+    ways = [("native", 1)] * bool(native_variant()) + [("litert-native", 1), ("litert-native", 2)]
+    kinds = [(embedder, *way) for embedder in ("joint", "sface", "mobilefacenet") for way in ways]
+    runs: dict[tuple[str, str, int], list[dict[str, float]]] = {kind: [] for kind in kinds}
     for _ in range(processes):
-        for embedder, threads in kinds:
-            runs[embedder, threads].append(run(OURS, embedder, str(threads), str(FRAMES)))
+        for kind in kinds:
+            embedder, runtime, threads = kind
+            runs[kind].append(run(OURS, embedder, str(threads), str(FRAMES), runtime))
     columns = [medians(runs[kind]) for kind in kinds]
-    head = " | ".join(f"{embedder}, {threads} thread{'s' * (threads > 1)}" for embedder, threads in kinds)
+    head = " | ".join(
+        f"{embedder}, {'LiteRT' if 'litert' in runtime else 'ours'}, {threads} thread{'s' * (threads > 1)}"
+        for embedder, runtime, threads in kinds
+    )
     rows = [f"| ms | {head} |", "|---|" + "---:|" * len(kinds)]
     rows += [f"| {name} | {' | '.join(f'{column[name]:.1f}' for column in columns)} |" for name in columns[0]]
     return "\n".join(rows)
