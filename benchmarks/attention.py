@@ -157,7 +157,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--step", type=int, default=6)
     arguments = parser.parse_args()
-    engine, data = Engine(), arguments.data
+    engine, data = Engine(threads=1), arguments.data
     print(f"closed below {MIN_OPENNESS}, or {SHARE_OF_USUAL} of what is usual; away beyond {MAX_ASIDE}")
     times(engine)
     report(engine, "NUAA, live", webcam(data, "ClientRaw"), repeated=True)

@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--repeat", type=int, default=4)
     arguments = parser.parse_args()
-    engine, rng = Engine(), np.random.default_rng(7)
+    engine, rng = Engine(threads=1), np.random.default_rng(7)
     portraits = Portraits(engine)
     print(f"{len(portraits.all)} portraits, {platform.machine()}, {time.strftime('%Y-%m-%d')}")
     times(engine, portraits, rng)

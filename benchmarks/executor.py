@@ -9,6 +9,7 @@ import argparse
 import datetime
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,11 @@ def picture(entry: object) -> np.ndarray:
     return draw.astype(np.float32)
 
 
-def loaded(runtime: object, name: str) -> tuple[_core.Network, float]:
+def loaded(make: Callable[[object], _core.Network], name: str) -> tuple[_core.Network, float]:
     """A network and the milliseconds that it took to make it of bytes in memory."""
     model = load_model(name)
     begin = time.perf_counter()
-    network = runtime.make_network(model)
+    network = make(model)
     return network, (time.perf_counter() - begin) * 1e3
 
 
@@ -48,7 +49,9 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="replace the table between its markers")
     given = parser.parse_args()
     rounds = given.rounds
-    runtimes = {name: choose_runtime(name) for name in ("litert-native", "native")}
+    variant = native_variant()
+    runtimes = {"litert-native": choose_runtime("litert-native").make_network,
+                "native": lambda model: _core.native_network(model, variant)}  # fmt: skip
     entries = load_manifest().models
     inputs = {name: picture(entries[name]) for name in FRAME}
     networks = {(r, n): loaded(runtime, n) for r, runtime in runtimes.items() for n in FRAME}

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--enough", default="1600,1000,750")
     given = parser.parse_args()
     limits = [int(text) for text in given.enough.split(",")]
-    engine = Engine()
+    engine = Engine(threads=1)
     faces = {path.stem: Image.open(path).convert("RGB") for path in sorted(given.portraits.glob("*.*g"))}
     found = {name: engine.features(np.asarray(face)) for name, face in faces.items()}
     whole = {name: features for name, features in found.items() if features is not None}

@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    rows = [run_bench(Engine(name), rounds=arguments.rounds) for name in sorted(load_manifest().embedders)]
+    rows = [run_bench(Engine(name, threads=1), rounds=arguments.rounds) for name in sorted(load_manifest().embedders)]
     text = table(rows)
     print(text)
     if arguments.write:

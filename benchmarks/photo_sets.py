@@ -160,7 +160,7 @@ def _code() -> str:
 
 def _part(job: tuple[Path, str, int, int]) -> list[tuple]:
     data, name, first, step = job
-    engine = Engine("joint", runtime=choose_runtime().name)  # "auto" would take an accelerator too
+    engine = Engine("joint", threads=1, runtime=choose_runtime().name)  # "auto" would take an accelerator too
     return measured(engine, data, name, first=first, step=step)
 
 

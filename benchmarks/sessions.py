@@ -262,7 +262,7 @@ def main() -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    engine = Engine()
+    engine = Engine(threads=1)
     reliefs: bulk.Reliefs = {}
     if options.reliefs and options.reliefs.exists():
         reliefs = json.loads(options.reliefs.read_text())

@@ -167,7 +167,7 @@ def table(clips: Mapping[str, Sequence[Frame]]) -> str:
         "|---|---:|---|---:|---:|" + "---:|" * len(BURSTS),
     ]
     for embedder in ("sface", "mobilefacenet", "joint"):
-        engine = Engine(embedder)
+        engine = Engine(embedder, threads=1)
         threshold = Policy().operating_point(embedder, samples=1, frames=1).threshold
         known = references(engine, clips)
         columns: list[list[Tally]] = [[] for _ in range(2 + len(BURSTS))]

@@ -80,7 +80,7 @@ CONTESTANTS = (
         script="run_verifyface.py",
         installs=(("verifyface==1.1.1", "opencv-python-headless<5"),),
         imports="import verifyface",
-        threads="as many as OpenCV takes, here one a core",
+        threads="one a core, as OpenCV takes them",
         work="decodes, finds and aligns the face, makes features, compares with its stored template; no log",
     ),
     Contestant(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from facesdk.types import Face, Float32Array, Frame, Picture, Pictures
 
 MAX_SAMPLES, MAX_FRAMES = 10, 32
-# Eyes so far apart are more than the crop has: it is made smaller from a picture of half the size too.
+# With the eyes so far apart in the smaller picture, the crop is still made of it by shrinking.
 NEAR_PX = 80
 ENOUGH_SAMPLES = 3  # one photo's threshold, which holds for everybody, would refuse the owner too often
 

@@ -34,7 +34,7 @@ SURE_PRESENCE = 0.9
 RETURN_DEG, RETURN_S = 8.0, 3.0
 COMPARABLE_DEG = 12.0  # turned further, features of one person are not always alike
 DECIDING_GAP_S = 0.06
-MIDDLE = (0.25, 0.85)  # of the challenge's time: who answers it is there then
+MIDDLE = (0.25, 0.85)  # of the challenge, by its fraction: who answers it is there then
 START_SAMPLES = 2
 TRIES = 2
 STRAIGHT = Prompt("Look straight at the camera.")
@@ -109,7 +109,7 @@ class LiveVerification:
         self._challenge: Challenge | None = None
         self._followed = False
         self._reliefs: list[evidence.Seen] = []
-        self._middle: tuple[float, Sample] | None = None  # how far aside, and the one that was the least
+        self._middle: tuple[tuple[bool, float], Sample] | None = None  # refused or not, how far aside; the best one
         self._deciding: list[tuple[float, Sample]] = []
         self._return_s = 0.0
         self._looks = Looks(self._means.passive)
@@ -171,8 +171,9 @@ class LiveVerification:
         if changed is not None:
             return changed
         aside = self._aside_deg(sample)
-        if MIDDLE[0] <= challenge.fraction(view.time_s) <= MIDDLE[1] and (not self._middle or aside < self._middle[0]):
-            self._middle = aside, sample
+        if MIDDLE[0] <= challenge.fraction(view.time_s) <= MIDDLE[1]:
+            this = (view.refusal is not None, aside), sample
+            self._middle = min(self._middle or this, this, key=lambda one: one[0])
         if aside >= RADIUS_DEG[0] / 2:
             self._owed = True  # whatever ends it: answers are not tried out for nothing
         found = challenge.feed(view.time_s, self._turn(sample))
@@ -184,8 +185,7 @@ class LiveVerification:
         return self._judged(view, verdict)
 
     def _middle_is_start(self) -> bool:
-        """Whether who answered is who began. Points tell of a face that is put in another's place at once; of one that
-        is wiped across it, new points come as the old ones go."""
+        """Whether who answered is who began: where a face is wiped across another, new points come as the old ones go."""
         if self._middle is None:
             return False
         with Probe([self._middle[1]], self._means.engine) as middle:

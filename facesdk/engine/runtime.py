@@ -55,6 +55,8 @@ def _native(threads: int) -> Runtime:
     variant = native_variant()
     if not variant:
         raise AcceleratorError("this processor lacks AVX512-VNNI, which facesdk's own executor is written for")
+    if not ((LITERT / "libLiteRt.so").is_file() or _version("ai_edge_litert") or _version("tflite_runtime")):
+        raise AcceleratorError(f"this build of facesdk has no LiteRT library in {LITERT}, for networks of other kinds")
     others = cache(lambda: _first(RUNTIMES[1:], threads, lambda _runtime: None)[0])
 
     def make(model: mmap.mmap) -> _core.Network:
@@ -66,7 +68,7 @@ def _native(threads: int) -> Runtime:
             except AcceleratorError as error:
                 raise AcceleratorError(f"{refused}; {error}") from error
 
-    reason = f"facesdk's own executor ({variant}), and LiteRT for what it does not know"
+    reason = f"facesdk's own executor ({variant}), and the next runtime for networks that it does not know"
     return Runtime("native", EXECUTOR, reason, make)
 
 

@@ -13,7 +13,7 @@ from facesdk.errors import InputError
 
 ROOT = Path("/")
 MOST = 16
-# More gain little on networks as small as these, and take a board from everybody else.
+# A guess: networks as small as these gain little by more, and a board has others to run.
 MOST_AUTO = 4
 # A core counts as big from this share of the largest core's capacity; x86-64's favoured cores differ by less.
 BIG_SHARE = 0.8
@@ -79,7 +79,7 @@ def _hot(root: Path) -> bool:
 
 
 def _allowed(root: Path) -> int:
-    """Processors that the control group may use at a time, by its quota."""
+    """Processors that a container may use at a time, by its control group's quota."""
     with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (root / "sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         return math.ceil(int(quota) / int(period))

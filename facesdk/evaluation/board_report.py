@@ -60,8 +60,10 @@ def run_board(
     for rounds outside 5..10000, and what Engine raises.
     """
     from facesdk.engine.networks import load_manifest
+    from facesdk.engine.threads import checked_threads
 
     check_rounds(rounds)
+    threads = checked_threads(threads)  # once: the load changes with what is measured
     before = {"celsius_before": board.temperatures(root), "load_average_before": round(os.getloadavg()[0], 2)}
     engines, load_ms = {}, {}
     for name in sorted(load_manifest().embedders):

@@ -156,7 +156,7 @@ def _computed(
 @cache
 def _engine(embedder: str) -> Engine:
     """One for each process, by the processor alone: an accelerator's features are not the same to the bit."""
-    return Engine(embedder, runtime=choose_runtime().name)
+    return Engine(embedder, threads=1, runtime=choose_runtime().name)
 
 
 def extract(embedder: str, paths: Sequence[str]) -> tuple[Rows, dict[bytes, str]]:

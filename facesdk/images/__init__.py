@@ -25,7 +25,8 @@ MAX_FILE_BYTES = 64 << 20
 PICTURE = "a picture (a path, the bytes of a JPEG or PNG file, a Pillow picture, or a numpy array)"
 # JPEG files are decoded at a half, quarter or eighth while both sides stay at least this.
 ENOUGH_PX = 1600
-# The same for a first look. libjpeg-turbo has its fastest ways at a half, which photos of 8 to 24 MP come to.
+# The same for a first look: a half where the shorter side has 2000 to 3199 px, a quarter from 4000 on; in between a
+# half is what the whole is read at.
 FIRST_LOOK_PX = 1000
 # Pixels that are converted at a time: what conversion needs besides the picture and the result.
 BAND_PIXELS = 1 << 18

@@ -1,4 +1,4 @@
-// The networks that run a model: LiteRT's, and those of a Python function.
+// The networks that run a model: our executor's, LiteRT's, and those of a Python function.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 

@@ -131,11 +131,6 @@ std::span<const Variant> variants() noexcept {
   return list;
 }
 
-const Variant& best_variant() noexcept {
-  static const Variant& chosen = *std::ranges::find_if(variants(), [](const Variant& v) { return v.supported(); });
-  return chosen;
-}
-
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant) {
   try {
     const Model model = read_model(bytes);

@@ -13,9 +13,6 @@ namespace facesdk::nn {
 // All variants compiled in, fastest first; the last is the scalar one.
 std::span<const Variant> variants() noexcept;
 
-// The first that this processor runs.
-const Variant& best_variant() noexcept;
-
 // Throws RuntimeFailure for a model that is not understood (graph.h, float_graph.h). Nothing of `bytes` is kept.
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant);
 

@@ -39,7 +39,7 @@ struct Walk {
   const Place &source, &target;
   const float *from, *other = nullptr, *from_row, *other_row = nullptr;
   float *to, *to_row;
-  size_t from_step, from_down, other_down = 0;
+  size_t from_step, from_down, other_down = 0, other_step = 0;
   int x = 0;
 
   Walk(const FloatProgram& program, const FloatLayer& layer, float* arena)
@@ -60,8 +60,6 @@ struct Walk {
     to = to_row;
     other = other_row;
   }
-  size_t other_step = 0;
-
   void next() {
     from += from_step;
     to += target.channels;

@@ -168,8 +168,7 @@ class Reader {
         }
         continue;
       }
-      size_t block = 0;
-      while (block + 1 < blocks_in(vectors) && first_vector(block + 1, vectors) <= vector) ++block;
+      const size_t block = block_of(vector, vectors);
       const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
       float* to = layer.weights.data() + (first * layer.count() + (vector - first)) * kLanes + lane;
       for (size_t tap = 0; tap < kernel; ++tap) {

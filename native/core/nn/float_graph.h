@@ -21,12 +21,17 @@ constexpr int filled_up(int channels) { return (channels + 15) / 16 * 16; }
 // How many vectors each block of a row of vectors has: as even as can be.
 constexpr size_t blocks_in(size_t vectors) { return (vectors + kWidest - 1) / kWidest; }
 constexpr size_t first_vector(size_t block, size_t vectors) { return block * vectors / blocks_in(vectors); }
+constexpr size_t block_of(size_t vector, size_t vectors) {
+  size_t block = 0;
+  while (block + 1 < blocks_in(vectors) && first_vector(block + 1, vectors) <= vector) ++block;
+  return block;
+}
 
 enum class FloatKind { convolution, depthwise, max_pool };
 
 enum class Bend { none, relu, prelu };
 
-// sum = bias, then one fused multiply-add an input; then + other; then bent: negative values become 0, or that often a slope.
+// sum = bias, then one fused multiply-add an input; then + other; then bent: negative values become 0, or are multiplied by a slope.
 struct FloatLayer : Window {
   FloatKind kind = FloatKind::convolution;
   size_t source = 0, target = 0, other = kNone;  // tensors

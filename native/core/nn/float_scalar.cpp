@@ -9,9 +9,7 @@ namespace facesdk::nn {
 namespace {
 
 float convolved(const FloatLayer& layer, const Place& source, const float* in, size_t channel, size_t vectors) {
-  const size_t vector = channel / kLanes;
-  size_t block = 0;
-  while (block + 1 < blocks_in(vectors) && first_vector(block + 1, vectors) <= vector) ++block;
+  const size_t vector = channel / kLanes, block = block_of(vector, vectors);
   const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
   const float* weights = layer.weights.data() + (first * layer.count() + (vector - first)) * kLanes + channel % kLanes;
   const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);

@@ -138,6 +138,7 @@ class Reader {
     want(same_steps(in, out) && in.shape == out.shape && out.readers == 1 && by.type == Type::int8 && by.zero == 0 &&
              by.scales.size() == 1 && by.is_by_channel(in.shape[3]) && by.data.size() == channels, "such products");
     const float scale = in.scales[0] * by.scales[0] / out.scales[0];
+    want(scale > 0 && scale < 1, "such slopes");
     const std::span values(reinterpret_cast<const int8_t*>(by.data.data()), channels);
     slopes_ = pack_prelu(values, static_cast<size_t>(layer.channels) / channels, scale, in.zero);
     product_ = target;

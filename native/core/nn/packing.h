@@ -26,7 +26,7 @@ void put_side_by_side(Layer& layer, Parameters& parameters, size_t inputs);
 // Fills weights, bias and scale of a layer whose geometry is set; inputs: channels of the source.
 void pack(Layer& layer, const Parameters& parameters, size_t inputs);
 
-// The slopes, all of them `times` times, for which a PReLU gives, for every x of -128..127, clamped rint((x - zero) * slope * scale) + zero, or x
+// The slopes in 2^-15, their list `times` times, for which a PReLU gives, for every x of -128..127, clamped rint((x - zero) * slope * scale) + zero, or x
 // where that is more; throws RuntimeFailure where there are none.
 Prelu pack_prelu(std::span<const int8_t> slopes, size_t times, float scale, int zero);
 
