@@ -185,7 +185,7 @@ class LiveVerification:
         return self._judged(view, verdict)
 
     def _middle_is_start(self) -> bool:
-        """Whether who answered is who began: where a face is wiped across another, new points come as the old ones go."""
+        """Whether who answered is who began: of a face that is wiped across another, points come as others go."""
         if self._middle is None:
             return False
         with Probe([self._middle[1]], self._means.engine) as middle:
