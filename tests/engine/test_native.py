@@ -178,3 +178,21 @@ assert ("libLiteRt" in open("/proc/self/maps").read()) == (sys.argv[1] != "nativ
 def test_litert_is_not_loaded_for_a_face_that_is_near() -> None:
     for name in ("native", "litert-native"):
         subprocess.run([sys.executable, "-c", LOADED, name], check=True)
+
+
+@needs_variant
+def test_without_a_usable_litert_the_interpreter_runs_what_it_does_not_know(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(runtime, "LITERT", tmp_path)
+    engine = Engine("sface")
+    assert engine.runtime.name == "native"
+    _, faces = engine.observe(np.full((480, 640, 3), 90, np.uint8))  # looks for the distant too, which LiteRT does
+    assert faces == []
+
+
+@needs_variant
+def test_without_any_other_runtime_it_is_not_taken(monkeypatch, tmp_path) -> None:
+    """What it does not know would be missed in the middle of a frame."""
+    monkeypatch.setattr(runtime, "LITERT", tmp_path)
+    monkeypatch.setattr(runtime, "_version", lambda _package: None)
+    with pytest.raises(AcceleratorError, match="no LiteRT library in .* for networks of other kinds"):
+        choose_runtime("native")

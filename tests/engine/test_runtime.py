@@ -8,7 +8,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from facesdk import Engine, _core
@@ -73,15 +72,6 @@ def test_our_copy_of_the_library_beside_the_interpreters() -> None:
     """In the order that no other test has: the Python interpreter is loaded first."""
     done = subprocess.run([sys.executable, "-c", INTERPRETER_FIRST], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.skipif(not runtime.native_variant(), reason="this processor lacks AVX512-VNNI: LiteRT runs all")
-def test_without_a_usable_library_our_executor_has_the_interpreter_beside_it(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(runtime, "LITERT", tmp_path)
-    engine = Engine("sface")
-    assert engine.runtime.name == "native"
-    _, faces = engine.observe(np.full((480, 640, 3), 90, np.uint8))  # looks for the distant too, which LiteRT does
-    assert faces == []
 
 
 def test_nothing_installed_names_every_reason(monkeypatch, tmp_path, without_executor) -> None:
