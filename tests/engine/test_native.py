@@ -194,5 +194,5 @@ def test_without_any_other_runtime_it_is_not_taken(monkeypatch, tmp_path) -> Non
     """What it does not know would be missed in the middle of a frame."""
     monkeypatch.setattr(runtime, "LITERT", tmp_path)
     monkeypatch.setattr(runtime, "_version", lambda _package: None)
-    with pytest.raises(AcceleratorError, match="no LiteRT library in .* for networks of other kinds"):
+    with pytest.raises(AcceleratorError, match=r"no LiteRT library in .* for networks of other kinds"):
         choose_runtime("native")
