@@ -305,7 +305,7 @@ TEST(nn_damaged_models_are_refused_or_run_within_their_memory) {
     // What describes the graph lies at both ends, apart from the weights.
     const size_t tables = 60000;
     long refused = 0, ran = 0;
-    for (int i = 0; i < 700; ++i) {
+    for (int i = 0; i < 250; ++i) {
       std::string bytes = whole;
       const int changes = 1 + static_cast<int>(random() % 3);
       for (int k = 0; k < changes; ++k) {
@@ -320,7 +320,7 @@ TEST(nn_damaged_models_are_refused_or_run_within_their_memory) {
         ++refused;
       }
     }
-    CHECK(refused > 20);
+    CHECK(refused > 7);
     CHECK(ran > 0);
   }
 }
