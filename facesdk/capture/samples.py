@@ -111,13 +111,16 @@ def usable_samples(
 def _looked_at(
     engine: Engine, picture: Picture, limits: QualityLimits, colors: str
 ) -> tuple[Sample | None, list[Face]]:
-    """What Engine.observe gives of a picture. Of a large JPEG file, read small where the face is large in that too."""
+    """What Engine.observe gives of a picture. Of a large JPEG file, read small where a face is large and good in that.
+
+    What would be refused for what it looks like is looked at whole first.
+    """
     frame, smaller = first_look(picture, colors=colors)
     sample, faces = engine.observe(frame)
     if not smaller:
         return sample, faces
-    enough = max(NEAR_PX, limits.min_eye_distance_px)
-    if sample is not None and not sample.turned and sample.quality.eye_distance_px >= enough:
+    near = sample is not None and sample.quality.eye_distance_px >= NEAR_PX
+    if near and assess(sample, len(faces), limits, enrolling=False) is None:
         return sample, faces
     return engine.observe(as_frame(picture, colors=colors))
 

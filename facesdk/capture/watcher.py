@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # A session that nothing was tried in begins again after so long.
 AGAIN_AFTER_S = 2.0
 ASK_AGAIN_S = 1.0  # whether the passphrase was given meanwhile
-_LOOK_S = 0.25  # how often a watch that waits for a frame looks whether it was cancelled
 
 
 class WatchKind(Enum):

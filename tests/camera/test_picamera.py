@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -108,9 +109,9 @@ def test_frames_of_a_module_by_its_number() -> None:
         assert camera.state == "closed"
 
 
-def test_libcamera_sees_no_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libcamera_sees_no_variable_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """LIBCAMERA_IPA_MODULE_PATH would load libraries from a folder of somebody's choice."""
-    monkeypatch.setenv("LIBCAMERA_IPA_MODULE_PATH", "/tmp/evil")
+    monkeypatch.setenv("LIBCAMERA_IPA_MODULE_PATH", str(tmp_path))
     seen: list[object] = []
     for name in ("global_camera_info", "__init__", "configure", "start"):
         whole = getattr(Picamera2, name)
@@ -122,7 +123,7 @@ def test_libcamera_sees_no_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(Picamera2, name, staticmethod(looking) if name == "global_camera_info" else looking)
     with open_source("picamera"):
         assert seen == [None] * 4
-    assert os.environ["LIBCAMERA_IPA_MODULE_PATH"] == "/tmp/evil"
+    assert os.environ["LIBCAMERA_IPA_MODULE_PATH"] == str(tmp_path)
 
 
 def test_size_and_rotation() -> None:

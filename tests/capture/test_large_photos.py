@@ -109,3 +109,10 @@ def test_a_limit_above_what_half_the_size_has_is_held_to_the_whole_picture(read,
     found, refusal = samples.usable_samples([photo("obama_2012", 1.0)], engine, limits)
     assert read == [(1500, 2000, 3), (3000, 4000, 3)]
     assert found, refusal
+
+
+def test_what_is_refused_at_half_the_size_is_looked_at_whole(read, engine: Engine) -> None:
+    found, refusal = samples.usable_samples([photo("obama_2012", 1.0)], engine, QualityLimits(min_sharpness=1e4))
+    assert read == [(1500, 2000, 3), (3000, 4000, 3)]
+    assert not found
+    assert "blurred" in refusal.reason

@@ -40,7 +40,7 @@ LACKING = {
     "relro": ({"-Wl,-z,relro": "-Wl,-z,norelro"}, "no GNU_RELRO"),
     "now": ({"-Wl,-z,now": "-Wl,-z,lazy"}, "not bound at start"),
     "stack": ({"-Wl,-z,noexecstack": "-Wl,-z,execstack"}, "the stack may be executed"),
-    "run path": ({"": "-Wl,-rpath,/home/builder/lib"}, "a run path"),
+    "run path": ({"": "-Wl,-rpath,/usr/lib/elsewhere"}, "a run path"),
     "text": ({"-Wl,-z,text": "-Wl,-z,notext"}, "text relocations"),
     "protector": ({"-fstack-protector-strong": "-fno-stack-protector"}, "no stack protector"),
     "fortify": ({"-D_FORTIFY_SOURCE=3": ""}, "not fortified: calls memcpy, printf"),
