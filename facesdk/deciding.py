@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facesdk.errors import PassphraseRequiredError
@@ -24,7 +25,7 @@ class Decider:
     """Each call of matches or refuse is an attempt that is paid for.
 
     generation: of the template that the comparison was made for. camera, label: of the entry in the audit log. closed:
-    called where the key turns out to be closed.
+    called where the key turns out to be closed. template: the template itself, while it stays open.
     """
 
     vault: Vault
@@ -35,6 +36,7 @@ class Decider:
     label: str
     learned: bool
     closed: Callable[[], None] = lambda: None
+    template: Template | None = None
 
     def matches(self, probe: Probe) -> bool:
         """Whether the probe is the owner's, the attempt paid for; what a match teaches is learned."""
@@ -52,8 +54,9 @@ class Decider:
     def _attempt(self, compare: Callable[[Any], bool], label: str) -> bool:
         try:
             return self.vault.attempt(
-                self.user, compare, generation=self.generation, camera=self.camera, label=label, learned=self.learned
-            )
+                self.user, compare, generation=self.generation, camera=self.camera, label=label, learned=self.learned,
+                known=self.template,
+            )  # fmt: skip
         except PassphraseRequiredError:
             self.closed()
             raise
@@ -88,14 +91,22 @@ class Deciding:
 
     def begin(self, user: str, *, frames: int, camera: str, label: str = "") -> tuple[Decider, Policy, Engine]:
         """The way to the vault for one verification of at most so many frames. Errors of FaceVerifier.verify."""
+        with self.at_once(user, frames=frames, camera=camera, label=label) as (decider, policy, engine):
+            return replace(decider, template=None), policy, engine
+
+    @contextlib.contextmanager
+    def at_once(
+        self, user: str, *, frames: int, camera: str, label: str = ""
+    ) -> Iterator[tuple[Decider, Policy, Engine]]:
+        """As begin, for a verification that ends within: the template is opened once, and wiped at the end."""
         with self._vault.opened(user, learned=self._learner.active) as template:
             policy, engine = self.binding(template)
             comparison = Comparison(template, policy, engine, self._learner, frames=frames)
             decider = Decider(
                 self._vault, user, comparison, template.generation, camera, f"{label_of(policy)} {label}".rstrip(),
-                self._learner.active, lambda: self._keys.forget(user),
+                self._learner.active, lambda: self._keys.forget(user), template,
             )  # fmt: skip
-        return decider, policy, engine
+            yield decider, policy, engine
 
 
 def label_of(policy: Policy) -> str:

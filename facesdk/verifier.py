@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from facesdk.capture.limits import DECIDING, ENROLLMENT_S, LEAVE_AFTER_S, LONGEST_TIMEOUT_S, TIMEOUT_S
 from facesdk.capture.quality import Refusal
@@ -25,7 +26,14 @@ from facesdk.engine import Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.engines import Engines, checked_engine
 from facesdk.enrolling import Enrolling
-from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, PolicyFloorError, Reason
+from facesdk.errors import (
+    FaceSdkError,
+    InputError,
+    LockedOutError,
+    PassphraseRequiredError,
+    PolicyFloorError,
+    Reason,
+)
 from facesdk.learning import Learner, may_move
 from facesdk.log import happened
 from facesdk.policy import Policy
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
     from facesdk.status import Status
     from facesdk.types import Picture, Pictures, Progress
 
+T = TypeVar("T")
 CONSENT = "given to the program that called enroll()"
 
 
@@ -289,21 +298,24 @@ class FaceVerifier:
         return outcome
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
-        self._open_first(user)
-        decider, policy, engine = self._deciding.begin(user, frames=len(frames), camera=camera)
-        if policy.liveness is not Assurance.NONE:
-            raise PolicyFloorError(
-                f"pictures do not say that somebody is there, and the owner's enrollment asks for "
-                f"{policy.liveness.name}: use session()"
+        with contextlib.ExitStack() as stack:
+            decider, policy, engine = self._with_key(
+                user,
+                lambda: stack.enter_context(self._deciding.at_once(user, frames=len(frames), camera=camera)),
             )
-        start = time.perf_counter()
-        found = probe(frames, engine, policy.quality, consecutive=consecutive, colors=colors)
-        if isinstance(found, Refusal):
-            return Outcome(found.decision, found.reason, found.guidance, _ms_since(start))
-        with found:
-            if decider.matches(found):
-                return Outcome(Decision.MATCH, "the face is the enrolled one", Guidance.NONE, _ms_since(start))
-        return Outcome(Decision.NON_MATCH, "the face is not the enrolled one", Guidance.NONE, _ms_since(start))
+            if policy.liveness is not Assurance.NONE:
+                raise PolicyFloorError(
+                    f"pictures do not say that somebody is there, and the owner's enrollment asks for "
+                    f"{policy.liveness.name}: use session()"
+                )
+            start = time.perf_counter()
+            found = probe(frames, engine, policy.quality, consecutive=consecutive, colors=colors)
+            if isinstance(found, Refusal):
+                return Outcome(found.decision, found.reason, found.guidance, _ms_since(start))
+            match = decider.matches(stack.enter_context(found))
+        decision = Decision.MATCH if match else Decision.NON_MATCH
+        reason = f"the face is {'' if match else 'not '}the enrolled one"
+        return Outcome(decision, reason, Guidance.NONE, _ms_since(start))
 
     def session(
         self, user: str, *, purpose: str = "", camera: str | LiveCamera = "camera",
@@ -337,10 +349,8 @@ class FaceVerifier:
         self._keys.check_open()
         label = sessions.checked_label(camera, purpose, liveness)
         try:
-            self._open_first(user)
-            decider, policy, engine = self._deciding.begin(
-                user, frames=DECIDING, camera=sessions.name_of(camera), label=label
-            )
+            begin = partial(self._deciding.begin, user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
+            decider, policy, engine = self._with_key(user, begin)
         except PassphraseRequiredError:
             self._keys.forget(user)
             raise
@@ -493,15 +503,28 @@ class FaceVerifier:
 
         return status_of(self._vault, user, policy=self._chosen)
 
-    def _open_first(self, user: str) -> None:
-        """Open the key with this object's own if nothing has opened it since the program (or machine) started."""
-        if self._keys.of(user) is not None:
-            state, _ = self._vault.state(user)
-            if not isinstance(state, PassphraseRequired):
-                self._opened.add(user)  # if it is closed from now on, somebody has closed it
-                self._keys.found_open(user)
-            elif state.reason is Reason.NOT_UNLOCKED and user not in self._opened:
-                self.unlock(user)
+    def _with_key(self, user: str, use: Callable[[], T]) -> T:
+        """What `use` gives with the user's key; this object's own opens it, if nothing has since the program (or
+        machine) started."""
+        own = self._keys.of(user) is not None
+        try:
+            found = use()
+        except PassphraseRequiredError as error:
+            if not own or error.reason is not Reason.NOT_UNLOCKED or user in self._opened:
+                raise
+            self.unlock(user)
+            return use()
+        except FaceSdkError:
+            if own and not isinstance(self._vault.state(user)[0], PassphraseRequired):
+                self._note_open(user)
+            raise
+        if own:
+            self._note_open(user)
+        return found
+
+    def _note_open(self, user: str) -> None:
+        self._opened.add(user)  # if it is closed from now on, somebody has closed it
+        self._keys.found_open(user)
 
 
 def _check_parts(

@@ -117,15 +117,23 @@ def unseal(data: bytes, kek: Buffer, *, user: str) -> Secret:
     VaultIntegrityError: damaged, foreign, altered or another user's. VaultVersionError: another version.
     KeyUnavailableError: sealed under another KEK. Whether it is the newest file is for the caller to see.
     """
+    return opened(data, kek, user=user)[1]
+
+
+def opened(data: bytes, kek: Buffer, *, user: str) -> tuple[Header, Secret]:
+    """The header, and what `unseal` gives. Errors of unseal."""
     header = check_user_of(parse_header(data), user)
-    if key_id(kek) != header.key_id:
-        raise KeyUnavailableError(f"the file of {user!r} was sealed under another key since: give the passphrase again")
     wrap_at = SECTION_AT + len(header.section)
     _, wrap_nonce, wrapped, payload_nonce, _ = _WRAP.unpack_from(data, wrap_at)
     try:
         with crypto.unseal(kek, wrapped, nonce=wrap_nonce, aad=data[: wrap_at + KEY_ID_SIZE]) as data_key:
-            return crypto.unseal(data_key, data[header.size :], nonce=payload_nonce, aad=data[: header.size])
+            payload = crypto.unseal(data_key, data[header.size :], nonce=payload_nonce, aad=data[: header.size])
+            return header, payload
     except crypto.TagMismatchError as error:
+        if key_id(kek) != header.key_id:  # asked only now: deriving it takes as long as unsealing
+            raise KeyUnavailableError(
+                f"the file of {user!r} was sealed under another key since: give the passphrase again"
+            ) from error
         raise VaultIntegrityError(f"the file of {user!r} is damaged or was altered: {ADVICE}") from error
 
 

@@ -11,7 +11,6 @@ from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequired
 from facesdk.vault import identity
 from facesdk.vault.attempts import AttemptEvent, PassphraseRequired, step
 from facesdk.vault.audit.entry import AuditEvent, Head
-from facesdk.vault.format import unseal
 from facesdk.vault.open_keys import OpenKey, OpenKeys
 from facesdk.vault.template import Template
 from facesdk.vault.userfiles import UserFiles
@@ -90,11 +89,16 @@ class Openings:
             self._seen[file.user] = stamp, head
         return reason
 
-    def template(self, file: UserFiles, held: OpenKey) -> Template:
-        """The template that the held key was opened for; anything else needs the passphrase."""
+    def template(self, file: UserFiles, held: OpenKey, *, known: Template | None = None) -> Template:
+        """The template that the held key was opened for; anything else needs the passphrase.
+
+        known: one that was opened before, which it is where the file has not changed.
+        """
         data = file.read()
+        if known is not None and known.is_of(data) and known.generation == held.generation:
+            return known
         try:
-            template = Template(unseal(data, held.kek, user=file.user), held.kek, user=file.user)
+            template = Template.opened(data, held.kek, user=file.user)
         except KeyUnavailableError:
             self.open_keys.forget(file.user, Reason.CHANGED)
             raise PassphraseRequiredError(Reason.CHANGED) from None

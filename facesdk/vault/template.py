@@ -12,7 +12,8 @@ from facesdk import _core
 from facesdk._core import Secret
 from facesdk.errors import InputError, VaultIntegrityError
 from facesdk.vault import crypto
-from facesdk.vault.record import check_whole
+from facesdk.vault.format import opened
+from facesdk.vault.record import Record, check_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from facesdk.vault.learned import Learned
-from facesdk.vault.record import Record
 
 ROTATION_SALT_SIZE = 32
 
@@ -38,8 +38,11 @@ class Template:
 
     user, embedder, model_ids, created_unix_s, generation, consent, policy, count (samples), dimension: as sealed.
     generation counts the writes of the file. salt: of the rotation, new whenever the features are turned. learned: what
-    was learned since the enrollment, None where that was not asked for.
+    was learned since the enrollment, None where that was not asked for. sealed, key_id: the bytes of the file and the id
+    of its key, where `opened` made it.
     """
+
+    sealed = key_id = b""
 
     def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
         """Takes over the payload of a sealed file; VaultIntegrityError when it is not exactly what `pack` writes."""
@@ -77,6 +80,18 @@ class Template:
                    self.consent, self.policy)  # fmt: skip
         except ValueError as error:  # InputError and UnicodeDecodeError are both
             raise VaultIntegrityError(f"the sealed content is not a record: {error}") from error
+
+    @classmethod
+    def opened(cls, sealed: bytes, kek: Buffer, *, user: str) -> Template:
+        """The template of a sealed file. Errors of format.unseal."""
+        header, payload = opened(sealed, kek, user=user)
+        template = cls(payload, kek, user=user)
+        template.sealed, template.key_id = sealed, header.key_id
+        return template
+
+    def is_of(self, sealed: bytes) -> bool:
+        """Whether this was opened from these bytes, and is open."""
+        return self._seed is not None and not self._payload.closed and self.sealed == sealed
 
     @property
     def reference(self) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from facesdk._core import Secret
 from facesdk.errors import InputError
-from facesdk.vault.format import Header, binding, parse_header, seal, unseal
+from facesdk.vault.format import Header, binding, parse_header, seal
 from facesdk.vault.keys.provider import KEY_SIZE, KeyKind, KeyProvider, random_secret
 from facesdk.vault.template import Template
 from facesdk.vault.userfiles import check_kind
@@ -35,7 +35,7 @@ def opened_export(data: bytes, header: Header, recovery: KeyProvider) -> Iterato
     kek: Secret
     with (
         recovery.unwrap(header.section, binding=header.binding) as kek,
-        Template(unseal(data, kek, user=header.user), kek, user=header.user) as template,
+        Template.opened(data, kek, user=header.user) as template,
     ):
         yield template
 

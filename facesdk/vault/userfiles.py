@@ -33,7 +33,7 @@ from facesdk.vault.audit.entry import (
     undecided,
 )  # fmt: skip
 from facesdk.vault.audit.log import AuditLog
-from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal, unseal
+from facesdk.vault.format import Header, binding, check_user_of, key_id, parse_header, seal
 from facesdk.vault.heads import Heads, head_key
 from facesdk.vault.keys.provider import KeyKind, KeyProvider
 from facesdk.vault.learned import Learned, SampleSet, open_learned, seal_learned
@@ -139,7 +139,7 @@ class UserFiles:
         data = self.read()
         with (
             self._unwrapped(data, provider) as (header, kek),
-            Template(unseal(data, kek, user=self.user), kek, user=self.user) as template,
+            Template.opened(data, kek, user=self.user) as template,
         ):
             self._check_counter(header, provider, template)
             yield header, kek, template
@@ -158,10 +158,10 @@ class UserFiles:
             raise VaultIntegrityError(f"the audit log of {self.user!r}: {problem.message}", hint=hint)
 
     @contextlib.contextmanager
-    def heads(self, kek: Secret) -> Iterator[Heads]:
-        """The sealed head under this KEK, to be read and written several times."""
+    def heads(self, kek: Secret, identifier: bytes | None = None) -> Iterator[Heads]:
+        """The sealed head under this KEK, to be read and written several times. identifier: its id, where known."""
         with head_key(kek) as key:
-            yield Heads(self.folder, self.user, key, key_id(kek))
+            yield Heads(self.folder, self.user, key, identifier or key_id(kek))
 
     def newest_head(self, kek: Secret, at_least: Head) -> Head:
         """As Heads.newest."""

@@ -249,19 +249,20 @@ class Vault:
 
     def attempt(
         self, user: str, compare: Callable[[Template], bool], *, generation: int, camera: str, label: str,
-        learned: bool = False,
+        learned: bool = False, known: Template | None = None,
     ) -> bool:  # fmt: skip
         """Whether the comparison is a match, the attempt paid for and logged before it is made, given back by a match.
 
         A match counts only once it is in the audit log: what stops that raises, and does not unlock. generation: of the
-        template that the probe was made for. learned: as in opened. Raises PassphraseRequiredError, LockedOutError,
-        VaultIntegrityError, and InputError for a camera or label that no entry can have, before anything is paid.
+        template that the probe was made for. learned: as in opened. known: a template that `opened` gave and that is
+        still open, which saves opening it again. Raises PassphraseRequiredError, LockedOutError, VaultIntegrityError,
+        and InputError for a camera or label that no entry can have, before anything is paid.
         """
         with (
             self._at_generation(
-                "verify against the vault", user, generation, camera=camera, label=label, learned=learned
+                "verify against the vault", user, generation, camera=camera, label=label, learned=learned, known=known
             ) as (file, held, template, label),
-            file.heads(held.kek) as heads,
+            file.heads(held.kek, template.key_id) as heads,
         ):
             paid = PaidAttempt(file, held, heads, self._openings, now_ns=self._now_ns, camera=camera, label=label)
             return paid.matched() if compare(template) is True else paid.mismatched()
@@ -344,22 +345,28 @@ class Vault:
 
     # --- inside the lock
 
-    def _template(self, file: UserFiles, held: OpenKey, *, learned: bool) -> Template:
-        template = self._openings.template(file, held)
+    def _template(
+        self, file: UserFiles, held: OpenKey, *, learned: bool, known: Template | None = None
+    ) -> Template:  # fmt: skip
+        template = self._openings.template(file, held, known=known)
         if learned:
+            if template.learned is not None:
+                template.learned.close()
             template.learned = file.learned(held.kek, template)
         return template
 
     @contextlib.contextmanager
     def _at_generation(
-        self, doing: str, user: str, generation: int, *, camera: str, label: str, learned: bool
-    ) -> Iterator[tuple[UserFiles, OpenKey, Template, str]]:
+        self, doing: str, user: str, generation: int, *, camera: str, label: str, learned: bool,
+        known: Template | None = None,
+    ) -> Iterator[tuple[UserFiles, OpenKey, Template, str]]:  # fmt: skip
         """The user's file, what is held of it, the template and the entry's label with the rules in front of it."""
-        with (
-            self._locked(doing, user) as file,
-            self._openings.held(file) as held,
-            self._template(file, held, learned=learned) as template,
-        ):
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self._locked(doing, user))
+            held = stack.enter_context(self._openings.held(file))
+            template = self._template(file, held, learned=learned, known=known)
+            if template is not known:  # that one is for its owner to close
+                stack.enter_context(template)
             label = f"{held.rules.name} {label}".rstrip()
             check_labels(camera, label)
             if template.generation != generation:

@@ -142,8 +142,17 @@ class Entry:
         return replace(self, count=self.count + 1, until_boot_ns=other.boot_ns)
 
     def line(self) -> bytes:
-        """The one encoding of this entry, without the newline; at most MAX_LINE bytes."""
-        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode("ascii")
+        """The one encoding of this entry, without the newline; at most MAX_LINE bytes.
+
+        JSON with sorted keys and no spaces; no field has a character that JSON would escape.
+        """
+        count = f'"count":{self.count},' if self.count > 1 else ""
+        until = f',"until_boot_ns":{self.until_boot_ns}' if self.count > 1 else ""
+        return (
+            f'{{"boot_ns":{self.boot_ns},"camera":"{self.camera}",{count}"event":"{self.event.value}","n":{self.n},'
+            f'"outcome":"{self.outcome.value if self.outcome else ""}","policy":"{self.policy}","prev":"{self.prev}",'
+            f'"time_unix_s":{self.time_unix_s}{until}}}'
+        ).encode("ascii")
 
     def as_dict(self) -> dict[str, int | str]:
         """The fields as they stand in the log."""
