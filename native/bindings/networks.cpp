@@ -107,7 +107,12 @@ std::vector<std::string> native_variants() {
   return names;
 }
 
-std::shared_ptr<Network> native_network(const py::buffer& model, const std::string& name) {
+std::shared_ptr<nn::Crew> crew_of(int threads) {
+  if (threads < 1 || threads > 64) wrong("1 to 64 threads", std::to_string(threads));
+  return std::make_shared<nn::Crew>(threads);
+}
+
+std::shared_ptr<Network> native_network(const py::buffer& model, const std::string& name, std::shared_ptr<nn::Crew> crew) {
   Py_buffer view{};  // of bytes that lie side by side, or BufferError
   if (PyObject_GetBuffer(model.ptr(), &view, PyBUF_SIMPLE) != 0) throw py::error_already_set();
   const std::unique_ptr<Py_buffer, void (*)(Py_buffer*)> held(&view, PyBuffer_Release);
@@ -115,7 +120,7 @@ std::shared_ptr<Network> native_network(const py::buffer& model, const std::stri
   for (const nn::Variant& variant : nn::variants()) {
     if (variant.name != name || !variant.supported()) continue;
     const py::gil_scoped_release release;
-    return nn::make_native_network(bytes, variant);
+    return nn::make_native_network(bytes, variant, std::move(crew));
   }
   wrong("a variant that this processor runs", name);
 }
@@ -200,7 +205,11 @@ void register_networks(py::module_& m) {
            py::arg("threads"))
       .def("release", &KeptNetwork::release);
   m.def("native_variants", native_variants);
-  m.def("native_network", native_network, py::arg("model"), py::arg("variant"));
+  // Threads that the networks made with it share, the caller's among them.
+  py::class_<nn::Crew, std::shared_ptr<nn::Crew>>(m, "Crew")
+      .def(py::init(&crew_of), py::arg("threads"))
+      .def_property_readonly("threads", &nn::Crew::threads);
+  m.def("native_network", native_network, py::arg("model"), py::arg("variant"), py::arg("crew") = nullptr);
   // A context manager: what this thread's libraries say on stderr, kept; see core/kept_stderr.h.
   py::class_<KeptStderr>(m, "KeptStderr")
       .def(py::init<>())

@@ -21,49 +21,69 @@ TARGET_AVX2 inline __m256i channel_of(__m256i pixels, int shift) noexcept {
   return _mm256_and_si256(_mm256_srli_epi32(pixels, shift), _mm256_set1_epi32(255));
 }
 
-struct Taps {
-  __m256i p00, p01, p10, p11;
-};
-
-TARGET_AVX2 inline __m256i sample(const Taps& t, int shift_left, int shift_right, __m256i u, __m256i v) noexcept {
-  const __m256i top = blend(channel_of(t.p00, shift_left), channel_of(t.p01, shift_right), u);
-  const __m256i bottom = blend(channel_of(t.p10, shift_left), channel_of(t.p11, shift_right), u);
-  return _mm256_srli_epi32(_mm256_add_epi32(blend(top, bottom, v), _mm256_set1_epi32(32768)), 16);
-}
-
-TARGET_AVX2 inline void store_rgb(__m256i r, __m256i g, __m256i b, uint8_t* out) noexcept {
-  const __m256i packed = _mm256_or_si256(r, _mm256_or_si256(_mm256_slli_epi32(g, 8), _mm256_slli_epi32(b, 16)));
+// Eight pixels of four bytes, the last of which is left out.
+TARGET_AVX2 inline void store_rgb(__m256i pixels, uint8_t* out) noexcept {
   const __m256i order = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, 0, 1, 2, 4, 5, 6, 8,
                                          9, 10, 12, 13, 14, -1, -1, -1, -1);
   alignas(32) uint8_t bytes[32];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), _mm256_shuffle_epi8(packed, order));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), _mm256_shuffle_epi8(pixels, order));
   std::memcpy(out, bytes, 12);
   std::memcpy(out + 12, bytes + 16, 12);
 }
 
-TARGET_AVX2 void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* out) noexcept {
+// Eight bytes of each of two pixels, in 16 bits: their taps in one row, side by side.
+TARGET_AVX2 inline __m256i taps_of_two(const uint8_t* first, const uint8_t* second) noexcept {
+  const __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
+  const __m128i high = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(second));
+  return _mm256_cvtepu8_epi16(_mm_unpacklo_epi64(low, high));
+}
+
+// Two RGB samples, four numbers each, the last of which is noise. u: 256 - u and u, v: twice v, of each pixel.
+TARGET_AVX2 inline __m256i two_rgb(const uint8_t* data, size_t stride, const int32_t* at, __m256i u, __m256i v) noexcept {
+  const __m256i above = taps_of_two(data + at[0], data + at[1]);
+  const __m256i below = taps_of_two(data + stride + at[0], data + stride + at[1]);
+  // above * (256 - v) + below * v, modulo 2^16, which holds it; less 2^15, so that the next products are of signed ones.
+  const __m256i both = _mm256_add_epi16(_mm256_slli_epi16(above, 8), _mm256_mullo_epi16(_mm256_sub_epi16(below, above), v));
+  const __m256i column = _mm256_xor_si256(both, _mm256_set1_epi16(-32768));
+  const __m256i pairs = _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0, 1, 6, 7, 2, 3, 8, 9, 4, 5,
+                                         10, 11, -1, -1, -1, -1);
+  const __m256i sum = _mm256_madd_epi16(_mm256_shuffle_epi8(column, pairs), u);
+  return _mm256_srli_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32((32768 << 8) + 32768)), 16);
+}
+
+TARGET_AVX2 inline void eight_rgb(const Image& src, __m256i at, __m256i u, __m256i v, uint8_t* out) noexcept {
+  alignas(32) int32_t offsets[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), at);
+  u = _mm256_add_epi32(_mm256_sub_epi32(_mm256_set1_epi32(256), u), _mm256_slli_epi32(u, 16));
+  v = _mm256_or_si256(v, _mm256_slli_epi32(v, 16));
+  __m256i two[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m256i of = _mm256_add_epi32(_mm256_set1_epi32(2 * i), _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+    two[i] = two_rgb(src.data, src.stride, offsets + 2 * i, _mm256_permutevar8x32_epi32(u, of),
+                     _mm256_permutevar8x32_epi32(v, of));
+  }
+  const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(two[0], two[1]), _mm256_packus_epi32(two[2], two[3]));
+  store_rgb(_mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)), out);
+}
+
+TARGET_AVX2 inline void eight_gray(const Image& src, __m256i at, __m256i u, __m256i v, uint8_t* out) noexcept {
+  const __m256i above = _mm256_i32gather_epi32(reinterpret_cast<const int*>(src.data), at, 1);
+  const __m256i below = _mm256_i32gather_epi32(reinterpret_cast<const int*>(src.data + src.stride), at, 1);
+  const __m256i top = blend(channel_of(above, 0), channel_of(above, 8), u);
+  const __m256i bottom = blend(channel_of(below, 0), channel_of(below, 8), u);
+  const __m256i gray = _mm256_srli_epi32(_mm256_add_epi32(blend(top, bottom, v), _mm256_set1_epi32(32768)), 16);
+  store_rgb(_mm256_shuffle_epi8(gray, _mm256_setr_epi8(0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8, -1, 12, 12, 12, -1, 0, 0, 0, -1,
+                                                       4, 4, 4, -1, 8, 8, 8, -1, 12, 12, 12, -1)), out);
+}
+
+TARGET_AVX2 inline void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* out) noexcept {
   const __m256i low = _mm256_set1_epi32(255);
   const __m256i u = _mm256_and_si256(_mm256_srai_epi32(fx, 8), low);
   const __m256i v = _mm256_and_si256(_mm256_srai_epi32(fy, 8), low);
   const __m256i rows = _mm256_mullo_epi32(_mm256_srai_epi32(fy, kFraction), _mm256_set1_epi32(int(src.stride)));
   const __m256i columns = _mm256_mullo_epi32(_mm256_srai_epi32(fx, kFraction), _mm256_set1_epi32(src.channels));
   const __m256i at = _mm256_add_epi32(rows, columns);
-  const int* base = reinterpret_cast<const int*>(src.data);
-  const int* below = reinterpret_cast<const int*>(src.data + src.stride);
-  Taps taps;
-  taps.p00 = _mm256_i32gather_epi32(base, at, 1);
-  taps.p10 = _mm256_i32gather_epi32(below, at, 1);
-  if (src.channels == 1) {
-    taps.p01 = taps.p00;
-    taps.p11 = taps.p10;
-    const __m256i gray = sample(taps, 0, 8, u, v);
-    store_rgb(gray, gray, gray, out);
-    return;
-  }
-  // Three bytes on, one byte back: the four bytes read then end with the pixel, and stay inside the row.
-  taps.p01 = _mm256_i32gather_epi32(reinterpret_cast<const int*>(src.data + 2), at, 1);
-  taps.p11 = _mm256_i32gather_epi32(reinterpret_cast<const int*>(src.data + src.stride + 2), at, 1);
-  store_rgb(sample(taps, 0, 8, u, v), sample(taps, 8, 16, u, v), sample(taps, 16, 24, u, v), out);
+  (src.channels == 3 ? eight_rgb : eight_gray)(src, at, u, v, out);
 }
 
 }  // namespace
@@ -71,7 +91,7 @@ TARGET_AVX2 void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* o
 bool has_avx2() noexcept { return __builtin_cpu_supports("avx2"); }
 
 TARGET_AVX2 void warp_u8_avx2(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
-  // Four bytes are read of every tap: the byte after the last in RGB, two more columns in gray.
+  // Eight bytes are read for the six of two RGB pixels, four for the two of gray ones.
   const int spare = src.channels == 1 ? 4 : 2;
   const bool fits = fits_32_bits(src);
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

@@ -109,10 +109,12 @@ Made make(const Case& c, unsigned seed) {
   return made;
 }
 
-std::vector<uint8_t> run(const Made& made, const Variant& variant) {
+std::vector<uint8_t> run(const Made& made, const Variant& variant, int parts = 1) {
   std::vector<uint8_t> arena = made.arena;
   std::vector<uint8_t> scratch(static_cast<size_t>(kRows) * 70000 + kSlack);
-  variant.run(made.program, made.program.layers[0], arena.data(), scratch.data());
+  for (int i = parts - 1; i >= 0; --i) {
+    variant.run(made.program, made.program.layers[0], arena.data(), scratch.data(), {i, parts});
+  }
   return arena;
 }
 
@@ -219,6 +221,20 @@ TEST(nn_every_variant_gives_the_definitions_bytes_and_writes_nothing_else) {
     test::check(differing == 0, __FILE__, __LINE__, std::string(variant.name) + " differs in " + std::to_string(differing) + " cases");
   }
   CHECK_EQ(std::string(nn::variants().back().name), "scalar");
+}
+
+TEST(nn_parts_of_a_layer_together_are_the_layer) {
+  for (const Variant& variant : nn::variants()) {
+    if (!variant.supported()) continue;
+    long differing = 0;
+    each_case([&](const Case& c, unsigned seed) {
+      if (seed % 3 != 0) return;
+      const Made made = make(c, seed);
+      const std::vector<uint8_t> whole = run(made, variant);
+      for (const int parts : {2, 3, 8}) differing += run(made, variant, parts) != whole;
+    });
+    test::check(differing == 0, __FILE__, __LINE__, std::string(variant.name) + " differs in " + std::to_string(differing) + " cases");
+  }
 }
 
 TEST(nn_slopes_are_exact_or_refused) {

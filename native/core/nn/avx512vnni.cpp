@@ -100,12 +100,30 @@ struct Finish {
   }
 };
 
+// What a part has of a layer: channels, in whole blocks, or where those cannot be divided evenly pixels.
+struct Split {
+  size_t first = 0, last;
+  int begin = 0, end;
+
+  // group: pixels that stay together.
+  Split(const Layer& layer, Part part, int group) : last(static_cast<size_t>(layer.channels)), end(layer.height * layer.width) {
+    const int blocks = static_cast<int>(blocks_of(last));
+    if (blocks % part.count == 0) {
+      first = kBlock * static_cast<size_t>(part.begin(blocks));
+      last = std::min(last, kBlock * static_cast<size_t>(part.end(blocks)));
+    } else {
+      begin = part.begin(end, group);
+      end = part.end(end, group);
+    }
+  }
+};
+
 // Walks the pixels of the output in rows, and where each reads.
 struct Walk {
   const Place& source;
   const Layer& layer;
   uint8_t* arena;
-  int y = 0, x = 0;
+  int y, x = 0;
 
   // The first byte under the kernel.
   const uint8_t* from() const {
@@ -176,18 +194,18 @@ INLINE void copy(uint8_t* to, const uint8_t* from, size_t n) {
 }
 
 template <bool kPrelu, bool kResidual>
-TARGET void convolve(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch) noexcept {
+TARGET void convolve(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch, Part part) noexcept {
   const Place &source = program.places[layer.source], &target = program.places[layer.target];
   const Place* other = kResidual ? &program.places[layer.residual->tensor] : nullptr;
   const size_t channels = static_cast<size_t>(layer.channels), run = static_cast<size_t>(layer.kernel_width * source.channels);
   const size_t inputs = static_cast<size_t>(layer.kernel_height) * run, groups = (inputs + 3) / 4;
-  const int pixels = layer.height * layer.width;
-  for (size_t first = 0; first < channels; first += kBlock) {
+  const Split split(layer, part, kRows);
+  for (size_t first = split.first; first < split.last; first += kBlock) {
     const Finish finish(layer, first, channels);
     const int8_t* weights = layer.weights.data() + first * 4 * groups;
-    Walk walk{source, layer, arena};
-    for (int done = 0; done < pixels; done += kRows) {
-      const int count = std::min(kRows, pixels - done);
+    Walk walk{source, layer, arena, split.begin / layer.width, split.begin % layer.width};
+    for (int done = split.begin; done < split.end; done += kRows) {
+      const int count = std::min(kRows, split.end - done);
       const uint8_t *rows[kRows], *others[kRows];
       uint8_t* to[kRows];
       for (int p = 0; p < count; ++p, walk.next()) {
@@ -223,14 +241,14 @@ INLINE void interleave(const uint8_t* at, size_t row, int rows, __m512i* out) {
 // Any kernel and stride.
 template <bool kPrelu, bool kResidual>
 TARGET void depthwise_rows(const Program& program, const Layer& layer, uint8_t* arena, size_t first,
-                           const Finish& finish, int y0) noexcept {
+                           const Finish& finish, int y0, int y1) noexcept {
   const Place &source = program.places[layer.source], &target = program.places[layer.target];
   const Place* other = kResidual ? &program.places[layer.residual->tensor] : nullptr;
   const size_t row = source.row(), channels = static_cast<size_t>(source.channels);
   const int groups = (layer.kernel_height + 3) / 4;
   const int8_t* block = layer.weights.data() + first * static_cast<size_t>(4 * groups * layer.kernel_width);
   Walk walk{source, layer, arena, y0};
-  for (; walk.y < layer.height; walk.next()) {
+  for (; walk.y < y1; walk.next()) {
     __m512i sums[4];
     for (int j = 0; j < 4; ++j) sums[j] = _mm512_loadu_si512(layer.bias.data() + first + 16 * static_cast<size_t>(j));
     const uint8_t* from = walk.from() + first;
@@ -252,7 +270,7 @@ TARGET void depthwise_rows(const Program& program, const Layer& layer, uint8_t* 
 // Sums go round: column x is the last of output x - 1, the middle of x and the first of x + 1.
 template <bool kPrelu>
 TARGET void depthwise_pairs(const Program& program, const Layer& layer, uint8_t* arena, size_t first,
-                            const Finish& finish) noexcept {
+                            const Finish& finish, int y0, int y1) noexcept {
   const Place &source = program.places[layer.source], &target = program.places[layer.target];
   const size_t row = source.row(), channels = static_cast<size_t>(source.channels);
   const int8_t* above = layer.weights.data() + first * 12;
@@ -261,8 +279,8 @@ TARGET void depthwise_pairs(const Program& program, const Layer& layer, uint8_t*
     _mm512_store_si512(below + i, _mm512_slli_epi32(_mm512_loadu_si512(above + i), 8));
   }
   const int32_t* bias = layer.bias.data() + first;
-  Walk walk{source, layer, arena};
-  for (; walk.y + 1 < layer.height; walk.y += 2) {
+  Walk walk{source, layer, arena, y0};
+  for (; walk.y + 1 < y1; walk.y += 2) {
     const uint8_t* from = walk.from() + first;
     uint8_t* to = arena + walk.offset(target) + first;
     __m512i sums[3][2][4];  // of outputs x - 1, x and x + 1, in turn
@@ -295,34 +313,36 @@ TARGET void depthwise_pairs(const Program& program, const Layer& layer, uint8_t*
       if (x + 2 < layer.width + 2) column(x + 2, sums[2], sums[0], sums[1]);
     }
   }
-  depthwise_rows<kPrelu, false>(program, layer, arena, first, finish, walk.y);
+  depthwise_rows<kPrelu, false>(program, layer, arena, first, finish, walk.y, y1);
 }
 
 template <bool kPrelu, bool kResidual>
-TARGET void depthwise(const Program& program, const Layer& layer, uint8_t* arena) noexcept {
+TARGET void depthwise(const Program& program, const Layer& layer, uint8_t* arena, Part part) noexcept {
   const size_t channels = static_cast<size_t>(layer.channels);
-  for (size_t first = 0; first < channels; first += kBlock) {
+  const Split split(layer, part, 2 * layer.width);
+  const int y0 = split.begin / layer.width, y1 = split.end / layer.width;
+  for (size_t first = split.first; first < split.last; first += kBlock) {
     const Finish finish(layer, first, channels);
     if constexpr (!kResidual) {
       if (layer.kernel_height == 3 && layer.kernel_width == 3 && layer.stride_y == 1 && layer.stride_x == 1) {
-        depthwise_pairs<kPrelu>(program, layer, arena, first, finish);
+        depthwise_pairs<kPrelu>(program, layer, arena, first, finish, y0, y1);
         continue;
       }
     }
-    depthwise_rows<kPrelu, kResidual>(program, layer, arena, first, finish, 0);
+    depthwise_rows<kPrelu, kResidual>(program, layer, arena, first, finish, y0, y1);
   }
 }
 
 template <bool kPrelu, bool kResidual>
-void run_fused(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch) noexcept {
-  if (layer.depthwise) return depthwise<kPrelu, kResidual>(program, layer, arena);
-  convolve<kPrelu, kResidual>(program, layer, arena, scratch);
+void run_fused(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch, Part part) noexcept {
+  if (layer.depthwise) return depthwise<kPrelu, kResidual>(program, layer, arena, part);
+  convolve<kPrelu, kResidual>(program, layer, arena, scratch, part);
 }
 
-void run(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch) noexcept {
-  if (layer.residual) return run_fused<false, true>(program, layer, arena, scratch);
-  if (layer.prelu) return run_fused<true, false>(program, layer, arena, scratch);
-  run_fused<false, false>(program, layer, arena, scratch);
+void run(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch, Part part) noexcept {
+  if (layer.residual) return run_fused<false, true>(program, layer, arena, scratch, part);
+  if (layer.prelu) return run_fused<true, false>(program, layer, arena, scratch, part);
+  run_fused<false, false>(program, layer, arena, scratch, part);
 }
 
 }  // namespace

@@ -17,20 +17,37 @@ namespace {
 
 constexpr uint8_t kSign = 0x80;
 
+// Multiplications that are worth another thread's while, some 5 us of them; those of a depthwise layer take longer.
+constexpr double kBytePiece = 4e5, kFloatPiece = 1.5e5, kDepthwise = 4;
+
+// Into how many pieces a layer is divided, two for each thread at most: one that is late takes fewer.
+int pieces_of(double products, bool depthwise, double piece, const Crew* crew) {
+  if (crew == nullptr) return 1;
+  const double wanted = products * (depthwise ? kDepthwise : 1) / piece;
+  return static_cast<int>(std::clamp(wanted, 1.0, 2.0 * crew->threads()));
+}
+
 class ByteNetwork final : public Network {
  public:
-  ByteNetwork(Graph graph, const Variant& variant)
-      : variant_(variant), program_(std::move(graph.program)), in_(graph.input.elements()), out_(graph.output.elements()) {
+  ByteNetwork(Graph graph, const Variant& variant, std::shared_ptr<Crew> crew)
+      : variant_(variant),
+        program_(std::move(graph.program)),
+        crew_(std::move(crew)),
+        in_(graph.input.elements()),
+        out_(graph.output.elements()) {
     input_info_ = std::move(graph.input);
     output_infos_.push_back(std::move(graph.output));
     size_t row = 0;
     for (const Layer& layer : program_.layers) {
       const size_t channels = static_cast<size_t>(program_.places[layer.source].channels);
       if (!layer.depthwise) row = std::max(row, static_cast<size_t>(layer.kernel()) * channels);
+      const double each = layer.kernel() * (layer.depthwise ? 1. : static_cast<double>(channels));
+      pieces_.push_back(pieces_of(each * layer.height * layer.width * layer.channels, layer.depthwise, kBytePiece, crew_.get()));
     }
     // Zeroed: past the end, bytes are read, though nothing depends on them.
     arena_.assign(program_.arena_bytes + kSlack, 0);
-    scratch_.assign(static_cast<size_t>(kRows) * (row + 4) + kSlack, 0);
+    const size_t one = (static_cast<size_t>(kRows) * (row + 4) + kSlack + kLine - 1) / kLine * kLine;
+    for (int i = 0; i < (crew_ == nullptr ? 1 : crew_->threads()); ++i) scratch_.emplace_back(one, uint8_t{0});
   }
 
   void* input() override { return in_.data(); }
@@ -45,10 +62,15 @@ class ByteNetwork final : public Network {
       uint8_t* to = arena_.data() + in.at() + static_cast<size_t>(y) * in.row();
       for (size_t i = 0; i < row; ++i) to[i] = from[i] ^ kSign;
     }
-    for (const Layer& layer : program_.layers) {
+    Crew::Shift shift(crew_.get());
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      const Layer& layer = program_.layers[i];
       const Place& target = program_.places[layer.target];
       fill_border(target, arena_.data(), target.zero);
-      variant_.run(program_, layer, arena_.data(), scratch_.data());
+      shift.run(pieces_[i], [&](int piece, int thread) {
+        uint8_t* scratch = scratch_[static_cast<size_t>(thread)].data();
+        variant_.run(program_, layer, arena_.data(), scratch, {piece, pieces_[i]});
+      });
     }
     const uint8_t* result = arena_.data() + program_.places[program_.output].at();
     for (size_t i = 0; i < out_.size(); ++i) out_[i] = result[i] ^ kSign;
@@ -57,7 +79,10 @@ class ByteNetwork final : public Network {
  private:
   const Variant& variant_;
   Program program_;
-  AlignedVector<uint8_t> arena_, scratch_, in_, out_;
+  std::shared_ptr<Crew> crew_;
+  std::vector<int> pieces_;  // of each layer
+  AlignedVector<uint8_t> arena_, in_, out_;
+  std::vector<AlignedVector<uint8_t>> scratch_;  // of each thread
 };
 
 // Numbers too small to be normal count as zero while one lives, as in XNNPACK. Where the processor has no such mode they
@@ -75,12 +100,18 @@ class FlushDenormals {
 
 class FloatNetwork final : public Network {
  public:
-  FloatNetwork(FloatGraph graph, const Variant& variant)
-      : variant_(variant), program_(std::move(graph.program)), in_(graph.input.elements()) {
+  FloatNetwork(FloatGraph graph, const Variant& variant, std::shared_ptr<Crew> crew)
+      : variant_(variant), program_(std::move(graph.program)), crew_(std::move(crew)), in_(graph.input.elements()) {
     input_info_ = std::move(graph.input);
     output_infos_ = std::move(graph.outputs);
     for (const TensorInfo& info : output_infos_) outs_.emplace_back(info.elements());
     arena_.assign(program_.arena_floats + kSlack, 0);
+    for (const FloatLayer& layer : program_.layers) {
+      const Place& target = program_.places[layer.target];
+      const bool depthwise = layer.kind != FloatKind::convolution;
+      const double each = layer.kernel() * (depthwise ? 1. : layer.inputs);
+      pieces_.push_back(pieces_of(each * target.height * target.width * target.channels, depthwise, kFloatPiece, crew_.get()));
+    }
   }
 
   void* input() override { return in_.data(); }
@@ -94,9 +125,11 @@ class FloatNetwork final : public Network {
     for (size_t y = 0; y < static_cast<size_t>(in.height); ++y) {
       std::memcpy(arena_.data() + in.at() + y * in.row(), in_.data() + y * row, row * sizeof(float));
     }
-    for (const FloatLayer& layer : program_.layers) {
+    Crew::Shift shift(crew_.get());
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      const FloatLayer& layer = program_.layers[i];
       fill_border(program_.places[layer.target], arena_.data(), 0.f);
-      variant_.run_float(program_, layer, arena_.data());
+      shift.run(pieces_[i], [&](int piece, int) { variant_.run_float(program_, layer, arena_.data(), {piece, pieces_[i]}); });
     }
     for (size_t i = 0; i < outs_.size(); ++i) gather(program_.outputs[i], outs_[i].data());
   }
@@ -116,6 +149,8 @@ class FloatNetwork final : public Network {
 
   const Variant& variant_;
   FloatProgram program_;
+  std::shared_ptr<Crew> crew_;
+  std::vector<int> pieces_;  // of each layer
   AlignedVector<float> arena_, in_;
   std::vector<AlignedVector<float>> outs_;
 };
@@ -131,13 +166,13 @@ std::span<const Variant> variants() noexcept {
   return list;
 }
 
-std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant) {
+std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant, std::shared_ptr<Crew> crew) {
   try {
     const Model model = read_model(bytes);
     if (model.tensors[model.input].type == Type::int8) {
-      return std::make_unique<ByteNetwork>(read_graph(model), variant);
+      return std::make_unique<ByteNetwork>(read_graph(model), variant, std::move(crew));
     }
-    return std::make_unique<FloatNetwork>(read_float_graph(model), variant);
+    return std::make_unique<FloatNetwork>(read_float_graph(model), variant, std::move(crew));
   } catch (const std::bad_alloc&) {
     refuse("memory for this model");
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "../network.h"
+#include "crew.h"
 #include "layer.h"
 
 namespace facesdk::nn {
@@ -13,7 +14,9 @@ namespace facesdk::nn {
 // All variants compiled in, fastest first; the last is the scalar one.
 std::span<const Variant> variants() noexcept;
 
-// Throws RuntimeFailure for a model that is not understood (graph.h, float_graph.h). Nothing of `bytes` is kept.
-std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant);
+// Throws RuntimeFailure for a model that is not understood (graph.h, float_graph.h). Nothing of `bytes` is kept. crew: the
+// threads that share its layers, none for the caller's alone; the results are the same.
+std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant,
+                                             std::shared_ptr<Crew> crew = nullptr);
 
 }  // namespace facesdk::nn

@@ -66,11 +66,12 @@ struct Walk {
     other += other_step;
     if (++x == target.width) down();
   }
-  void down() {
+  void down(int rows = 1) {
+    const size_t n = static_cast<size_t>(rows);
     x = 0;
-    from = from_row += from_down;
-    to = to_row += target.row();
-    other = other_row += other_down;
+    from = from_row += n * from_down;
+    to = to_row += n * target.row();
+    other = other_row += n * other_down;
   }
 };
 
@@ -148,10 +149,12 @@ size_t pixels_of(size_t vectors, size_t left) {
   return count;
 }
 
-TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
   Walk walk(program, layer, arena);
+  const int begin = part.begin(walk.target.height), end = part.end(walk.target.height);
+  walk.down(begin);
   const size_t vectors = static_cast<size_t>(walk.target.channels) / kLanes, count = layer.count();
-  const size_t pixels = static_cast<size_t>(walk.target.height * walk.target.width);
+  const size_t pixels = static_cast<size_t>((end - begin) * walk.target.width);
   size_t most = kFloatRows;
   for (size_t b = 0; b < blocks_in(vectors); ++b) {
     most = std::min(most, kPixels[first_vector(b + 1, vectors) - first_vector(b, vectors)]);
@@ -200,11 +203,13 @@ INLINE void depthwise_some(const FloatLayer& layer, const Walk& walk, const floa
   for (int p = 0; p < kCount; ++p) _mm512_storeu_ps(to + static_cast<size_t>(p) * next, finish.of(sums[p]));
 }
 
-TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
   Walk walk(program, layer, arena);
+  const int begin = part.begin(walk.target.height), end = part.end(walk.target.height);
+  walk.down(begin);
   const size_t channels = static_cast<size_t>(walk.target.channels);
   const int width = walk.target.width;
-  for (int y = 0; y < walk.target.height; ++y, walk.down()) {
+  for (int y = begin; y < end; ++y, walk.down()) {
     for (size_t c = 0; c < channels; c += kLanes) {
       const Finish finish(layer, c);
       const __m512 bias = _mm512_loadu_ps(layer.bias.data() + c);
@@ -224,10 +229,12 @@ TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, floa
   }
 }
 
-TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
   Walk walk(program, layer, arena);
+  const int begin = part.begin(walk.target.height), end = part.end(walk.target.height);
+  walk.down(begin);
   const size_t next = static_cast<size_t>(walk.source.channels), row = walk.source.row();
-  const size_t pixels = static_cast<size_t>(walk.target.height * walk.target.width);
+  const size_t pixels = static_cast<size_t>((end - begin) * walk.target.width);
   for (size_t i = 0; i < pixels; ++i, walk.next()) {
     for (size_t c = 0; c < next; c += kLanes) {
       const float* from = walk.from + c;
@@ -240,11 +247,11 @@ TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float
 
 }  // namespace
 
-void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
   switch (layer.kind) {
-    case FloatKind::convolution: return convolve(program, layer, arena);
-    case FloatKind::depthwise: return depthwise(program, layer, arena);
-    case FloatKind::max_pool: return max_pool(program, layer, arena);
+    case FloatKind::convolution: return convolve(program, layer, arena, part);
+    case FloatKind::depthwise: return depthwise(program, layer, arena, part);
+    case FloatKind::max_pool: return max_pool(program, layer, arena, part);
   }
 }
 

@@ -60,10 +60,10 @@ struct FloatGraph {
 // Throws RuntimeFailure, with the reason, for what is not known. Nothing of its bytes is kept.
 FloatGraph read_float_graph(const Model& model);
 
-// Runs a layer on an arena that has kSlack floats more than the program wants: the definition, and a variant of it.
-void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept;
+// Runs a part of a layer on an arena that has kSlack floats more than the program wants: the definition, and a variant.
+void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept;
 #if defined(__x86_64__)
-void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept;
+void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept;
 #endif
 
 }  // namespace facesdk::nn

@@ -39,11 +39,11 @@ float greatest(const Place& source, const float* in, size_t channel) {
 
 }  // namespace
 
-void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept {
+void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
   const Place &source = program.places[layer.source], &target = program.places[layer.target];
   const Place* other = layer.other == kNone ? nullptr : &program.places[layer.other];
   const size_t channels = static_cast<size_t>(target.channels);
-  for (int y = 0; y < target.height; ++y) {
+  for (int y = part.begin(target.height); y < part.end(target.height); ++y) {
     for (int x = 0; x < target.width; ++x) {
       const ptrdiff_t row = y * layer.stride_y - layer.pad_top, column = x * layer.stride_x - layer.pad_left;
       const float* in = arena + static_cast<ptrdiff_t>(source.at()) + row * static_cast<ptrdiff_t>(source.row()) +

@@ -74,14 +74,14 @@ struct Program {
   size_t arena_bytes = 0;
 };
 
-// One instruction set. `run` has an arena of kSlack bytes more than the program wants, and a scratch with room for kRows
-// rows of inputs of any convolution; run_float is that of float_graph.h.
+// One instruction set. `run` computes a part of a layer; it has an arena of kSlack bytes more than the program wants, and
+// a scratch of its own with room for kRows rows of inputs of any convolution. run_float is that of float_graph.h.
 constexpr int kRows = 6;
 struct Variant {
   const char* name;
   bool (*supported)();
-  void (*run)(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch) noexcept;
-  void (*run_float)(const FloatProgram& program, const FloatLayer& layer, float* arena) noexcept;
+  void (*run)(const Program& program, const Layer& layer, uint8_t* arena, uint8_t* scratch, Part part) noexcept;
+  void (*run_float)(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept;
 };
 
 extern const Variant kScalar;

@@ -145,7 +145,6 @@ void Lives::use(size_t tensor, size_t step) {
 }
 
 void Lives::put(size_t tensor, size_t step, std::vector<Place>& places, size_t onto) {
-  constexpr size_t kLine = 64;
   Place& place = places[tensor];
   if (onto != kNone && lives_[onto].last == step) {
     const Place& o = places[onto];

@@ -23,6 +23,7 @@ struct Aligned {
 template <typename T>
 using AlignedVector = std::vector<T, Aligned<T>>;
 
+constexpr size_t kLine = 64;   // bytes, or floats, that buffers begin at a multiple of
 constexpr size_t kSlack = 256;  // elements past the end of buffers that may be read
 
 // A tensor's place in the arena, in elements. Row y of its pixels begins at at() + y * row(); the border lies around.
@@ -35,6 +36,18 @@ struct Place {
   size_t row() const { return static_cast<size_t>(left + width + right) * static_cast<size_t>(channels); }
   size_t size() const { return static_cast<size_t>(top + height + bottom) * row(); }
   size_t at() const { return begin + static_cast<size_t>(top) * row() + static_cast<size_t>(left * channels); }
+};
+
+// One of the parts that a layer is divided into, to be computed side by side: which numbers it has of `all`, in whole
+// groups of `group`.
+struct Part {
+  int index = 0, count = 1;
+
+  int begin(int all, int group = 1) const {
+    const int groups = (all + group - 1) / group;
+    return std::min(all, static_cast<int>(int64_t{groups} * index / count) * group);
+  }
+  int end(int all, int group = 1) const { return Part{index + 1, count}.begin(all, group); }
 };
 
 // Writes the border, which what lay there before has overwritten.

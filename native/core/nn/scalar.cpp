@@ -47,9 +47,9 @@ uint8_t finished(const Layer& layer, uint32_t sum, size_t channel, uint8_t other
   return static_cast<uint8_t>(std::clamp(((high * 2048 + low + r.bias) >> r.shift) + r.zero, 0, 255));
 }
 
-void run(const Program& program, const Layer& layer, uint8_t* arena, uint8_t*) noexcept {
+void run(const Program& program, const Layer& layer, uint8_t* arena, uint8_t*, Part part) noexcept {
   const Place &source = program.places[layer.source], &target = program.places[layer.target];
-  for (int y = 0; y < layer.height; ++y) {
+  for (int y = part.begin(layer.height); y < part.end(layer.height); ++y) {
     for (int x = 0; x < layer.width; ++x) {
       for (int c = 0; c < layer.channels; ++c) {
         const auto at = [&](const Place& place) {

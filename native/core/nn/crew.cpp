@@ -1,0 +1,123 @@
+#include "crew.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace facesdk::nn {
+namespace {
+
+// Looks at the ticket, some 10 to 40 ns each, before a thread goes to sleep or lets another one have the core.
+constexpr int kAwake = 8000;
+
+void pause() noexcept {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+}  // namespace
+
+uint64_t Crew::pack(Ticket t) noexcept {
+  return uint64_t{t.layer} << 32 | static_cast<uint64_t>(t.count) << 16 | static_cast<uint64_t>(t.next);
+}
+
+Crew::Ticket Crew::unpack(uint64_t bits) noexcept {
+  return {static_cast<uint32_t>(bits >> 32), static_cast<int>(bits >> 16 & 0xffff), static_cast<int>(bits & 0xffff)};
+}
+
+Crew::Crew(int threads) : others_(static_cast<size_t>(threads - 1)), workers_(std::make_unique<std::vector<std::thread>>()) {
+  // Signals are for the program's own threads: they must interrupt what those wait for.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    workers_->reserve(others_);
+    for (size_t i = 0; i < others_; ++i) workers_->emplace_back([this, i] { work(static_cast<int>(i) + 1); });
+  } catch (...) {  // no more threads are to be had: those that there are do
+    others_ = workers_->size();
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Crew::~Crew() {
+  if (process_.left()) {  // the threads are the parent's
+    (void)workers_.release();
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+  }
+  woken_.notify_all();
+  for (std::thread& worker : *workers_) worker.join();
+}
+
+Crew::Shift::Shift(Crew* crew) noexcept : crew_(crew) {
+  if (crew_ == nullptr || crew_->others_ == 0 || crew_->process_.left() || crew_->taken_.test_and_set(std::memory_order_acquire)) {
+    crew_ = nullptr;
+    return;
+  }
+  {
+    const std::lock_guard lock(crew_->mutex_);
+    ++crew_->shifts_;
+  }
+  crew_->woken_.notify_all();
+}
+
+Crew::Shift::~Shift() {
+  if (crew_ != nullptr) crew_->taken_.clear(std::memory_order_release);
+}
+
+void Crew::share(int count, Call call, void* context) noexcept {
+  call_ = call;
+  context_ = context;
+  done_.store(0, std::memory_order_relaxed);
+  ticket_.store(pack({++layer_, count, 0}), std::memory_order_release);
+  while (take_piece(0)) {
+  }
+  for (int looks = 0; done_.load(std::memory_order_acquire) != count; ++looks) {
+    if (looks < kAwake) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+// Whether there was a piece to be done. Whoever has one keeps its layer from ending, so call_ and context_ are of it.
+bool Crew::take_piece(int thread) noexcept {
+  Ticket ticket = unpack(ticket_.load(std::memory_order_acquire));
+  if (ticket.next >= ticket.count) return false;
+  ticket = unpack(ticket_.fetch_add(1, std::memory_order_acq_rel));
+  if (ticket.next >= ticket.count) return false;
+  call_(context_, ticket.next, thread);
+  done_.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+void Crew::work(int thread) noexcept {
+#if defined(__x86_64__)
+  _mm_setcsr(_mm_getcsr() | 0x8040);  // as in executor.cpp: numbers too small to be normal count as zero
+#endif
+  uint64_t seen = 0;
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      woken_.wait(lock, [&] { return ends_ || shifts_ != seen; });
+      if (ends_) return;
+      seen = shifts_;
+    }
+    for (int looks = 0; looks < kAwake; ++looks) {
+      if (take_piece(thread)) looks = 0;
+      pause();
+    }
+  }
+}
+
+}  // namespace facesdk::nn

@@ -1,0 +1,84 @@
+// Threads that share a network's layers with the thread that runs it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "../process.h"
+
+namespace facesdk::nn {
+
+// The pieces of a layer are taken by whoever is free, the caller too: a thread that is late, or whose core has other work,
+// is waited for only while it has a piece. Between layers threads wait awake, and go to sleep soon after a network.
+class Crew {
+ public:
+  // threads: with the caller's, 1 or more.
+  explicit Crew(int threads);
+  ~Crew();
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  int threads() const noexcept { return static_cast<int>(others_) + 1; }
+
+  // A caller's use of the crew. One at a time: who comes meanwhile, or in a child of this process, works alone.
+  class Shift {
+   public:
+    explicit Shift(Crew* crew) noexcept;
+    ~Shift();
+    Shift(const Shift&) = delete;
+    Shift& operator=(const Shift&) = delete;
+
+    // work(i, thread) for each i below `count`, at most kMost, on a thread of this number, below the crew's threads; all are
+    // done when it returns. Nothing may be thrown.
+    template <typename Work>
+    void run(int count, Work&& work) noexcept {
+      if (crew_ == nullptr || count == 1) {
+        for (int i = 0; i < count; ++i) work(i, 0);
+      } else {
+        using Kind = std::remove_reference_t<Work>;
+        crew_->share(count, [](void* at, int i, int thread) { (*static_cast<Kind*>(at))(i, thread); }, &work);
+      }
+    }
+
+   private:
+    Crew* crew_;
+  };
+
+  static constexpr int kMost = 1 << 12;
+
+ private:
+  using Call = void (*)(void* context, int piece, int thread);
+  // Which layer it is, how many pieces it has, and the next one: in one number, so that they cannot be of two layers.
+  struct Ticket {
+    uint32_t layer;
+    int count, next;
+  };
+  static uint64_t pack(Ticket t) noexcept;
+  static Ticket unpack(uint64_t bits) noexcept;
+
+  void share(int count, Call call, void* context) noexcept;
+  bool take_piece(int thread) noexcept;
+  void work(int thread) noexcept;
+
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<int> done_{0};
+  alignas(64) Call call_ = nullptr;
+  void* context_ = nullptr;
+  uint32_t layer_ = 0;
+  std::atomic_flag taken_;
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  uint64_t shifts_ = 0;  // that have begun; under the mutex
+  bool ends_ = false;    // under the mutex
+  size_t others_ = 0;
+  std::unique_ptr<std::vector<std::thread>> workers_;
+  Process process_;
+};
+
+}  // namespace facesdk::nn

@@ -1,0 +1,94 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "nn/crew.h"
+#include "test.h"
+
+using facesdk::nn::Crew;
+
+namespace {
+
+// Whether each piece was done once, by a thread of the crew, before run returned.
+bool shares(Crew* crew, int count) {
+  std::vector<int> done(static_cast<size_t>(count));
+  const int threads = crew == nullptr ? 1 : crew->threads();
+  std::atomic<bool> known{true};
+  Crew::Shift shift(crew);
+  shift.run(count, [&](int piece, int thread) {
+    ++done[static_cast<size_t>(piece)];
+    if (thread < 0 || thread >= threads) known = false;
+  });
+  for (const int times : done) {
+    if (times != 1) return false;
+  }
+  return known;
+}
+
+}  // namespace
+
+TEST(crew_does_each_piece_once) {
+  CHECK(shares(nullptr, 7));
+  for (const int threads : {1, 2, 3, 5}) {
+    Crew crew(threads);
+    CHECK_EQ(crew.threads(), threads);
+    for (int round = 0; round < 300; ++round) CHECK(shares(&crew, 1 + round % 40));
+  }
+}
+
+TEST(crew_layers_do_not_overlap) {
+  Crew crew(4);
+  Crew::Shift shift(&crew);
+  std::vector<int> values(64, 1);
+  for (int layer = 0; layer < 2000; ++layer) {
+    // Each layer reads what others wrote in the one before.
+    std::vector<int> next(values.size());
+    shift.run(static_cast<int>(values.size()), [&](int piece, int) {
+      const size_t i = static_cast<size_t>(piece);
+      next[i] = values[(i + 1) % values.size()] + 1;
+    });
+    values = std::move(next);
+  }
+  for (const int value : values) CHECK_EQ(value, 2001);
+}
+
+TEST(crew_works_again_after_it_slept) {
+  Crew crew(3);
+  for (int i = 0; i < 5; ++i) {
+    CHECK(shares(&crew, 16));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+TEST(crew_serves_one_caller_and_others_work_alone) {
+  Crew crew(2);
+  std::vector<std::thread> callers;
+  std::atomic<int> good{0};
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&] {
+      for (int round = 0; round < 200; ++round) good += shares(&crew, 9);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK_EQ(good.load(), 800);
+}
+
+TEST(crew_in_a_child_works_alone_and_ends) {
+  auto crew = std::make_unique<Crew>(3);
+  CHECK(shares(crew.get(), 8));
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool good = shares(crew.get(), 8);
+    crew.reset();
+    _exit(good ? 0 : 1);
+  }
+  int status = -1;
+  CHECK(child > 0 && waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  CHECK(shares(crew.get(), 8));
+}
