@@ -1,4 +1,4 @@
-"""What a decision costs on top of the features: the vault's and the audit log's work, and how often it waits for the disk.
+"""What a decision costs on top of the features: the vault's and the audit log's work, and how often it waits.
 
 python benchmarks/decision.py [--embedder NAME ...] [--rounds 200] [--folder FOLDER] [--write docs/measurements.md]
 
@@ -86,6 +86,7 @@ def rows(folder: Path, embedder: str, rounds: int) -> list[str]:
         ("match, after a picture", OWNER, False),
         ("mismatch, after a picture", STRANGER, False),
     ):
+
         def median_ms(name: str = name, again: bool = again) -> float:
             times = []
             for _ in range(rounds):

@@ -13,6 +13,7 @@ from facesdk.images import frames
 from facesdk.images import jpeg as jpeg_file
 from facesdk.images import png as png_file
 from facesdk.images.file import Budget, PartsReader, check_memory, check_size, orientation_of
+from facesdk.images.pixels import pixels_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,14 +29,6 @@ ENOUGH_PX = 1600
 # The same for a first look: a half where the shorter side has 2000 to 3199 px, a quarter from 4000 on; in between a
 # half is what the whole is read at.
 FIRST_LOOK_PX = 1000
-# Pixels that are converted at a time: what conversion needs besides the picture and the result.
-BAND_PIXELS = 1 << 18
-# Pillow's way to turn a band, by orientation, and whether the bands lie side by side and in reverse afterwards.
-TURNS = {
-    2: ("FLIP_LEFT_RIGHT", False, False), 3: ("ROTATE_180", False, True), 4: ("FLIP_TOP_BOTTOM", False, True),
-    5: ("TRANSPOSE", True, False), 6: ("ROTATE_270", True, True), 7: ("TRANSVERSE", True, True),
-    8: ("ROTATE_90", True, False),
-}  # fmt: skip
 SAVE_AS = "save it as JPEG or PNG; phones often keep HEIC, which has to be exported"
 
 
@@ -238,7 +231,7 @@ def _decoded(data: memoryview, enough_px: int) -> tuple[Frame, bool]:
     image.load()
     if file.colours and any(image.histogram()[file.colours :]):  # shown as black, without a word
         raise ValueError("its palette is damaged: it has pixels of colours that are not there")
-    return _pixels(image, file.orientation), smaller
+    return pixels_of(image, file.orientation), smaller
 
 
 def _scale(size: tuple[int, int], enough_px: int) -> int:
@@ -254,43 +247,9 @@ def _of_pil(image: Any) -> Frame:
             raise InputError("a Pillow picture of mode F: give numpy.asarray(x) scaled to uint8")
         image.load()
         exif, xmp = (v if isinstance(v, bytes) else b"" for v in (image.info.get("exif"), image.info.get("xmp")))
-        return _pixels(image, orientation_of(exif, xmp))
+        return pixels_of(image, orientation_of(exif, xmp))
     except InputError as error:
         raise InputError(f"picture: {error}") from error
     # A picture that was opened but not read: as in decode_rgb, nearly anything can come.
     except Exception as error:
         raise InputError(f"picture: Pillow cannot read it ({type(error).__name__}: {error})") from error
-
-
-def _pixels(image: Image.Image, orientation: int) -> Frame:
-    """uint8 (H, W, 3), turned, band by band: whole pictures of each step would need three times the memory."""
-    import numpy as np
-    from PIL import Image
-
-    width, height = image.size
-    name, aside, reverse = TURNS.get(orientation, ("", False, False))
-    turn = Image.Transpose[name] if name else None
-    frame = np.empty((width, height, 3) if aside else (height, width, 3), np.uint8)
-    rows = max(1, BAND_PIXELS // width)
-    for begin in range(0, height, rows):
-        end = min(height, begin + rows)
-        band = _flattened(image.crop((0, begin, width, end)))
-        place = slice(height - end, height - begin) if reverse else slice(begin, end)
-        frame[(slice(None), place) if aside else place] = np.asarray(band if turn is None else band.transpose(turn))
-    return frame
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    """RGB; transparency over white, 16-bit gray brought to 8."""
-    from PIL import Image
-
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
-        import numpy as np
-
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")

@@ -38,8 +38,8 @@ class Template:
 
     user, embedder, model_ids, created_unix_s, generation, consent, policy, count (samples), dimension: as sealed.
     generation counts the writes of the file. salt: of the rotation, new whenever the features are turned. learned: what
-    was learned since the enrollment, None where that was not asked for. sealed, key_id: the bytes of the file and the id
-    of its key, where `opened` made it.
+    was learned since the enrollment, None where that was not asked for. sealed, key_id: the bytes of the file and the
+    id of its key, where `opened` made it.
     """
 
     sealed = key_id = b""

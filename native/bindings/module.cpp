@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, m) {
   register_eyes(m);
   register_kernels(m);
   register_yuv(m);
+  register_rgbx(m);
   register_pairs(m);
   register_secrets(m);
   register_liveness(m);

@@ -18,6 +18,9 @@ void register_kernels(pybind11::module_& m);
 // YUYV and NV12 to RGB.
 void register_yuv(pybind11::module_& m);
 
+// Pillow's pictures to RGB.
+void register_rgbx(pybind11::module_& m);
+
 // All pairs of many vectors, for measuring.
 void register_pairs(pybind11::module_& m);
 
