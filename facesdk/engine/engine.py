@@ -14,7 +14,7 @@ from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
-from facesdk.engine.runtime import Runtime, checked_network, open_runtime
+from facesdk.engine.runtime import Runtime, checked_networks, open_runtime
 from facesdk.engine.runtime import run_native as _run
 from facesdk.engine.threads import checked_threads
 from facesdk.engine.turned import is_turned
@@ -68,7 +68,7 @@ class Engine:
         self.threads = count
         base, networks = open_runtime(
             "auto" if device_of(runtime) is not None else runtime,
-            lambda chosen: {n: checked_network(chosen, manifest.models[n], manifest) for n in names},
+            lambda chosen: checked_networks(chosen, names, manifest),
             threads=count,
         )
         self._networks, self._placement = accelerate(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import mmap
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from facesdk import _core
 from facesdk.engine.networks import Manifest, ModelEntry, load_model
-from facesdk.engine.threads import checked_threads
+from facesdk.engine.threads import Later, checked_threads
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 
 RUNTIMES = ("native", "litert-native", "litert", "tflite-runtime")
@@ -221,6 +222,19 @@ class Placement:
 def checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> _core.Network:
     """A network of one model whose tensors are those of the manifest."""
     return network_of(runtime, entry, load_model(entry.name, manifest))
+
+
+def checked_networks(runtime: Runtime, names: Sequence[str], manifest: Manifest) -> dict[str, _core.Network]:
+    """A network of each model, as checked_network makes it; numpy is loaded meanwhile, which its results come in."""
+
+    makers = {name: partial(checked_network, runtime, manifest.models[name], manifest) for name in names}
+    if "numpy" in sys.modules or runtime.name != "native":  # other runtimes load libraries, in the thread that asks
+        return {name: make() for name, make in makers.items()}
+    # A thread for each: every time that one lets go of the interpreter, it waits up to 5 ms for it.
+    made = {name: Later(make) for name, make in makers.items()}
+    import numpy  # noqa: F401
+
+    return {name: later.result() for name, later in made.items()}
 
 
 def network_of(runtime: Runtime, entry: ModelEntry, model: mmap.mmap) -> _core.Network:

@@ -1,4 +1,4 @@
-"""How many threads a network is run by where nobody says a number."""
+"""How many threads a network is run by where nobody says a number; and work that is done on another one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import contextlib
 import math
 import operator
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from facesdk.errors import InputError
 
@@ -21,6 +23,8 @@ BIG_SHARE = 0.8
 HOT_C = 80
 BROKEN_C = 150
 PROCESSOR_ZONES = ("cpu", "soc", "pkg", "core", "proc")
+
+T = TypeVar("T")
 
 
 def checked_threads(threads: Any) -> int:
@@ -91,3 +95,27 @@ def _number(path: Path) -> int | None:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
+
+
+class Later(Generic[T]):
+    """Work that another thread has begun, and what comes of it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._found: list[T] = []
+        self._failure: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._do, name="facesdk", daemon=True)
+        self._thread.start()
+
+    def _do(self) -> None:
+        try:
+            self._found.append(self._work())
+        except BaseException as error:  # raised in the thread that asks for the result
+            self._failure = error
+
+    def result(self) -> T:
+        """Waits for it; raises what the work raised."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._found[0]

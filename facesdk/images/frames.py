@@ -58,7 +58,8 @@ def check_array(array: Any, *, colors: str = "rgb") -> None:
         raise InputError(f"colors must be one of {', '.join(COLORS)}, not {colors!r}")
     if not isinstance(array, np.ndarray):
         raise InputError(f"{EXPECTED}, not {_named(array)}")
-    if isinstance(array, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # whoever has such an array has loaded it, which takes 9 ms
+    if masked is not None and isinstance(array, masked.MaskedArray):
         raise InputError(f"{EXPECTED}, not a masked array: give x.filled(0), or x.data")
     if array.ndim == 1 and array.dtype == np.uint8:
         raise InputError(f"{EXPECTED}, not one of shape {array.shape}: of a file's bytes, "
