@@ -54,22 +54,24 @@ class Contestant:
         return any("{model}" in option for option in self.options)
 
 
-def _ours(name: str, embedder: str) -> Contestant:
+def _ours(name: str, embedder: str, *, threads: str = "1") -> Contestant:
     return Contestant(
         name=name,
-        label=f"facesdk {embedder}, 1 thread",
+        label=f"facesdk {embedder}, {'as it comes' if threads == 'auto' else '1 thread'}",
         environment="facesdk",
         script="run_facesdk.py",
         installs=((CHECKOUT,),),
         imports="import facesdk",
-        threads="one",
+        threads='one for each idle core, as threads="auto" finds them' if threads == "auto" else "one",
         work="decodes, finds, judges and aligns the face, makes features, opens the sealed template, writes the "
         "attempt to a durable log before it compares",
-        options=("--embedder", embedder),
+        options=("--embedder", embedder, "--threads", threads),
     )
 
 
 CONTESTANTS = (
+    _ours("default", "sface", threads="auto"),
+    _ours("joint-auto", "joint", threads="auto"),
     _ours("sface", "sface"),
     _ours("joint", "joint"),
     _ours("mobilefacenet", "mobilefacenet"),
@@ -124,7 +126,8 @@ ABSENT = (
         "uniface 4.2.1",
         "its wheel has no weights; it downloads them from GitHub and Hugging Face, and says that some are not free",
     ),
-    ("howdy, InsightFace", "not on the package index with weights that everybody may use"),
+    ("howdy", "not on the package index; it uses dlib's networks, as face_recognition does"),
+    ("InsightFace", "its packages' weights may not be used commercially, and are not on the package index"),
 )
 
 

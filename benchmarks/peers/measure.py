@@ -89,7 +89,8 @@ def enroll(installed: Installed, log: IO[bytes]) -> None:
 
 
 def measure_warm(rows: dict[str, Row], ready: list[Installed], probes: Probes, *, rounds: int, log: IO[bytes]) -> None:
-    """Decisions on both photos, then file to decision in living processes."""
+    """Decisions on both photos, then file to decision in living processes, which are started on an idle machine."""
+    wait_until_idle()
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         for installed in ready:
@@ -110,6 +111,13 @@ def measure_warm(rows: dict[str, Row], ready: list[Installed], probes: Probes, *
                 name = installed.contestant.name
                 with _reason_into(rows[name], ready, installed):
                     rows[name].warm_ms.append(servers[name].ask(probes.mated)[1])
+
+
+def wait_until_idle() -> None:
+    """Waits, three minutes at most, until what ran before is out of the load, by which some choose their threads."""
+    end = time.monotonic() + 180
+    while os.getloadavg()[0] > 0.4 and time.monotonic() < end:
+        time.sleep(1)
 
 
 def measure_cold(rows: dict[str, Row], ready: list[Installed], probes: Probes, *, rounds: int, log: IO[bytes]) -> None:

@@ -144,8 +144,8 @@ def _conditions(rows: dict[str, Row]) -> str:
         f"Medians, contestants taking turns: {counts['warm_ms']} decisions each in a living process after {WARM_UPS} "
         f"warm-ups, {counts['cold_ms']} fresh processes (files in the page cache), {counts['import_ms']} imports. "
         f"One photo for all, a 640x480 JPEG of obama_2012.jpg, against {ENROLLED.name} enrolled; "
-        f"{right} of {len(rows)} said match to it and non-match to sunak.jpg. facesdk runs on one thread, the others "
-        f"as shipped. Installed: site-packages without pip and setuptools. {machine()}, CPython "
+        f"{right} of {len(rows)} said match to it and non-match to sunak.jpg. Threads are named "
+        f"below. Installed: site-packages without pip and setuptools. {machine()}, CPython "
         f"{platform.python_version()}, {date.today().isoformat()}. Made by `python benchmarks/peers.py`."
     )
 

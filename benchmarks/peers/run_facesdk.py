@@ -1,4 +1,4 @@
-"""facesdk on one thread: vault and key file on disk, as an application would use it."""
+"""facesdk: vault and key file on disk, as an application would use it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from facesdk.images import load_rgb
 class FaceSdk:
     """FaceVerifier with one of the embedders, at the default operating point of one false match in 50,000."""
 
-    def __init__(self, state: Path, embedder: str) -> None:
+    def __init__(self, state: Path, embedder: str, threads: str) -> None:
         self._state = state
         self._embedder = embedder
+        self._threads = threads if threads == "auto" else int(threads)
 
     def enroll(self, photo: str) -> None:
         from facesdk.vault import KeyFileKey
@@ -25,7 +26,7 @@ class FaceSdk:
         self._verifier.enroll("owner", [load_rgb(Path(photo))], allow_few_samples=True)
 
     def open(self) -> None:
-        engine = Engine(embedder=self._embedder, threads=1, runtime="auto")
+        engine = Engine(embedder=self._embedder, threads=self._threads)
         self._verifier = FaceVerifier(
             vault=self._state / "vault",
             key_file=self._state / "key",
@@ -38,5 +39,5 @@ class FaceSdk:
 
 
 if __name__ == "__main__":
-    args = runner.arguments("embedder")
-    runner.run(FaceSdk(args.state, args.embedder), args)
+    args = runner.arguments("embedder", "threads")
+    runner.run(FaceSdk(args.state, args.embedder, args.threads), args)

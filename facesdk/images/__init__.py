@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from facesdk.errors import InputError
 from facesdk.images import frames
 from facesdk.images import jpeg as jpeg_file
-from facesdk.images import png as png_file
-from facesdk.images.file import Budget, PartsReader, check_memory, check_size, orientation_of
+from facesdk.images.file import PNG_MAGIC, Budget, PartsReader, check_memory, check_size, orientation_of
 from facesdk.images.pixels import pixels_of
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ def _check_bytes(data: bytes | bytearray | memoryview, *, colors: str) -> None:
         import numpy as np
 
         frames.check_array(np.asarray(data), colors=colors)
-    elif not bytes(data[:8]).startswith((jpeg_file.MAGIC, png_file.MAGIC)):
+    elif not bytes(data[:8]).startswith((jpeg_file.MAGIC, PNG_MAGIC)):
         raise InputError(
             "expected the bytes of a JPEG or PNG file; these begin like neither: of a path in bytes, give "
             "os.fsdecode(x), of pixels numpy.frombuffer(x, numpy.uint8).reshape(height, width, 3)"
@@ -209,10 +208,15 @@ def _content(file: Any) -> bytes:
 
 def _decoded(data: memoryview, enough_px: int) -> tuple[Frame, bool]:
     jpeg = data[:3] == jpeg_file.MAGIC
-    if not jpeg and data[:8] != png_file.MAGIC:
+    if not jpeg and data[:8] != PNG_MAGIC:
         raise ValueError("it begins like neither")
     budget = Budget()
-    file = jpeg_file.read_jpeg(data) if jpeg else png_file.read_png(data, budget)
+    if jpeg:
+        file = jpeg_file.read_jpeg(data)
+    else:
+        from facesdk.images.png import read_png
+
+        file = read_png(data, budget)
     reader = PartsReader(file.pieces, budget)
     # The two plugins are used directly: Image.open would import five.
     image: Image.Image

@@ -21,6 +21,7 @@ PROBE_BYTES, PROBE_S = 1 << 18, 1.2e-3
 MAX_DECODER_BYTES = 216 << 20
 # Of Pillow's pictures; 4 in other modes.
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2}
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MIN_SIDE, MAX_SIDE = 64, 8192
 ORIENTATION = 0x0112
 MAX_EXIF_BYTES = 1 << 16

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from facesdk.errors import InputError
-from facesdk.images.file import MAX_EXIF_BYTES, Budget, PictureFile, check_size, orientation_of
+from facesdk.images.file import MAX_EXIF_BYTES, PNG_MAGIC, Budget, PictureFile, check_size, orientation_of
 
-MAGIC = b"\x89PNG\r\n\x1a\n"
 # libpng writes data chunks of 8 KiB: 64 MiB are 8192 of them.
 MAX_CHUNKS = 32768
 # Pillow's time on the machine of picture_file.MAX_DECODER_S, in ns: of each byte of the file's data, of each byte of
@@ -59,7 +58,7 @@ def read_png(data: memoryview, budget: Budget) -> PictureFile:
         raise InputError("it holds more data than its pixels need; save it again as an ordinary PNG")
     _check_work(walk, row_bytes)
     _check_rows(walk, row_bytes, budget)
-    pieces = (MAGIC + b"".join(walk.head), data[walk.data_begin : walk.data_end], _IEND)
+    pieces = (PNG_MAGIC + b"".join(walk.head), data[walk.data_begin : walk.data_end], _IEND)
     orientation = orientation_of(walk.exif, walk.xmp, fallback=lambda: _raw_exif(walk.raw_exif))
     return PictureFile(pieces, 0, orientation, colours)
 
@@ -126,7 +125,7 @@ def _row_bytes(data: memoryview) -> int:
 
 def _chunks(data: memoryview) -> Iterator[tuple[bytes, int, int]]:
     """Kind, begin and end of each chunk up to IEND; ValueError where one is cut off or its checksum does not fit."""
-    at = len(MAGIC)
+    at = len(PNG_MAGIC)
     for _ in range(MAX_CHUNKS):
         if at + 12 > len(data):
             raise ValueError("it ends too early")
