@@ -50,10 +50,12 @@ def _file_content(path: Any) -> tuple[bytes, str]:
     file_path = _path(path)
     try:
         # Not blocking: a pipe without a writer would keep us waiting before its kind is known.
-        with open(file_path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        opener = lambda name, flags: os.open(name, flags | os.O_NONBLOCK)  # noqa: E731
+        with open(file_path, "rb", buffering=0, opener=opener) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{file_path}: cannot be read (not a regular file)")
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = _read(file, status.st_size)
     except OSError as error:
         raise InputError(f"{file_path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -61,6 +63,17 @@ def _file_content(path: Any) -> tuple[bytes, str]:
             raise
         raise InputError(f"{str(file_path)!r}: not a path ({error})") from error
     return data, str(file_path)
+
+
+def _read(file: io.FileIO, size: int) -> bytes:
+    """At most one byte more than a file may have; size: what it is said to have."""
+    pieces: list[bytes] = []
+    left = MAX_FILE_BYTES + 1
+    while left > 0 and (piece := file.read(min(size + 1, left))):
+        pieces.append(piece)
+        left -= len(piece)
+        size = max(size, io.DEFAULT_BUFFER_SIZE)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def decode_rgb(data: bytes | bytearray | memoryview, *, name: str = "picture") -> Frame:

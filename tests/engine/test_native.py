@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -99,6 +100,42 @@ def test_random_images_have_the_same_bits(name: str) -> None:
 def test_the_definition_has_the_same_bits(name: str) -> None:
     assert _core.native_variants()[-1] == "scalar"
     assert differing(name, "scalar", crops()[::30]) == 0
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize("name", [*EMBEDDERS, *FLOATS])
+def test_more_threads_give_the_same_bits(name: str, threads: int) -> None:
+    variant, crew = _core.native_variants()[0], _core.Crew(threads)
+    alone, together = (_core.native_network(load_model(name), variant, c) for c in (None, crew))
+    images = crops()[::20] if name in EMBEDDERS else pictures(name)[::8]
+    for image in images[: 1 if variant == "scalar" else None]:
+        for a, b in zip(alone.run(image), together.run(image), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_networks_of_one_crew_run_side_by_side() -> None:
+    variant, crew = _core.native_variants()[0], _core.Crew(2)
+    images = crops()[:6]
+    networks = [_core.native_network(load_model("mobilefacenet"), variant, crew) for _ in range(3)]
+    wanted = [networks[0].run(image)[0] for image in images]
+
+    def all_of(network: _core.Network) -> bool:
+        return all(np.array_equal(network.run(i)[0], w) for i, w in zip(images * 5, wanted * 5, strict=True))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(all_of, networks))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65])
+def test_a_crew_has_a_sensible_number_of_threads(threads: int) -> None:
+    with pytest.raises(ValueError, match="1 to 64 threads"):
+        _core.Crew(threads)
+
+
+@needs_variant
+def test_threads_of_an_engine_change_no_feature() -> None:
+    found = [vector(Engine("joint", threads=n).features(portrait("obama_2012"))) for n in (1, 2, 4)]
+    assert all(np.array_equal(one, found[0]) for one in found)
 
 
 def test_a_changed_image_changes_the_answer() -> None:
