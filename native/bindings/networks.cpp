@@ -109,7 +109,7 @@ std::vector<std::string> native_variants() {
 
 std::shared_ptr<nn::Crew> crew_of(int threads) {
   if (threads < 1 || threads > 64) wrong("1 to 64 threads", std::to_string(threads));
-  return std::make_shared<nn::Crew>(threads);
+  return nn::Crew::make(threads);
 }
 
 std::shared_ptr<Network> native_network(const py::buffer& model, const std::string& name, std::shared_ptr<nn::Crew> crew) {

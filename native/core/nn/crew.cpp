@@ -31,31 +31,33 @@ Crew::Ticket Crew::unpack(uint64_t bits) noexcept {
   return {static_cast<uint32_t>(bits >> 32), static_cast<int>(bits >> 16 & 0xffff), static_cast<int>(bits & 0xffff)};
 }
 
-Crew::Crew(int threads) : others_(static_cast<size_t>(threads - 1)), workers_(std::make_unique<std::vector<std::thread>>()) {
+std::shared_ptr<Crew> Crew::make(int threads) {
+  return {new Crew(threads), [](Crew* crew) {
+            if (!crew->process_.left()) delete crew;
+          }};
+}
+
+Crew::Crew(int threads) : others_(static_cast<size_t>(threads - 1)) {
   // Signals are for the program's own threads: they must interrupt what those wait for.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    workers_->reserve(others_);
-    for (size_t i = 0; i < others_; ++i) workers_->emplace_back([this, i] { work(static_cast<int>(i) + 1); });
+    workers_.reserve(others_);
+    for (size_t i = 0; i < others_; ++i) workers_.emplace_back([this, i] { work(static_cast<int>(i) + 1); });
   } catch (...) {  // no more threads are to be had: those that there are do
-    others_ = workers_->size();
+    others_ = workers_.size();
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Crew::~Crew() {
-  if (process_.left()) {  // the threads are the parent's
-    (void)workers_.release();
-    return;
-  }
   {
     const std::lock_guard lock(mutex_);
     ends_ = true;
   }
   woken_.notify_all();
-  for (std::thread& worker : *workers_) worker.join();
+  for (std::thread& worker : workers_) worker.join();
 }
 
 Crew::Shift::Shift(Crew* crew) noexcept : crew_(crew) {

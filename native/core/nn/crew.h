@@ -18,8 +18,9 @@ namespace facesdk::nn {
 // is waited for only while it has a piece. Between layers threads wait awake, and go to sleep soon after a network.
 class Crew {
  public:
-  // threads: with the caller's, 1 or more.
-  explicit Crew(int threads);
+  // threads: with the caller's, 1 or more. In a child of the process that made it, it is never freed: its threads are not
+  // there, and what they waited for would be waited for without end.
+  static std::shared_ptr<Crew> make(int threads);
   ~Crew();
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
@@ -59,6 +60,7 @@ class Crew {
     uint32_t layer;
     int count, next;
   };
+  explicit Crew(int threads);
   static uint64_t pack(Ticket t) noexcept;
   static Ticket unpack(uint64_t bits) noexcept;
 
@@ -77,7 +79,7 @@ class Crew {
   uint64_t shifts_ = 0;  // that have begun; under the mutex
   bool ends_ = false;    // under the mutex
   size_t others_ = 0;
-  std::unique_ptr<std::vector<std::thread>> workers_;
+  std::vector<std::thread> workers_;
   Process process_;
 };
 
