@@ -1,4 +1,4 @@
-"""Our executor against LiteRT, one thread: each network of a frame and the four together, in turn in one process.
+"""Our executor against LiteRT, with one thread and with two: each network of a frame and the four together, in turn.
 
 benchmarks/executor.py [--rounds 300] [--write docs/executor.md]
 """
@@ -10,15 +10,17 @@ import datetime
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from readme import write_between_markers
 
-from facesdk import _core
+from facesdk import Engine, _core
 from facesdk.device import board
 from facesdk.engine.networks import load_manifest, load_model
 from facesdk.engine.runtime import choose_runtime, native_variant
+from facesdk.evaluation.timing import bench_frame
 
 FRAME = ("blazeface_short_range", "face_mesh", "sface", "mobilefacenet")
 
@@ -43,6 +45,28 @@ def loaded(make: Callable[[object], _core.Network], name: str) -> tuple[_core.Ne
     return network, (time.perf_counter() - begin) * 1e3
 
 
+def three_samples(rounds: int) -> tuple[float, float]:
+    """Milliseconds for SFace on three samples: one after the other with two threads, or two at a time with one each."""
+    shared, first, second = (Engine("sface", threads=threads, runtime="native") for threads in (2, 1, 1))
+    sample = shared.sample(bench_frame())
+    if sample is None:
+        raise RuntimeError("the frame of facesdk bench has a face")
+    times: list[tuple[float, float]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            for _ in range(3):
+                shared.embed(sample)
+            middle = time.perf_counter()
+            other = pool.submit(second.embed, sample)
+            first.embed(sample)
+            first.embed(sample)
+            other.result()
+            times.append((middle - begin, time.perf_counter() - middle))
+    one, two = (1e3 * statistics.median(column) for column in zip(*times, strict=True))
+    return one, two
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
@@ -50,8 +74,13 @@ def main() -> None:
     given = parser.parse_args()
     rounds = given.rounds
     variant = native_variant()
-    runtimes = {"litert-native": choose_runtime("litert-native").make_network,
-                "native": lambda model: _core.native_network(model, variant)}  # fmt: skip
+    crew = _core.Crew(2)
+    runtimes = {
+        "theirs": choose_runtime("litert-native").make_network,
+        "ours": lambda model: _core.native_network(model, variant),
+        "theirs, two": choose_runtime("litert-native", threads=2).make_network,
+        "ours, two": lambda model: _core.native_network(model, variant, crew),
+    }
     entries = load_manifest().models
     inputs = {name: picture(entries[name]) for name in FRAME}
     networks = {(r, n): loaded(runtime, n) for r, runtime in runtimes.items() for n in FRAME}
@@ -62,21 +91,24 @@ def main() -> None:
             network.run(inputs[key[1]])
             times[key].append((time.perf_counter() - begin) * 1e3)
     rows = [
-        "| network | LiteRT, ms | ours, ms | ratio | LiteRT made, ms | ours made, ms |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| network | LiteRT, ms | ours, ms | ratio | two threads: LiteRT, ms | ours, ms | ratio |"
+        " made: LiteRT, ms | ours, ms |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    total = dict.fromkeys(runtimes, 0.0)
-    for name in FRAME:
-        theirs, ours = (statistics.median(times[r, name]) for r in runtimes)
-        total["litert-native"] += theirs
-        total["native"] += ours
-        made = [networks[r, name][1] for r in runtimes]
-        rows.append(f"| {name} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.2f} x | {made[0]:.1f} | {made[1]:.1f} |")
-    theirs, ours = total["litert-native"], total["native"]
-    rows.append(f"| the four of a frame | {theirs:.2f} | {ours:.2f} | {theirs / ours:.2f} x | | |")
+    medians = {(r, n): statistics.median(times[r, n]) for r, n in times}
+    medians |= {(r, "the four of a frame"): sum(medians[r, n] for n in FRAME) for r in runtimes}
+    for name in (*FRAME, "the four of a frame"):
+        cells = []
+        for threads in ("", ", two"):
+            theirs, ours = medians["theirs" + threads, name], medians["ours" + threads, name]
+            cells += [f"{theirs:.2f}", f"{ours:.2f}", f"{theirs / ours:.2f} x"]
+        cells += [f"{networks[r, name][1]:.1f}" if name in FRAME else "" for r in ("theirs", "ours")]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
     machine = f"{native_variant()} on {board.read_board().processor}"
-    how = f"one thread, n = {rounds} in turn in one process, medians; made: of bytes in memory, once"
+    how = f"n = {rounds} in turn in one process, medians; made: of bytes in memory, once"
     rows += ["", f"{machine}, {how}. {datetime.date.today()}."]
+    apart, together = three_samples(rounds)
+    rows += ["", f"Three samples by SFace: {apart:.1f} ms with two threads for each, {together:.1f} ms two at a time."]
     table = "\n".join(rows)
     print(table)
     if given.write:

@@ -60,7 +60,7 @@ def add_vault(parser: argparse.ArgumentParser, *, user: bool = True, key: bool =
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which networks run, and how."""
     parser.add_argument("--embedder", metavar="NAME", help="sface (default), joint (both) or mobilefacenet (small)")
-    text = "of each network that LiteRT runs; auto: one for each big core that is idle, at most four (default: auto)"
+    text = "that run a network together; auto: one for each big core that is idle, at most four (default: auto)"
     parser.add_argument("--threads", type=_threads, default="auto", metavar="N", help=text)
     text = "native, litert-native, litert, tflite-runtime or edgetpu (default: the first that works)"
     parser.add_argument("--runtime", default="auto", metavar="NAME", help=text)

@@ -42,8 +42,8 @@ class Engine:
 
     Args:
         embedder: "sface", "joint" or "mobilefacenet".
-        threads: of each network that LiteRT runs, 1 to 16; "auto": one for each big core that is idle, at most four,
-            and one where the machine is hot. Features are the same. Our own executor, "native", has one.
+        threads: that run a network together, 1 to 16; "auto": one for each big core that is idle, at most four, and one
+            where the machine is hot. Features are the same.
         runtime: "auto", one of facesdk.engine.runtime.RUNTIMES, or "edgetpu" (or "edgetpu:usb:0" ..., see
             docs/edge-tpu.md).
         detector: "blazeface", or "mediapipe" for the installed package's own (an extra).
