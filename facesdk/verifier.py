@@ -25,7 +25,6 @@ from facesdk.deciding import Deciding, label_of
 from facesdk.engine import Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.engines import Engines, checked_engine
-from facesdk.enrolling import Enrolling
 from facesdk.errors import (
     FaceSdkError,
     InputError,
@@ -34,7 +33,7 @@ from facesdk.errors import (
     PolicyFloorError,
     Reason,
 )
-from facesdk.learning import Learner, may_move
+from facesdk.learning import Learner
 from facesdk.log import happened
 from facesdk.policy import Policy
 from facesdk.types import Assurance, Decision, Guidance, Outcome
@@ -57,8 +56,10 @@ if TYPE_CHECKING:
     from facesdk.camera.live import LiveCamera
     from facesdk.capture.session import Session
     from facesdk.capture.watch import Watch
+    from facesdk.enrolling import Enrolling
     from facesdk.status import Status
     from facesdk.types import Picture, Pictures, Progress
+    from facesdk.vault import SampleSet, Template
 
 T = TypeVar("T")
 CONSENT = "given to the program that called enroll()"
@@ -200,6 +201,8 @@ class FaceVerifier:
             given = given_key(passphrase, None, key, may_lack=True)
         finally:
             del passphrase  # not in the local variables of a traceback
+        from facesdk.enrolling import Enrolling
+
         with self._keys.using(user, given) as key:
             begun = Enrolling.begin(self._vault, user, key, replace=replace, consent=consent)
             # The mirror image costs nothing when it matters, at a verification, and the owner is missed less often.
@@ -239,6 +242,7 @@ class FaceVerifier:
         finally:
             del passphrase  # not in the local variables of a traceback
         from facesdk import sessions
+        from facesdk.enrolling import Enrolling
 
         name = sessions.checked_name(camera)
         with contextlib.ExitStack() as claimed:
@@ -443,7 +447,7 @@ class FaceVerifier:
         with self._keys.using(user, key) as key:
             self._vault.unlock(
                 user, key, rules=self.policy.attempts, label=label_of(self.policy), opening=self._vault.begin(user),
-                may_move=may_move,
+                may_move=_may_move,
             )  # fmt: skip
         self._opened.add(user)
         happened("unlocked %s", user)
@@ -525,6 +529,12 @@ class FaceVerifier:
     def _note_open(self, user: str) -> None:
         self._opened.add(user)  # if it is closed from now on, somebody has closed it
         self._keys.found_open(user)
+
+
+def _may_move(template: Template, found: SampleSet) -> bool:
+    from facesdk.learning import may_move
+
+    return may_move(template, found)
 
 
 def _check_parts(

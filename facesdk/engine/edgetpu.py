@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from facesdk import _core
 from facesdk.engine.networks import Manifest, load_model
-from facesdk.engine.runtime import Placement, Runtime, interpreter_network
+from facesdk.engine.runtime import EDGE_TPU as NAME
+from facesdk.engine.runtime import Placement, Runtime, device_of, interpreter_network
 from facesdk.errors import AcceleratorError, InputError
 
 if TYPE_CHECKING:
     import mmap
 
 
-NAME = "edgetpu"
 LIBRARY = "libedgetpu.so.1"
 HINT = "docs/edge-tpu.md"
 # Source: the options that tflite/edgetpu_delegate_for_custom_op_tflite_plugin.cc of google-coral/libedgetpu names.
@@ -146,12 +146,6 @@ class EdgeTpu:
             return interpreter_network(make, model, threads)
         except _core.RuntimeFailure as error:
             raise AcceleratorError(f"the Edge TPU does not take the model: {error}") from error
-
-
-def device_of(request: str) -> str | None:
-    """The device in "edgetpu" or "edgetpu:DEVICE"; None where something else than an Edge TPU is asked for."""
-    name, _, device = request.partition(":")
-    return device if name == NAME else None
 
 
 def accelerate(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from facesdk import _core
 from facesdk.digest import sha256
 from facesdk.engine.distance import FarDetector, is_distant, is_doubtful
-from facesdk.engine.edgetpu import accelerate, device_of
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
-from facesdk.engine.runtime import Runtime, checked_networks, open_runtime
+from facesdk.engine.runtime import Placement, Runtime, checked_networks, device_of, open_runtime
 from facesdk.engine.runtime import run_native as _run
 from facesdk.engine.threads import checked_threads
 from facesdk.engine.turned import is_turned
@@ -59,21 +58,23 @@ class Engine:
         detector: str = "blazeface",
     ) -> None:  # fmt: skip
         _check_names(embedder=embedder, runtime=runtime, detector=detector)
-        count = checked_threads(threads)
+        self.threads = checked_threads(threads)
         manifest = load_manifest()
         entry = manifest.embedder(embedder)
         self.embedder = embedder
         self.model_ids = manifest.model_ids(embedder)
         names = (*COMMON_MODELS, *entry.models)
-        self.threads = count
         base, networks = open_runtime(
             "auto" if device_of(runtime) is not None else runtime,
             lambda chosen: checked_networks(chosen, names, manifest),
-            threads=count,
+            threads=self.threads,
         )
-        self._networks, self._placement = accelerate(
-            networks, manifest, embedder, request=runtime, base=base, threads=count
-        )
+        self._networks, self._placement = networks, Placement(base)
+        if device_of(runtime) is not None or any(manifest.models[n].edgetpu is not None for n in entry.models):
+            from facesdk.engine.edgetpu import accelerate
+
+            found = accelerate(networks, manifest, embedder, request=runtime, base=base, threads=self.threads)
+            self._networks, self._placement = found
         used = [(self._networks[n], manifest.models[n]) for n in entry.models]
         embedders = [(n, m.mean, m.scale, weight) for (n, m), weight in zip(used, entry.weights, strict=True)]
         try:

@@ -17,6 +17,7 @@ from facesdk.engine.threads import Later, checked_threads
 from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelIntegrityError
 
 RUNTIMES = ("native", "litert-native", "litert", "tflite-runtime")
+EDGE_TPU = "edgetpu"
 # Of native/core/nn: raised when what it computes, or what it takes, changes.
 EXECUTOR = "1"
 # The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
@@ -194,6 +195,12 @@ def _first(names: Sequence[str], threads: int, use: Callable[[Runtime], T]) -> t
             continue
         return replace(runtime, reason="; ".join([runtime.reason, *passed_over])), made
     raise AcceleratorError(f"no runtime can be used ({'; '.join(passed_over)})")
+
+
+def device_of(request: str) -> str | None:
+    """The device in "edgetpu" or "edgetpu:DEVICE"; None where something else than an Edge TPU is asked for."""
+    name, _, device = request.partition(":")
+    return device if name == EDGE_TPU else None
 
 
 def choose_runtime(name: str = "auto", *, threads: int | str = 1) -> Runtime:

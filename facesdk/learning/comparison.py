@@ -14,10 +14,10 @@ from facesdk.capture.samples import Probe
 from facesdk.engine.networks import load_manifest
 from facesdk.errors import FaceSdkError, InputError, PassphraseRequiredError
 from facesdk.learning.rule import Rule
-from facesdk.learning.sets import LEAST_TO_MOVE, Due, Moving, due, learned_of, sets_with
 
 if TYPE_CHECKING:
     from facesdk.engine import Engine
+    from facesdk.learning.sets import Due, Moving
     from facesdk.policy import Policy
     from facesdk.types import Float32Array, Sample
     from facesdk.vault import Template, Vault
@@ -42,8 +42,11 @@ class Learner:
 
     def known(self, template: Template) -> tuple[list[Float32Array], list[Float32Array]]:
         """What a verification compares with: the enrolled samples, and what was learned where that counts."""
-        learned = learned_of(template, now_unix_s=int(time.time())) if self.learn else []
-        return list(template.samples), [one.vector for one in learned]
+        if not self.learn:
+            return list(template.samples), []
+        from facesdk.learning.sets import learned_of
+
+        return list(template.samples), [one.vector for one in learned_of(template, now_unix_s=int(time.time()))]
 
 
 class Comparison:
@@ -57,7 +60,7 @@ class Comparison:
         self._policy, self._engine, self._learner, self._frames = policy, engine, learner, frames
         self._rule = self._rule_for(template)
         self._sure: list[Sample] = []
-        self._due = Due(own=False, moving=False)
+        self._due: Due | None = None
 
     def _rule_for(self, template: Template) -> Rule:
         return Rule.of(self._policy, self._engine.embedder, *self._learner.known(template), frames=self._frames)
@@ -73,6 +76,8 @@ class Comparison:
             numbers = self._rule.to_learn(enrolled, learned, turned)
             self._sure = [probe.samples[i] for i in numbers]
             if self._sure:
+                from facesdk.learning.sets import due
+
                 self._due = due(
                     template, turned[numbers[0]], learning=self._learner.learn, migrate_to=self._learner.migrate_to,
                     now_unix_s=int(time.time()),
@@ -86,10 +91,12 @@ class Comparison:
         """
         limits = self._policy.quality
         sample = next((one for one in self._sure if assess(one, 1, limits, enrolling=True) is None), None)
-        if sample is None or not (self._due.own or self._due.moving):
+        if sample is None or self._due is None or not (self._due.own or self._due.moving):
             return
+        from facesdk.learning.sets import sets_with
+
         with contextlib.ExitStack() as wiped:
-            own, moving = self._made(sample, wiped)
+            own, moving = self._made(sample, self._due, wiped)
             if own is None and moving is None:
                 return
             try:
@@ -102,13 +109,13 @@ class Comparison:
             except FaceSdkError as error:
                 _not_learned(error, stacklevel=5)
 
-    def _made(self, sample: Sample, wiped: contextlib.ExitStack) -> tuple[Float32Array | None, Moving | None]:
+    def _made(self, sample: Sample, due: Due, wiped: contextlib.ExitStack) -> tuple[Float32Array | None, Moving | None]:
         """The sample's features by the template's own embedder and by the one it moves to, wiped by `wiped`."""
         own = moving = None
         try:
-            if self._due.own:
+            if due.own:
                 own = wiped.enter_context(Probe([sample], self._engine, mirror=True)).vectors[0]
-            if self._due.moving and self._learner.migrate_to is not None:
+            if due.moving and self._learner.migrate_to is not None:
                 moving = self._moving(self._learner.migrate_to, sample, wiped)
         except Exception as error:  # another embedder's engine can fail in many ways
             _not_learned(error, stacklevel=6)
@@ -116,6 +123,8 @@ class Comparison:
 
     def _moving(self, embedder: str, sample: Sample, wiped: contextlib.ExitStack) -> Moving:
         """What this embedder makes of the sample. InputError where the policy cannot use it."""
+        from facesdk.learning.sets import LEAST_TO_MOVE, Moving
+
         self._policy.operating_point(embedder, samples=LEAST_TO_MOVE, frames=1)  # what it needs once it has taken over
         engine = self._learner.engine_for(embedder)
         if engine.embedder != embedder:
