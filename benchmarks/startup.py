@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -112,6 +113,45 @@ def startup_table(processes: int) -> str:
     return "\n".join(rows)
 
 
+def imports_table(processes: int) -> str:
+    """What `facesdk verify` with a key file imports, by where it is from, and how long the whole command takes."""
+    from facesdk import FaceVerifier, KeyFileKey
+    from facesdk.images import load_rgb
+
+    portraits = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
+    with tempfile.TemporaryDirectory() as folder:
+        key, vault = Path(folder) / "key", Path(folder) / "vault"
+        KeyFileKey.create(key)
+        with FaceVerifier(vault=vault, key_file=key) as verifier:
+            pictures = [load_rgb(portraits / name) for name in ("obama_2005.jpg", "obama_2009.jpg")]
+            verifier.enroll("owner", pictures, allow_few_samples=True)
+        command = ["-m", "facesdk", "verify", "--vault", str(vault), "--key-file", str(key)]
+        command.append(str(portraits / "obama_2012.jpg"))
+        whole, runs = [], []
+        for _ in range(processes):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+            whole.append((time.perf_counter() - begin) * 1e3)
+            runs.append(imported([sys.executable, "-X", "importtime", *command]))
+    names = sorted(runs[0], key=lambda name: -statistics.median(r[name][1] for r in runs))
+    rows = ["| imported from | modules | ms |", "|---|---:|---:|"]
+    rows += [f"| {n} | {runs[0][n][0]} | {statistics.median(r[n][1] for r in runs):.1f} |" for n in names]
+    text = f"`facesdk verify` with a key file takes {statistics.median(whole):.0f} ms from its start to its end"
+    return f"{text}; its imports, timed by Python, which slows them a little:\n\n" + "\n".join(rows)
+
+
+def imported(command: list[str]) -> dict[str, tuple[int, float]]:
+    """Number and milliseconds of the modules of each package; what is none of those below is Python's own."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = {name: (0, 0.0) for name in ("facesdk", "numpy", "PIL", "cryptography", "Python")}
+    for line in done.stderr.splitlines():
+        if match := re.fullmatch(r"import time: +(\d+) \| +\d+ \| +(\S+)", line):
+            name = match[2].split(".")[0]
+            name = name if name in found else "Python"
+            found[name] = found[name][0] + 1, found[name][1] + int(match[1]) / 1e3
+    return found
+
+
 def cache_table(processes: int) -> str:
     """XNNPACK's weight cache: what it saves, and what checking it costs."""
     from facesdk.engine.networks import load_manifest
@@ -142,7 +182,8 @@ def main() -> int:
     arguments = parser.parse_args()
     text = (
         f"Medians of {arguments.processes} new processes ({platform.machine()}, {os.cpu_count()} processors,"
-        f" {time.strftime('%Y-%m-%d')}).\n\n{startup_table(arguments.processes)}\n\n{cache_table(arguments.processes)}"
+        f" {time.strftime('%Y-%m-%d')}).\n\n{startup_table(arguments.processes)}\n\n{imports_table(arguments.processes)}\n\n"
+        f"{cache_table(arguments.processes)}"
     )
     print(text)
     if arguments.write:

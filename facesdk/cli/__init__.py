@@ -55,7 +55,7 @@ def _occupy(number: int) -> None:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """The arguments. What does not fit is named only where it is an option: the rest may be a passphrase."""
-    parser = make_parser()
+    parser = make_parser(words)
     try:
         arguments, unknown = parser.parse_known_args(words)
     except SystemExit as end:

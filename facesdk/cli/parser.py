@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from facesdk.cli import cameras, evaluate, keys, live, models, people, redteam, shell, state, system
+# The module of each command: with the first word known, the others are not loaded.
+MODULES = {
+    "people": ("enroll", "verify", "list", "remove"), "live": ("watch",),
+    "keys": ("unlock", "lock", "panic", "rekey", "renew", "unlearn", "export", "import"),
+    "state": ("status", "show", "audit"), "cameras": ("cameras",), "system": ("doctor", "bench", "demo"),
+    "models": ("models",), "evaluate": ("evaluate", "calibrate"), "redteam": ("redteam",), "shell": ("completion",),
+}  # fmt: skip
 
 
 class _Version(argparse.Action):
@@ -39,15 +47,16 @@ class _Parser(argparse.ArgumentParser):
     commands: tuple[str, ...] = ()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of every command and option."""
+def make_parser(words: Sequence[str] = ()) -> _Parser:
+    """The parser of every command and option; of words that begin with a command, of that command's module."""
     parser = _Parser(prog="facesdk", description="Is the person in front of this camera its owner?", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
-    for module in (people, live, keys, state, cameras, system, models, evaluate, redteam, shell):
-        module.add(commands)
+    wanted = [module for module, names in MODULES.items() if words and words[0] in names]
+    for module in wanted or MODULES:
+        import_module(f"facesdk.cli.{module}").add(commands)
     parser.commands = tuple(commands.choices)
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich_argparse") is not None:
         _in_colour(parser, commands)

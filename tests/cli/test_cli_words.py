@@ -15,7 +15,7 @@ from cli_tools import facesdk, in_terminal, lines_of, portrait_file, secret_file
 
 import facesdk as facesdk_package
 from facesdk.cli import main, secrets
-from facesdk.cli.parser import make_parser
+from facesdk.cli.parser import MODULES, make_parser
 from facesdk.errors import UsageError
 
 UTF8 = {"LC_ALL": "C.UTF-8"}
@@ -339,3 +339,13 @@ def test_a_closed_standard_descriptor_is_never_a_file_of_ours(enrolled: list[str
         shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *FACESDK, *words]
         done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
         assert done.returncode == expected, done.stderr
+
+
+def test_a_command_loads_its_module_alone() -> None:
+    everything = set(make_parser().commands)
+    assert everything == {name for names in MODULES.values() for name in names}
+    for module, names in MODULES.items():
+        for name in names:
+            assert make_parser([name, "--help"]).commands == names, module
+    for words in ([], ["--help"], ["verfy"], ["--json", "verify"]):
+        assert set(make_parser(words).commands) == everything
