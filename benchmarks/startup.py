@@ -143,7 +143,7 @@ def imports_table(processes: int) -> str:
 def imported(command: list[str]) -> dict[str, tuple[int, float]]:
     """Number and milliseconds of the modules of each package; what is none of those below is Python's own."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = {name: (0, 0.0) for name in ("facesdk", "numpy", "PIL", "cryptography", "Python")}
+    found = dict.fromkeys(("facesdk", "numpy", "PIL", "cryptography", "Python"), (0, 0.0))
     for line in done.stderr.splitlines():
         if match := re.fullmatch(r"import time: +(\d+) \| +\d+ \| +(\S+)", line):
             name = match[2].split(".")[0]
@@ -180,11 +180,10 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=15)
     parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    text = (
-        f"Medians of {arguments.processes} new processes ({platform.machine()}, {os.cpu_count()} processors,"
-        f" {time.strftime('%Y-%m-%d')}).\n\n{startup_table(arguments.processes)}\n\n{imports_table(arguments.processes)}\n\n"
-        f"{cache_table(arguments.processes)}"
-    )
+    processes = arguments.processes
+    machine = f"{platform.machine()}, {os.cpu_count()} processors, {time.strftime('%Y-%m-%d')}"
+    tables = (startup_table(processes), imports_table(processes), cache_table(processes))
+    text = "\n\n".join((f"Medians of {processes} new processes ({machine}).", *tables))
     print(text)
     if arguments.write:
         write_between_markers(arguments.write, "startup", text)
