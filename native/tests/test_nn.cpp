@@ -1,6 +1,7 @@
 // The int8 executor: the scalar definition against a plain loop over the model's own weights, every variant against the
 // scalar one at all lane boundaries, and what is read of files that are damaged.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -339,4 +340,21 @@ TEST(nn_damaged_models_are_refused_or_run_within_their_memory) {
     CHECK(refused > 7);
     CHECK(ran > 0);
   }
+}
+
+TEST(nn_halves_and_singles_are_the_same_numbers) {
+  long differing = 0, lost = 0;
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const uint16_t half = static_cast<uint16_t>(bits);
+    differing += to_half(of_half(half)) != half;
+  }
+  // One bit more than a half holds is lost, so that the single is not taken for one.
+  for (uint32_t exponent = 113; exponent < 143; ++exponent) {
+    const float value = std::bit_cast<float>(exponent << 23 | 1);
+    lost += of_half(to_half(value)) != value;
+  }
+  CHECK_EQ(differing, 0);
+  CHECK_EQ(lost, 30);
+  CHECK_EQ(of_half(0x3c00), 1.f);
+  CHECK_EQ(of_half(0x8001), -std::ldexp(1.f, -24));
 }

@@ -75,9 +75,14 @@ struct Walk {
   }
 };
 
+INLINE __m512 vector_at(const float* weights) { return _mm512_loadu_ps(weights); }
+INLINE __m512 vector_at(const uint16_t* halves) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves)));
+}
+
 // kVectors vectors of kPixels pixels.
-template <int kPixels, int kVectors>
-TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, const float* weights, size_t channel,
+template <int kPixels, int kVectors, typename Weight>
+TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, const Weight* weights, size_t channel,
                  float* const* to, const float* const* other, size_t others) noexcept {
   __m512 sums[kPixels][kVectors];
   FACESDK_UNROLL
@@ -91,7 +96,7 @@ TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, 
     for (size_t i = ky * row; i < ky * row + run; ++i, weights += kVectors * kLanes) {
       __m512 w[kVectors];
       FACESDK_UNROLL
-      for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_ps(weights + kLanes * static_cast<size_t>(v));
+      for (int v = 0; v < kVectors; ++v) w[v] = vector_at(weights + kLanes * static_cast<size_t>(v));
       FACESDK_UNROLL
       for (int p = 0; p < kPixels; ++p) {
         const __m512 value = _mm512_set1_ps(from[p][i]);
@@ -116,40 +121,44 @@ TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, 
 constexpr size_t kFloatRows = 12;
 constexpr size_t kPixels[] = {0, 12, 12, 8, 6};
 
-using Tile = decltype(&tile<1, 1>);
+template <typename Weight>
+using Tile = decltype(&tile<1, 1, Weight>);
 
-template <int kVectors>
-constexpr void add_tiles(Tile* row) {
+template <int kVectors, typename Weight>
+constexpr void add_tiles(Tile<Weight>* row) {
   constexpr int kMost = static_cast<int>(kPixels[kVectors]);
-  row[1] = tile<1, kVectors>;
-  row[2] = tile<2, kVectors>;
-  row[3] = tile<3, kVectors>;
-  row[4] = tile<4, kVectors>;
-  row[5] = tile<5, kVectors>;
-  row[6] = tile<6, kVectors>;
-  if constexpr (kMost >= 8) row[8] = tile<8, kVectors>;
-  if constexpr (kMost >= 12) row[12] = tile<12, kVectors>;
+  row[1] = tile<1, kVectors, Weight>;
+  row[2] = tile<2, kVectors, Weight>;
+  row[3] = tile<3, kVectors, Weight>;
+  row[4] = tile<4, kVectors, Weight>;
+  row[5] = tile<5, kVectors, Weight>;
+  row[6] = tile<6, kVectors, Weight>;
+  if constexpr (kMost >= 8) row[8] = tile<8, kVectors, Weight>;
+  if constexpr (kMost >= 12) row[12] = tile<12, kVectors, Weight>;
 }
 
+template <typename Weight>
 struct Tiles {
-  Tile of[kWidest + 1][kFloatRows + 1] = {};
+  Tile<Weight> of[kWidest + 1][kFloatRows + 1] = {};
   constexpr Tiles() {
-    add_tiles<1>(of[1]);
-    add_tiles<2>(of[2]);
-    add_tiles<3>(of[3]);
-    add_tiles<4>(of[4]);
+    add_tiles<1, Weight>(of[1]);
+    add_tiles<2, Weight>(of[2]);
+    add_tiles<3, Weight>(of[3]);
+    add_tiles<4, Weight>(of[4]);
   }
 };
-constexpr Tiles kTiles;
+template <typename Weight>
+constexpr Tiles<Weight> kTiles;
 
 // The largest tile of at most so many pixels.
 size_t pixels_of(size_t vectors, size_t left) {
   size_t count = std::min(kPixels[vectors], left);
-  while (kTiles.of[vectors][count] == nullptr) --count;
+  while (kTiles<float>.of[vectors][count] == nullptr) --count;
   return count;
 }
 
-TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
+template <typename Weight>
+TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, const Weight* all, float* arena, Part part) noexcept {
   Walk walk(program, layer, arena);
   const int begin = part.begin(walk.target.height), end = part.end(walk.target.height);
   walk.down(begin);
@@ -170,10 +179,11 @@ TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, float
     }
     for (size_t b = 0; b < blocks_in(vectors); ++b) {
       const size_t first = first_vector(b, vectors), width = first_vector(b + 1, vectors) - first;
-      const float* weights = layer.weights.data() + first * count * kLanes;
+      const Weight* weights = all + first * count * kLanes;
       for (size_t p = 0; p < together;) {
         const size_t now = pixels_of(width, together - p);
-        kTiles.of[width][now](layer, from + p, walk.source.row(), weights, first * kLanes, to + p, other + p, walk.other_step);
+        kTiles<Weight>.of[width][now](layer, from + p, walk.source.row(), weights, first * kLanes, to + p, other + p,
+                                      walk.other_step);
         p += now;
       }
     }
@@ -249,7 +259,9 @@ TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float
 
 void run_float_avx512(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
   switch (layer.kind) {
-    case FloatKind::convolution: return convolve(program, layer, arena, part);
+    case FloatKind::convolution:
+      if (layer.halves.empty()) return convolve(program, layer, layer.weights.data(), arena, part);
+      return convolve(program, layer, layer.halves.data(), arena, part);
     case FloatKind::depthwise: return depthwise(program, layer, arena, part);
     case FloatKind::max_pool: return max_pool(program, layer, arena, part);
   }

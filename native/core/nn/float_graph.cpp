@@ -11,14 +11,6 @@ namespace {
 
 constexpr size_t kMostParts = 64;  // of an output
 
-// IEEE half to single.
-float of_half(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
-  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(std::ldexp(static_cast<float>(fraction), -24)));
-  const uint32_t high = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | high << 23 | fraction << 13);
-}
-
 class Reader {
  public:
   explicit Reader(const Model& model) : model_(model), tensors_(model.tensors) {
@@ -177,6 +169,20 @@ class Reader {
         }
       }
     }
+    if (layer.kind == FloatKind::convolution) shorten(layer);
+  }
+
+  // Keeps the weights in 16 bits where that is all that they have: half of what is read for each picture.
+  static void shorten(FloatLayer& layer) {
+    AlignedVector<uint16_t> halves(layer.weights.size());
+    for (size_t i = 0; i < halves.size(); ++i) {
+      const uint32_t bits = std::bit_cast<uint32_t>(layer.weights[i]), exponent = bits >> 23 & 255;
+      halves[i] = to_half(layer.weights[i]);
+      if (exponent > 112 && exponent < 143 && (bits & 0x1fff) == 0) continue;  // nearly all
+      if (std::bit_cast<uint32_t>(of_half(halves[i])) != bits) return;
+    }
+    layer.halves = std::move(halves);
+    layer.weights = {};
   }
 
   void pool(const Operation& op) {

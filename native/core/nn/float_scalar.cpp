@@ -11,11 +11,14 @@ namespace {
 float convolved(const FloatLayer& layer, const Place& source, const float* in, size_t channel, size_t vectors) {
   const size_t vector = channel / kLanes, block = block_of(vector, vectors);
   const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
-  const float* weights = layer.weights.data() + (first * layer.count() + (vector - first)) * kLanes + channel % kLanes;
+  size_t at = (first * layer.count() + (vector - first)) * kLanes + channel % kLanes;
   const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);
   float sum = layer.bias[channel];
   for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky) {
-    for (size_t i = 0; i < run; ++i, weights += width * kLanes) sum = std::fma(in[ky * source.row() + i], *weights, sum);
+    for (size_t i = 0; i < run; ++i, at += width * kLanes) {
+      const float weight = layer.halves.empty() ? layer.weights[at] : of_half(layer.halves[at]);
+      sum = std::fma(in[ky * source.row() + i], weight, sum);
+    }
   }
   return sum;
 }
