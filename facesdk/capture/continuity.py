@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from facesdk import matching
@@ -80,6 +80,6 @@ class Continuity:
             return is_same(one.vectors, other.vectors, self._least)
 
 
-def is_same(before: Sequence[Float32Array], after: Sequence[Float32Array], least: float) -> bool:
-    """Whether each of the later features is like one of the earlier ones."""
+def is_same(before: Sequence[Float32Array], after: Iterable[Float32Array], least: float) -> bool:
+    """Whether each of the later features is like one of the earlier ones; the first that is not ends it."""
     return all(max(matching.score(one, other) for other in before) >= least for one in after)

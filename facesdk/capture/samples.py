@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -58,19 +58,41 @@ class Probe:
     samples: what was looked at. vectors: float32 (d,) of unit length for each, until the end.
     """
 
-    def __init__(self, samples: Sequence[Sample], engine: Engine, *, mirror: bool = False) -> None:
-        """Makes the features. mirror: of each crop and its mirror image, their mean direction."""
+    def __init__(
+        self, samples: Sequence[Sample], engine: Engine, *, mirror: bool = False, later: bool = False
+    ) -> None:  # fmt: skip
+        """Makes the features, or does so later, when they are asked for.
+
+        mirror: of each crop and its mirror image, their mean direction.
+        """
         self.samples = list(samples)
-        self._features = _embedded(samples, engine, mirror=mirror)
+        self._engine, self._mirror, self._ended = engine, mirror, False
+        self._features: list[Features] = []
+        if not later:
+            self._make(len(self.samples))
 
     @property
     def vectors(self) -> list[Float32Array]:
+        self._make(len(self.samples))
         return matching.vectors_of(self._features)
+
+    def each(self) -> Iterator[Float32Array]:
+        """The vectors one by one; who takes no more of them leaves the other samples without features."""
+        for number in range(1, len(self.samples) + 1):
+            self._make(number)
+            yield matching.vectors_of(self._features)[number - 1]
+
+    def _make(self, count: int) -> None:
+        """So many of the features, unless what was made is wiped."""
+        if not self._ended and len(self._features) < count:
+            left = self.samples[len(self._features) : count]
+            self._features += _embedded(left, self._engine, mirror=self._mirror)
 
     def __enter__(self) -> Probe:
         return self
 
     def __exit__(self, kind: object, error: object, at: object) -> None:
+        self._ended = True
         _wipe(self._features)
 
     def __repr__(self) -> str:

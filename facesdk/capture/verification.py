@@ -247,13 +247,13 @@ class LiveVerification:
 
     def _decide(self, view: View, samples: list[Sample]) -> Outcome:
         """Compare once; whoever began must be who is there now."""
-        probe = Probe(sharpest(samples, DECIDING), self._means.engine)
+        probe = Probe(sharpest(samples, DECIDING), self._means.engine, later=True)
         self._probes.append(probe)
-        if not is_same(self._probes[0].vectors[:1], probe.vectors, evidence.SAME_PERSON):
+        if not is_same([next(self._probes[0].each())], probe.each(), evidence.SAME_PERSON):
             return self._attack(view, "another face than at the start")
         if self._looks.samples:
-            self._probes.append(Probe(self._looks.samples, self._means.engine))
-            if not is_same(probe.vectors, self._probes[-1].vectors, evidence.SAME_PERSON):
+            self._probes.append(Probe(self._looks.samples, self._means.engine, later=True))
+            if not is_same(probe.vectors, self._probes[-1].each(), evidence.SAME_PERSON):
                 return self._attack(view, "another face than the one that was looked at")
         self._owed, self.charged = False, True
         match = self._compare(probe)

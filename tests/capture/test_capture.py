@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from facesdk import Decision, Engine, FaceVerifier, matching
 from facesdk.capture import samples as capture
+from facesdk.capture.continuity import is_same
 from facesdk.capture.quality import QualityLimits
 from facesdk.capture.samples import Probe, enrollment_probe, pictures, sharper_half, usable_samples
 from facesdk.errors import AcceleratorError, EnrollmentError, InputError
@@ -212,6 +213,24 @@ def test_features_with_the_mirror_image_are_the_mean_direction_of_both(sface: En
         (vector,) = both.vectors
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
         assert not vector.flags.writeable
+
+
+def test_features_that_nobody_asks_for_are_not_made(sface: Engine, made: list[np.ndarray]) -> None:
+    samples, _ = usable_samples([frame("obama_2012"), frame("obama_2005"), frame("sunak")], sface, QualityLimits())
+    with Probe(samples, sface, later=True) as probe:
+        assert not made
+        first = next(probe.each())
+        assert len(made) == 1
+        # The second is of the same person, the third is not: whoever looks for the first that is not makes all three.
+        assert not is_same([first], probe.each(), 0.3)
+        assert len(made) == 3
+        assert [v is m for v, m in zip(probe.vectors, made, strict=True)] == [True] * 3
+    assert not any(vector.any() for vector in made)
+    del made[:]
+    with Probe(list(reversed(samples)), sface, later=True) as probe:
+        assert not is_same([sface.embed(samples[0])._vector], probe.each(), 0.3)
+        assert len(made) == 2  # the one to compare with, and the first, which decides
+    assert len(probe.vectors) == 1  # ended: nothing more is made
 
 
 def test_of_a_mirror_image_nothing_is_left(sface: Engine, made: list[np.ndarray]) -> None:
