@@ -516,15 +516,17 @@ class FaceVerifier:
         except PassphraseRequiredError as error:
             if not own or error.reason is not Reason.NOT_UNLOCKED or user in self._opened:
                 raise
-            self.unlock(user)
-            return use()
         except FaceSdkError:
-            if own and not isinstance(self._vault.state(user)[0], PassphraseRequired):
-                self._note_open(user)
+            with contextlib.suppress(FaceSdkError):  # the first error is the one to report
+                if own and not isinstance(self._vault.state(user)[0], PassphraseRequired):
+                    self._note_open(user)
             raise
-        if own:
-            self._note_open(user)
-        return found
+        else:
+            if own:
+                self._note_open(user)
+            return found
+        self.unlock(user)
+        return use()
 
     def _note_open(self, user: str) -> None:
         self._opened.add(user)  # if it is closed from now on, somebody has closed it

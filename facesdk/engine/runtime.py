@@ -233,14 +233,16 @@ def checked_network(runtime: Runtime, entry: ModelEntry, manifest: Manifest) -> 
 
 def checked_networks(runtime: Runtime, names: Sequence[str], manifest: Manifest) -> dict[str, _core.Network]:
     """A network of each model, as checked_network makes it; numpy is loaded meanwhile, which its results come in."""
-
     makers = {name: partial(checked_network, runtime, manifest.models[name], manifest) for name in names}
     if "numpy" in sys.modules or runtime.name != "native":  # other runtimes load libraries, in the thread that asks
         return {name: make() for name, make in makers.items()}
     # A thread for each: every time that one lets go of the interpreter, it waits up to 5 ms for it.
     made = {name: Later(make) for name, make in makers.items()}
-    import numpy  # noqa: F401
-
+    try:
+        import numpy  # noqa: F401
+    finally:
+        for later in made.values():
+            later.wait()
     return {name: later.result() for name, later in made.items()}
 
 

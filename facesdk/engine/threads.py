@@ -104,8 +104,12 @@ class Later(Generic[T]):
         self._found: list[T] = []
         self._failure: BaseException | None = None
         self._work = work
-        self._thread = threading.Thread(target=self._do, name="facesdk", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = threading.Thread(target=self._do, name="facesdk")
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread is to be had
+            self._thread = None
+            self._do()
 
     def _do(self) -> None:
         try:
@@ -113,9 +117,14 @@ class Later(Generic[T]):
         except BaseException as error:  # raised in the thread that asks for the result
             self._failure = error
 
+    def wait(self) -> None:
+        """Waits until it has ended, in whichever way."""
+        if self._thread is not None:
+            self._thread.join()
+
     def result(self) -> T:
         """Waits for it; raises what the work raised."""
-        self._thread.join()
+        self.wait()
         if self._failure is not None:
             raise self._failure
         return self._found[0]

@@ -58,8 +58,9 @@ def check_array(array: Any, *, colors: str = "rgb") -> None:
         raise InputError(f"colors must be one of {', '.join(COLORS)}, not {colors!r}")
     if not isinstance(array, np.ndarray):
         raise InputError(f"{EXPECTED}, not {_named(array)}")
-    masked = sys.modules.get("numpy.ma")  # whoever has such an array has loaded it, which takes 9 ms
-    if masked is not None and isinstance(array, masked.MaskedArray):
+    # Whoever has such an array has loaded its module, which takes 9 ms; while that is under way there is no class yet.
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    if masked is not None and isinstance(array, masked):
         raise InputError(f"{EXPECTED}, not a masked array: give x.filled(0), or x.data")
     if array.ndim == 1 and array.dtype == np.uint8:
         raise InputError(f"{EXPECTED}, not one of shape {array.shape}: of a file's bytes, "

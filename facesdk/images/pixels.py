@@ -46,10 +46,9 @@ def pixels_of(image: Image.Image, orientation: int) -> Frame:
 def _in_place(image: Image.Image) -> Frame | None:
     """An RGB picture's pixels, read where Pillow keeps them; None where they do not lie side by side."""
     try:
-        schema, array = image.__arrow_c_array__()
+        return _core.arrow_to_rgb(*image.__arrow_c_array__(), *image.size)
     except ValueError:
         return None
-    return _core.arrow_to_rgb(schema, array, *image.size)
 
 
 def _is_rgb(image: Image.Image) -> bool:

@@ -95,7 +95,7 @@ class Learned:
         """Wipes the vectors."""
         if self._memory is not None:
             self._memory.close()
-        self.sets = ()
+        self.sets, self._memory = (), None  # as in Template.close
 
 
 def seal_learned(

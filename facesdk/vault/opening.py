@@ -92,13 +92,14 @@ class Openings:
     def template(self, file: UserFiles, held: OpenKey, *, known: Template | None = None) -> Template:
         """The template that the held key was opened for; anything else needs the passphrase.
 
-        known: one that was opened before, which it is where the file has not changed.
+        known: one that was opened before, which it is where neither file nor opening have changed.
         """
         data = file.read()
-        if known is not None and known.is_of(data) and known.generation == held.generation:
+        if known is not None and known.is_of(data, held.ticket) and known.generation == held.generation:
             return known
         try:
             template = Template.opened(data, held.kek, user=file.user)
+            template.ticket = held.ticket
         except KeyUnavailableError:
             self.open_keys.forget(file.user, Reason.CHANGED)
             raise PassphraseRequiredError(Reason.CHANGED) from None

@@ -6,7 +6,7 @@ import itertools
 import os
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from facesdk import _core
 from facesdk._core import Secret
@@ -33,16 +33,29 @@ _PREFIX = struct.Struct(f"<IIQQBBH{ROTATION_SALT_SIZE}sI")
 _ROTATION_INFO = b"facesdk 2 rotation"
 
 
+class _Gone:
+    """In the place of a payload that was wiped."""
+
+    closed = True
+
+    def close(self) -> None:
+        """Nothing is left to be wiped."""
+
+
+_GONE = cast("Secret", _Gone())
+
+
 class Template:
     """An opened record. Its features lie turned in locked memory, which close() wipes; nothing copies them out.
 
     user, embedder, model_ids, created_unix_s, generation, consent, policy, count (samples), dimension: as sealed.
     generation counts the writes of the file. salt: of the rotation, new whenever the features are turned. learned: what
     was learned since the enrollment, None where that was not asked for. sealed, key_id: the bytes of the file and the
-    id of its key, where `opened` made it.
+    id of its key, where `opened` made it. ticket: of the opening whose key that was, 0 where it is not known.
     """
 
     sealed = key_id = b""
+    ticket = 0
 
     def __init__(self, payload: Secret, kek: Buffer, *, user: str) -> None:
         """Takes over the payload of a sealed file; VaultIntegrityError when it is not exactly what `pack` writes."""
@@ -57,8 +70,14 @@ class Template:
             self.close()
             raise
 
+    def _view(self) -> memoryview:
+        """The payload's memory. BufferError once it is closed."""
+        if self._payload.closed:
+            raise BufferError("this template was closed")
+        return memoryview(self._payload)
+
     def _parse(self) -> None:
-        view = memoryview(self._payload)
+        view = self._view()
         if len(view) < _PREFIX.size:
             raise VaultIntegrityError(
                 f"the sealed content has {len(view)} bytes, at least {_PREFIX.size} were expected"
@@ -89,16 +108,17 @@ class Template:
         template.sealed, template.key_id = sealed, header.key_id
         return template
 
-    def is_of(self, sealed: bytes) -> bool:
-        """Whether this was opened from these bytes, and is open."""
-        return self._seed is not None and not self._payload.closed and self.sealed == sealed
+    def is_of(self, sealed: bytes, ticket: int) -> bool:
+        """Whether this was opened from these bytes with the key of this opening, and is open."""
+        open_here = self._seed is not None and not self._payload.closed
+        return open_here and self.sealed == sealed and self.ticket == ticket != 0
 
     @property
     def reference(self) -> npt.NDArray[np.float32]:
         """float32 (d,), the samples' shortened mean, turned: a view of the locked memory."""
         import numpy as np
 
-        return np.frombuffer(memoryview(self._payload), "<f4", self.dimension, _PREFIX.size)
+        return np.frombuffer(self._view(), "<f4", self.dimension, _PREFIX.size)
 
     @property
     def samples(self) -> npt.NDArray[np.float32]:
@@ -106,9 +126,7 @@ class Template:
         import numpy as np
 
         start = _PREFIX.size + 4 * self.dimension
-        flat: npt.NDArray[np.float32] = np.frombuffer(
-            memoryview(self._payload), "<f4", self.dimension * self.count, start
-        )
+        flat: npt.NDArray[np.float32] = np.frombuffer(self._view(), "<f4", self.dimension * self.count, start)
         return flat.reshape(self.count, self.dimension)
 
     def turned(
@@ -134,7 +152,7 @@ class Template:
 
     def repacked(self, kek: Buffer, *, generation: int, entropy: Callable[[int], bytes] = os.urandom) -> Secret:
         """The payload of the same record turned anew for another KEK: what was sealed before cannot be linked to it."""
-        fresh = Secret.of(self._payload)
+        fresh = Secret.of(self._view())
         try:
             view = memoryview(fresh)
             features = view[_PREFIX.size : _PREFIX.size + 4 * self.dimension * (1 + self.count)]
@@ -150,7 +168,7 @@ class Template:
 
     def with_generation(self, generation: int) -> Secret:
         """The payload of the same record, under the same KEK, as the write with this number."""
-        fresh = Secret.of(self._payload)
+        fresh = Secret.of(self._view())
         _write_prefix(memoryview(fresh), generation=generation, salt=self.salt)
         return fresh
 
@@ -161,7 +179,8 @@ class Template:
         self._payload.close()
         if self._seed is not None:
             self._seed.close()
-        self._seed = None
+        # Not held any longer: whoever keeps an exception keeps this object, and its memory would stay locked.
+        self._payload, self._seed = _GONE, None
 
     def __enter__(self) -> Template:
         return self

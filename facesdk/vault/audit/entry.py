@@ -148,9 +148,11 @@ class Entry:
         """
         count = f'"count":{self.count},' if self.count > 1 else ""
         until = f',"until_boot_ns":{self.until_boot_ns}' if self.count > 1 else ""
+        # Of a string of another class, what was checked: not what that makes of it.
+        camera, policy, prev = (str.__str__(text) for text in (self.camera, self.policy, self.prev))
         return (
-            f'{{"boot_ns":{self.boot_ns},"camera":"{self.camera}",{count}"event":"{self.event.value}","n":{self.n},'
-            f'"outcome":"{self.outcome.value if self.outcome else ""}","policy":"{self.policy}","prev":"{self.prev}",'
+            f'{{"boot_ns":{self.boot_ns},"camera":"{camera}",{count}"event":"{self.event.value}","n":{self.n},'
+            f'"outcome":"{self.outcome.value if self.outcome else ""}","policy":"{policy}","prev":"{prev}",'
             f'"time_unix_s":{self.time_unix_s}{until}}}'
         ).encode("ascii")
 
