@@ -11,6 +11,7 @@ from facesdk.errors import FaceSdkError, KeyUnavailableError, PassphraseRequired
 from facesdk.vault import identity
 from facesdk.vault.attempts import AttemptEvent, PassphraseRequired, step
 from facesdk.vault.audit.entry import AuditEvent, Head
+from facesdk.vault.crypto import TagMismatchError
 from facesdk.vault.open_keys import OpenKey, OpenKeys
 from facesdk.vault.template import Template
 from facesdk.vault.userfiles import UserFiles
@@ -100,7 +101,9 @@ class Openings:
         try:
             template = Template.opened(data, held.kek, user=file.user)
             template.ticket = held.ticket
-        except KeyUnavailableError:
+        except KeyUnavailableError as error:
+            if not isinstance(error.__cause__, TagMismatchError):  # no memory for it, say: the key is the right one
+                raise
             self.open_keys.forget(file.user, Reason.CHANGED)
             raise PassphraseRequiredError(Reason.CHANGED) from None
         if template.generation == held.generation:

@@ -15,9 +15,10 @@ from conftest import portrait
 
 import facesdk.verifier as verifier_module
 from facesdk import Decision, Engine, FaceVerifier
-from facesdk.errors import InputError, PassphraseRequiredError, Reason
+from facesdk._core import Secret
+from facesdk.errors import InputError, KeyUnavailableError, PassphraseRequiredError, Reason
 from facesdk.types import Decision as Outcome
-from facesdk.vault import KeyFileKey, Template
+from facesdk.vault import KeyFileKey, Template, crypto
 from facesdk.vault.audit.entry import AuditEvent, Entry
 
 
@@ -109,6 +110,20 @@ def test_who_keeps_an_error_keeps_no_locked_memory(owner: FaceVerifier) -> None:
             kept.append(error)
     assert len(kept) == 20
     assert locked_kib() <= before
+
+
+def test_without_memory_the_key_stays_open(owner: FaceVerifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert owner.verify("owner", portrait("obama_2012"))
+
+    def none_left(_size: int) -> Secret:
+        raise KeyUnavailableError("memory for keys cannot be protected: mlock: Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crypto, "Secret", none_left)
+        with pytest.raises(KeyUnavailableError, match="cannot be protected") as refused:
+            owner.verify("owner", portrait("obama_2012"))
+    assert not isinstance(refused.value, PassphraseRequiredError)
+    assert owner.verify("owner", portrait("obama_2012"))
 
 
 class Camera(str, enum.Enum):
