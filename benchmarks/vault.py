@@ -91,12 +91,12 @@ def session_rows(folder: Path, *, samples: int, rounds: int) -> list[str]:
 
         def opened_and_compared(vault: Vault = vault) -> None:
             with vault.opened("alice") as template:
-                fused_score(template.reference, template.turned([probe]))
+                fused_score(list(template.samples), template.turned([probe]))
 
         def attempt(vault: Vault = vault) -> None:
             if not vault.attempt(
                 "alice",
-                lambda t: fused_score(t.reference, t.turned([probe])) > 0.3,
+                lambda t: fused_score(list(t.samples), t.turned([probe])) > 0.3,
                 generation=1,
                 camera="bench",
                 label="",
@@ -112,7 +112,7 @@ def session_rows(folder: Path, *, samples: int, rounds: int) -> list[str]:
 @contextmanager
 def _software_tpm() -> Iterator[KeyProvider]:
     """A key in a software TPM: what its calls cost on top of a real one's own time."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "vault" / "keys"))
     import tpm_tools
 
     from facesdk.vault.keys.tpm import TpmKey
