@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from readme import write_between_markers
+from readme import show
 
 from facesdk import Engine, FaceVerifier, Policy
 from facesdk.capture.samples import Probe, probe
@@ -54,7 +54,7 @@ class Bench:
     def seconds(self, name: str, *, again: bool) -> float:
         """One verification's time without its picture. again: the features are known, no network runs in between."""
         start = time.perf_counter()
-        with self.verifier._with_key("owner", self._begin) as (decider, _, _):
+        with self.verifier._unlocking.with_key("owner", self._begin, unlock=self.verifier.unlock) as (decider, _, _):
             begun = time.perf_counter()
             found = self._known[name] if again else self.probe_of(name)
             embedded = time.perf_counter()
@@ -124,9 +124,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             lines += rows(Path(folder), embedder, arguments.rounds)
     text = "\n".join(lines)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, "decision", text)
+    show("decision", text, arguments.write)
     return 0
 
 

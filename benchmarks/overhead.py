@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 from PIL import Image
-from readme import write_between_markers
+from readme import show
 
 from facesdk import Engine
 from facesdk.engine.networks import load_manifest
@@ -67,9 +67,7 @@ def main() -> int:
     engines = [Engine(name, threads=1) for name in sorted(load_manifest().embedders)]
     rows = [make(engine, rounds=arguments.rounds) for engine in engines for make in (run_bench, near_row)]
     text = table(rows)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, "bench", text)
+    show("bench", text, arguments.write)
     return 0
 
 

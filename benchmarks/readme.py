@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def show(name: str, text: str, page: Path | None) -> None:
+    """Prints a table, and puts it between its markers where a page is given."""
+    print(text)
+    if page is not None:
+        write_between_markers(page, name, text)
+
+
 def write_between_markers(path: Path, name: str, text: str) -> None:
     """Replaces what stands between the markers of this name. ValueError when they are not there once each, in order."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"

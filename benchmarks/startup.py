@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from readme import write_between_markers
+from readme import show
 
 FRAMES = 40
 OURS = """
@@ -184,9 +184,7 @@ def main() -> int:
     machine = f"{platform.machine()}, {os.cpu_count()} processors, {time.strftime('%Y-%m-%d')}"
     tables = (startup_table(processes), imports_table(processes), cache_table(processes))
     text = "\n\n".join((f"Medians of {processes} new processes ({machine}).", *tables))
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, "startup", text)
+    show("startup", text, arguments.write)
     return 0
 
 

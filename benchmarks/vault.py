@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from readme import write_between_markers
+from readme import show
 
 from facesdk.errors import FaceSdkError
 from facesdk.matching import fused_score, make_reference
@@ -180,9 +180,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         text = table(Path(folder), samples=arguments.samples, rounds=arguments.rounds)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, "vault", text)
+    show("vault", text, arguments.write)
     return 0
 
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
+from facesdk import learning
 from facesdk.capture.limits import DECIDING, ENROLLMENT_S, LEAVE_AFTER_S, LONGEST_TIMEOUT_S, TIMEOUT_S
 from facesdk.capture.quality import Refusal
 from facesdk.capture.samples import (
@@ -25,15 +26,7 @@ from facesdk.deciding import Deciding, label_of
 from facesdk.engine import Engine
 from facesdk.engine.networks import load_manifest
 from facesdk.engines import Engines, checked_engine
-from facesdk.errors import (
-    FaceSdkError,
-    InputError,
-    LockedOutError,
-    PassphraseRequiredError,
-    PolicyFloorError,
-    Reason,
-)
-from facesdk.learning import Learner
+from facesdk.errors import InputError, LockedOutError, PassphraseRequiredError, PolicyFloorError
 from facesdk.log import happened
 from facesdk.policy import Policy
 from facesdk.types import Assurance, Decision, Guidance, Outcome
@@ -50,6 +43,7 @@ from facesdk.vault.attempts import PassphraseRequired
 from facesdk.vault.audit.entry import FILES, check_labels
 from facesdk.vault.folder import folder_path
 from facesdk.vault.keys.given import GivenKeys, given_key
+from facesdk.vault.unlocking import Unlocking
 
 if TYPE_CHECKING:
     from facesdk.camera.frame import CapturedFrame
@@ -59,9 +53,7 @@ if TYPE_CHECKING:
     from facesdk.enrolling import Enrolling
     from facesdk.status import Status
     from facesdk.types import Picture, Pictures, Progress
-    from facesdk.vault import SampleSet, Template
 
-T = TypeVar("T")
 CONSENT = "given to the program that called enroll()"
 
 
@@ -121,9 +113,9 @@ class FaceVerifier:
         self._vault = Vault(VaultFolder(folder), KeyringOpenKeys(folder) if keyring else ProcessOpenKeys())
         self._chosen = policy
         self._engines = Engines(engine, make_engine)
-        self._learner = Learner(learn, migrate_to, self._engines.of)
+        self._learner = learning.Learner(learn, migrate_to, self._engines.of)
         self._deciding = Deciding(self._vault, self._keys, self._engines, self._learner, policy)
-        self._opened: set[str] = set()
+        self._unlocking = Unlocking(self._vault, self._keys)
 
     def __repr__(self) -> str:
         return f"FaceVerifier(policy={self.policy!r})"
@@ -261,7 +253,7 @@ class FaceVerifier:
 
     def _seal(self, user: str, key: KeyProvider, enrolled: Probe, enrollment: Enrolling) -> None:
         enrollment.seal(self._vault, user, key, enrolled, engine=self.engine, policy=self.policy)
-        self._opened.add(user)
+        self._unlocking.opened(user)
         happened("enrolled %s with %s", user, self.engine.embedder)
 
     def verify(
@@ -303,9 +295,9 @@ class FaceVerifier:
 
     def _verify(self, user: str, frames: list[Picture], *, camera: str, consecutive: bool, colors: str) -> Outcome:
         with contextlib.ExitStack() as stack:
-            decider, policy, engine = self._with_key(
-                user,
-                lambda: stack.enter_context(self._deciding.at_once(user, frames=len(frames), camera=camera)),
+            begin = partial(self._deciding.at_once, user, frames=len(frames), camera=camera)
+            decider, policy, engine = self._unlocking.with_key(
+                user, lambda: stack.enter_context(begin()), unlock=self.unlock
             )
             if policy.liveness is not Assurance.NONE:
                 raise PolicyFloorError(
@@ -354,7 +346,7 @@ class FaceVerifier:
         label = sessions.checked_label(camera, purpose, liveness)
         try:
             begin = partial(self._deciding.begin, user, frames=DECIDING, camera=sessions.name_of(camera), label=label)
-            decider, policy, engine = self._with_key(user, begin)
+            decider, policy, engine = self._unlocking.with_key(user, begin, unlock=self.unlock)
         except PassphraseRequiredError:
             self._keys.forget(user)
             raise
@@ -438,19 +430,11 @@ class FaceVerifier:
                 key = PassphraseKey(passphrase)
         finally:
             del passphrase  # not in the local variables of a traceback
-        if key is None:
-            state, _ = self._vault.state(user)
-            if not isinstance(state, PassphraseRequired):
-                return
-            if state.reason is not Reason.NOT_UNLOCKED or user in self._opened:
-                raise PassphraseRequiredError(state.reason)
-        with self._keys.using(user, key) as key:
-            self._vault.unlock(
-                user, key, rules=self.policy.attempts, label=label_of(self.policy), opening=self._vault.begin(user),
-                may_move=_may_move,
-            )  # fmt: skip
-        self._opened.add(user)
-        happened("unlocked %s", user)
+        if self._unlocking.unlock(
+            user, key, rules=self.policy.attempts, label=label_of(self.policy),
+            may_move=lambda *both: learning.may_move(*both),
+        ):  # fmt: skip
+            happened("unlocked %s", user)
 
     def lock(self, user: str) -> bool:
         """Forget the user's key, and the passphrase that this object knows of theirs.
@@ -506,37 +490,6 @@ class FaceVerifier:
         from facesdk.status import status_of
 
         return status_of(self._vault, user, policy=self._chosen)
-
-    def _with_key(self, user: str, use: Callable[[], T]) -> T:
-        """What `use` gives with the user's key; this object's own opens it, if nothing has since the program (or
-        machine) started."""
-        own = self._keys.of(user) is not None
-        try:
-            found = use()
-        except PassphraseRequiredError as error:
-            if not own or error.reason is not Reason.NOT_UNLOCKED or user in self._opened:
-                raise
-        except FaceSdkError:
-            with contextlib.suppress(FaceSdkError):  # the first error is the one to report
-                if own and not isinstance(self._vault.state(user)[0], PassphraseRequired):
-                    self._note_open(user)
-            raise
-        else:
-            if own:
-                self._note_open(user)
-            return found
-        self.unlock(user)
-        return use()
-
-    def _note_open(self, user: str) -> None:
-        self._opened.add(user)  # if it is closed from now on, somebody has closed it
-        self._keys.found_open(user)
-
-
-def _may_move(template: Template, found: SampleSet) -> bool:
-    from facesdk.learning import may_move
-
-    return may_move(template, found)
 
 
 def _check_parts(

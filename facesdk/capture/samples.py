@@ -58,9 +58,7 @@ class Probe:
     samples: what was looked at. vectors: float32 (d,) of unit length for each, until the end.
     """
 
-    def __init__(
-        self, samples: Sequence[Sample], engine: Engine, *, mirror: bool = False, later: bool = False
-    ) -> None:  # fmt: skip
+    def __init__(self, samples: Sequence[Sample], engine: Engine, *, mirror: bool = False, later: bool = False) -> None:
         """Makes the features, or does so later, when they are asked for.
 
         mirror: of each crop and its mirror image, their mean direction.
@@ -80,7 +78,7 @@ class Probe:
         """The vectors one by one; who takes no more of them leaves the other samples without features."""
         for number in range(1, len(self.samples) + 1):
             self._make(number)
-            yield matching.vectors_of(self._features)[number - 1]
+            yield self._features[number - 1]._vector
 
     def _make(self, count: int) -> None:
         """So many of the features, unless what was made is wiped."""

@@ -155,13 +155,11 @@ def accelerate(
 
     request "auto": an Edge TPU is looked for if the manifest has a compiled model, what speaks against it goes into the
     reason, and when it fails later the processor takes over in the same frame. "edgetpu" or "edgetpu:DEVICE": every
-    failure is an AcceleratorError. Any other request changes nothing.
+    failure is an AcceleratorError. For what runtime.may_accelerate lets through.
     """
     device = device_of(request)
     entry = manifest.embedder(embedder)
     names = [name for name in entry.models if manifest.models[name].edgetpu is not None]
-    if device is None and (request != "auto" or not names):
-        return networks, Placement(base)
     from facesdk.engine.twin import verify, with_twin
 
     try:

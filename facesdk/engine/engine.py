@@ -13,7 +13,7 @@ from facesdk.engine.distance import FarDetector, is_distant, is_doubtful
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
-from facesdk.engine.runtime import Placement, Runtime, checked_networks, device_of, open_runtime
+from facesdk.engine.runtime import Placement, Runtime, checked_networks, device_of, may_accelerate, open_runtime
 from facesdk.engine.runtime import run_native as _run
 from facesdk.engine.threads import checked_threads
 from facesdk.engine.turned import is_turned
@@ -70,7 +70,7 @@ class Engine:
             threads=self.threads,
         )
         self._networks, self._placement = networks, Placement(base)
-        if device_of(runtime) is not None or any(manifest.models[n].edgetpu is not None for n in entry.models):
+        if may_accelerate(runtime, [manifest.models[n] for n in entry.models]):
             from facesdk.engine.edgetpu import accelerate
 
             found = accelerate(networks, manifest, embedder, request=runtime, base=base, threads=self.threads)

@@ -203,6 +203,11 @@ def device_of(request: str) -> str | None:
     return device if name == EDGE_TPU else None
 
 
+def may_accelerate(request: str, models: Sequence[ModelEntry]) -> bool:
+    """Whether to look for an Edge TPU: where it is asked for, and by "auto" where a model has a file for it."""
+    return device_of(request) is not None or (request == "auto" and any(model.edgetpu is not None for model in models))
+
+
 def choose_runtime(name: str = "auto", *, threads: int | str = 1) -> Runtime:
     """The runtime of this name, or for "auto" the first that loads; errors as open_runtime."""
     return open_runtime(name, lambda _runtime: None, threads=threads)[0]
