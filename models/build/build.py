@@ -22,7 +22,7 @@ from ai_edge_litert.interpreter import Interpreter
 from calibrate import crops, peaks, ranges
 from origins import read_mobilefacenet, read_sface
 from package import Network, write
-from rewrites import equalize, turn_slopes
+from rewrites import equalize, equalize_linear, merge_tail, turn_slopes
 
 HERE = Path(__file__).parent
 UNCHANGED = ("blazeface_short_range", "face_mesh", "blazeface_full_range", "iris_landmark")
@@ -130,6 +130,9 @@ def _embedder(
     _require(float_cosine >= FLOAT_COSINE, f"{network.name}: rebuilt float has cosine {float_cosine} to its origin")
     turned = turn_slopes(network)
     equalize(network, peaks(network, samples), power=about["equalize"], bound=20.0)
+    if about.get("merge_tail"):
+        merge_tail(network)
+        equalize_linear(network, -2, peaks(network, samples), power=0.5, bound=20.0)
     model = write(network, ranges(network, samples, share=about["share"]))
     cosine = (_features(model, checked) * origin_features).sum(axis=1)
     _require(float(cosine.mean()) >= INT8_COSINE, f"{network.name}: int8 has mean cosine {cosine.mean()} to float")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from package import Conv, Network
+from package import Conv, Network, Reshape
 
 
 def fold_batchnorm_forward(conv: Conv, scale: np.ndarray, shift: np.ndarray) -> Conv:
@@ -69,3 +69,33 @@ def equalize(network: Network, peak: dict[str, np.ndarray], *, power: float, bou
         factor = 2.0 ** (np.round(np.log2(factor) * 4) / 4)
         _scale_outputs(network, index, factor, node.slope)
         _scale_inputs(network, index, 1.0 / factor)
+
+
+def merge_tail(network: Network) -> None:
+    """Makes of a last k x k depthwise convolution over all pixels, and of the linear ones behind it, a depthwise one of k x 1
+    over rows and one convolution of all columns: one-channel convolutions of k x k are slow where there are many.
+    """
+    spread, *last = network.nodes[-3:]
+    if not all(isinstance(n, Conv) and n.slope is None and not any(n.padding) for n in (spread, *last)):
+        raise ValueError("the network does not end in three linear convolutions")
+    channels, rows, columns, _ = spread.weights.shape
+    first, second = (n.weights[:, 0, 0, :] for n in last)
+    merged = second @ first
+    bias = second @ last[0].bias + last[1].bias + merged @ spread.bias
+    by_row = spread.weights[:, :, :, 0].transpose(2, 0, 1).reshape(columns * channels, rows, 1, 1)
+    network.nodes[-3:] = [
+        Reshape("rows", spread.source, (1, rows, 1, columns * channels)),
+        Conv(spread.name, "rows", by_row, np.zeros(columns * channels), 1, (0, 0, 0, 0), depthwise=True),
+        Conv(last[1].name, spread.name, np.tile(merged, columns)[:, None, None, :], bias, 1, (0, 0, 0, 0)),
+    ]
+
+
+def equalize_linear(network: Network, index: int, peak: dict[str, np.ndarray], *, power: float, bound: float) -> None:
+    """As equalize, for the output of a node without PReLU, which one convolution alone reads."""
+    node = network.nodes[index]
+    spread = np.maximum(peak[node.name], 1e-6)
+    factor = np.clip((np.median(spread) / spread) ** power, 1.0 / bound, bound)
+    factor = 2.0 ** (np.round(np.log2(factor) * 4) / 4)
+    scaled = node.weights * factor[:, None, None, None]
+    network.nodes[index] = replace(node, weights=scaled, bias=node.bias * factor)
+    _scale_inputs(network, index, 1.0 / factor)

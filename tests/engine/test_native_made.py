@@ -244,3 +244,37 @@ def test_the_length_of_a_name_is_bounded() -> None:
     target = made.convolution(made.source, 8, (3, 3))
     made.graph.tensors[target] = ("x" * 100_000, *made.graph.tensors[target][1:])
     assert not accepted(made.file(target))
+
+
+def reshaped(made: Made, source: int, shape: tuple[int, ...], quantization: Quantization | None = None) -> int:
+    target = made.image(shape, quantization or steps(*STEPS))
+    made.graph.operator(Operator.RESHAPE, (source, made.constant(np.array(shape, np.int32))), target, version=1)
+    return target
+
+
+@pytest.mark.parametrize("channels", [8, 24, 65, 128])
+@pytest.mark.parametrize("bent", [False, True])
+def test_rows_become_pixels_of_more_channels(channels: int, bent: bool) -> None:
+    """A last convolution over all pixels, as one over rows and one of all columns."""
+    made = Made("int8", seed=channels)
+    last = made.convolution(made.source, channels, (1, 1))
+    last = made.prelu(last, (1, 1, 1, channels)) if bent else last
+    rows = reshaped(made, last, (1, 8, 1, 8 * channels))
+    over_rows = made.convolution(rows, 0, (8, 1), padding=VALID, depthwise=True)
+    assert accepted(made.file(made.convolution(over_rows, 16, (1, 1))))
+
+
+def test_new_shapes_that_are_none_of_rows_are_refused() -> None:
+    made = Made("int8")
+    last = made.convolution(made.source, 16, (3, 3))
+    assert accepted(made.file(made.convolution(reshaped(made, last, (1, 8, 4, 32)), 8, (3, 3))))  # padded at the sides
+    for make in (
+        lambda m, t: reshaped(m, t, (1, 4, 16, 16)),  # other rows
+        lambda m, t: reshaped(m, t, (1, 8, 4, 32), steps(*OTHER_STEPS)),  # other steps
+        lambda m, t: reshaped(m, m.source, (1, 8, 4, 6), steps(1 / 128)),  # of what no layer made
+        lambda m, t: m.prelu(reshaped(m, t, (1, 8, 4, 32)), (1, 1, 1, 32)),  # bent afterwards
+        lambda m, t: m.sum(reshaped(m, t, (1, 8, 4, 32)), reshaped(m, t, (1, 8, 4, 32))),
+    ):
+        other = Made("int8")
+        target = make(other, other.convolution(other.source, 16, (3, 3)))
+        assert not accepted(other.file(target))

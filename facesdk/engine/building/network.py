@@ -73,7 +73,16 @@ class Softmax:
     source: str
 
 
-Node: TypeAlias = "Conv | Add | Mean | Sigmoid | Scale | Softmax"
+@dataclass(frozen=True)
+class Reshape:
+    """The numbers of `source`, in their order, as (1, height, width, channels)."""
+
+    name: str
+    source: str
+    shape: tuple[int, int, int, int]
+
+
+Node: TypeAlias = "Conv | Add | Mean | Sigmoid | Scale | Softmax | Reshape"
 
 
 @dataclass

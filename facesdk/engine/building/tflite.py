@@ -35,6 +35,7 @@ class Operator(enum.IntEnum):
     DEPTHWISE_CONV_2D = 4
     LOGISTIC = 14
     MUL = 18
+    RESHAPE = 22
     SOFTMAX = 25
     PAD = 34
     MEAN = 40
@@ -44,7 +45,7 @@ class Operator(enum.IntEnum):
 
 # BuiltinOptions of each operator; those that are not here have none.
 _OPTIONS = {
-    Operator.CONV_2D: 1, Operator.DEPTHWISE_CONV_2D: 2, Operator.SOFTMAX: 9, Operator.ADD: 11, Operator.MUL: 21,
+    Operator.CONV_2D: 1, Operator.DEPTHWISE_CONV_2D: 2, Operator.SOFTMAX: 9, Operator.ADD: 11, Operator.RESHAPE: 17, Operator.MUL: 21,
     Operator.PAD: 22, Operator.MEAN: 27, Operator.MAXIMUM: 39,
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from facesdk.engine.building.network import (
     Mean,
     Network,
     Node,
+    Reshape,
     Scale,
     Sigmoid,
     Softmax,
@@ -73,15 +74,16 @@ def _quantization(scale: float | Array, zero: int = 0, *, axis: int = 0) -> Quan
 
 
 def _conv(writer: _Writer, node: Conv) -> None:
-    size, kernel = writer.shape(node.source)[1], node.weights.shape[1]
+    (height, width), (rows, columns) = writer.shape(node.source)[1:3], node.weights.shape[1:3]
     source = writer.index(node.source)
-    same = same_padding(size, kernel, node.stride) * 2
-    out = (size + node.padding[0] + node.padding[1] - kernel) // node.stride + 1
+    top, bottom, left, right = node.padding
+    same = (*same_padding(height, rows, node.stride), *same_padding(width, columns, node.stride))
+    out = (height + top + bottom - rows) // node.stride + 1, (width + left + right - columns) // node.stride + 1
     if any(node.padding) and node.padding != same:
-        source = _pad(writer, node, size=size)
+        source = _pad(writer, node, height=height, width=width)
     output_name = node.name if node.slope is None else f"{node.name}/before"
     # A PReLU's output keeps the scale of its input, as MAXIMUM demands.
-    shape = (1, out, out, node.weights.shape[0])
+    shape = (1, *out, node.weights.shape[0])
     weights, bias = _weights(writer, node)
     output = writer.activation(output_name, shape, node.name)
     padding = SAME if any(node.padding) and node.padding == same else VALID
@@ -114,13 +116,13 @@ def _weights(writer: _Writer, node: Conv) -> tuple[int, int]:
     )
 
 
-def _pad(writer: _Writer, node: Conv, *, size: int) -> int:
+def _pad(writer: _Writer, node: Conv, *, height: int, width: int) -> int:
     top, bottom, left, right = node.padding
     amounts = writer.graph.constant(
         f"{node.name}/padding", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
     )
     channels = node.weights.shape[0] if node.depthwise else node.weights.shape[3]
-    shape = (1, size + top + bottom, size + left + right, channels)
+    shape = (1, height + top + bottom, width + left + right, channels)
     padded = writer.activation(f"{node.name}/padded", shape, node.source)
     writer.graph.operator(Operator.PAD, (writer.index(node.source), amounts), padded, version=2)
     return padded
@@ -148,6 +150,12 @@ def _add(writer: _Writer, node: Add) -> None:
     inputs = writer.index(node.source), writer.index(node.other)
     no_powers_of_two = [Field(1, "?", False, True)]
     writer.graph.operator(Operator.ADD, inputs, output, options=no_powers_of_two, version=2)
+
+
+def _reshape(writer: _Writer, node: Reshape) -> None:
+    shape = writer.graph.constant(f"{node.name}/shape", np.array(node.shape, np.int32))
+    output = writer.activation(node.name, node.shape, node.source)
+    writer.graph.operator(Operator.RESHAPE, (writer.index(node.source), shape), output, version=1)
 
 
 def _float_only(writer: _Writer, node: Mean | Sigmoid | Scale | Softmax) -> None:
@@ -188,5 +196,7 @@ def _write_node(writer: _Writer, node: Node) -> None:
         _conv(writer, node)
     elif isinstance(node, Add):
         _add(writer, node)
+    elif isinstance(node, Reshape):
+        _reshape(writer, node)
     else:
         _float_only(writer, node)

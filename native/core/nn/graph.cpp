@@ -51,6 +51,7 @@ class Reader {
     want(is_image(op.target) && !made_[op.target], "results that are no int8 image");
     made_[op.target] = true;
     if (op.kind == kConvolution || op.kind == kDepthwise) return convolve(op);
+    if (op.kind == kReshape) return reshape(op.sources[0], op.target);
     want(op.sources.size() == 2, "operators of this kind");
     const size_t first = op.sources[0], second = op.sources[1];
     if (op.kind == kPad) return pad(first, second, op.target);
@@ -122,11 +123,19 @@ class Reader {
     padded_[target] = {source, b};
   }
 
+  // The rows of what was just made, cut into other pixels: the same bytes in the same places.
+  void reshape(size_t source, size_t target) {
+    const Tensor &in = tensors_[source], &out = tensors_[target];
+    want(!program_.layers.empty() && program_.layers.back().target == source && in.readers == 1 && !slopes_ &&
+             same_steps(in, out) && in.shape[1] == out.shape[1] && in.elements() == out.elements(), "such new shapes");
+    program_.layers.back().target = reshaped_ = target;
+  }
+
   // The layer that has just made this tensor, for this many readers and without anything fused so far.
   Layer& layer_of(size_t tensor, int readers) {
     want(!program_.layers.empty(), "operators before the first convolution");
     Layer& layer = program_.layers.back();
-    want(layer.target == tensor && tensors_[tensor].readers == readers && !layer.prelu && !layer.residual,
+    want(layer.target == tensor && tensor != reshaped_ && tensors_[tensor].readers == readers && !layer.prelu && !layer.residual,
          "such order of operators");
     return layer;
   }
@@ -199,7 +208,7 @@ class Reader {
   std::vector<std::optional<std::pair<size_t, Border>>> padded_;  // by tensor
   std::vector<bool> made_;                                         // by tensor
   std::optional<Prelu> slopes_;                                    // of a product whose maximum comes next
-  size_t product_ = 0, multiplied_ = 0, packed_ = 0;
+  size_t product_ = 0, multiplied_ = 0, packed_ = 0, reshaped_ = kNone;
   Program program_;
 };
 
