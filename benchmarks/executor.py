@@ -74,10 +74,10 @@ def main() -> None:
     given = parser.parse_args()
     rounds = given.rounds
     variant = native_variant()
-    crew = _core.Crew(2)
+    alone, crew = _core.Crew(1), _core.Crew(2)
     runtimes = {
         "theirs": choose_runtime("litert-native").make_network,
-        "ours": lambda model: _core.native_network(model, variant),
+        "ours": lambda model: _core.native_network(model, variant, alone),
         "theirs, two": choose_runtime("litert-native", threads=2).make_network,
         "ours, two": lambda model: _core.native_network(model, variant, crew),
     }

@@ -150,10 +150,10 @@ def load(data: Path, name: str) -> PhotoSet:
 
 def _code() -> str:
     """A digest of the sources that features and measures come from."""
-    package, core = ROOT / "facesdk", ROOT / "native" / "core"
-    named = [package / f"{name}.py" for name in ("capture", "crop_measures", "engine", "frames", "images", "quality")]
+    folders = [ROOT / "facesdk" / name for name in ("engine", "images", "capture")] + [ROOT / "native" / "core"]
+    sources = (path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".h", ".cpp"))
     digest = hashlib.sha256()
-    for path in (Path(__file__), *named, *sorted(core.glob("*.h")), *sorted(core.glob("*.cpp"))):
+    for path in (Path(__file__), *sorted(sources)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 

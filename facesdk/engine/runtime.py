@@ -59,7 +59,7 @@ def _native(threads: int) -> Runtime:
         raise AcceleratorError("this processor lacks AVX512-VNNI, which facesdk's own executor is written for")
     if not ((LITERT / "libLiteRt.so").is_file() or _version("ai_edge_litert") or _version("tflite_runtime")):
         raise AcceleratorError(f"this build of facesdk has no LiteRT library in {LITERT}, for networks of other kinds")
-    crew = _core.Crew(threads) if threads > 1 else None
+    crew = _core.Crew(threads)
     others = cache(lambda: _first(RUNTIMES[1:], threads, lambda _runtime: None)[0])
 
     def make(model: mmap.mmap) -> _core.Network:

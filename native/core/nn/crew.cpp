@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
+
 namespace facesdk::nn {
 namespace {
 
@@ -60,11 +62,28 @@ Crew::~Crew() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-Crew::Shift::Shift(Crew* crew) noexcept : crew_(crew) {
-  if (crew_ == nullptr || crew_->others_ == 0 || crew_->process_.left() || crew_->taken_.test_and_set(std::memory_order_acquire)) {
+void Crew::reserve(size_t bytes) noexcept {
+  size_t known = reserved_.load();
+  while (known < bytes && !reserved_.compare_exchange_weak(known, bytes)) {
+  }
+}
+
+Crew::Shift::Shift(Crew& crew, size_t bytes) : crew_(&crew) {
+  if (crew_->process_.left() || crew_->taken_.test_and_set(std::memory_order_acquire)) {
     crew_ = nullptr;
+    own_.resize(bytes);
+    memory_ = own_.data();
     return;
   }
+  try {
+    // Made anew rather than resized: nothing of it is needed any more.
+    if (crew_->memory_.size() < bytes) crew_->memory_ = AlignedVector<uint8_t>(std::max(bytes, crew_->reserved_.load()));
+  } catch (...) {
+    crew_->taken_.clear(std::memory_order_release);
+    throw;
+  }
+  memory_ = crew_->memory_.data();
+  if (crew_->others_ == 0) return;
   {
     const std::lock_guard lock(crew_->mutex_);
     ++crew_->shifts_;

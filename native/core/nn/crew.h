@@ -1,4 +1,4 @@
-// Threads that share a network's layers with the thread that runs it.
+// What the networks of an engine share: threads, and memory to work in.
 #pragma once
 
 #include <atomic>
@@ -11,11 +11,13 @@
 #include <vector>
 
 #include "../process.h"
+#include "place.h"
 
 namespace facesdk::nn {
 
 // The pieces of a layer are taken by whoever is free, the caller too: a thread that is late, or whose core has other work,
-// is waited for only while it has a piece. Between layers threads wait awake, and go to sleep soon after a network.
+// is waited for only while it has a piece. Between layers threads wait awake, and go to sleep soon after a network. The
+// memory is as large as the largest of the networks needs, and what one leaves there another overwrites.
 class Crew {
  public:
   // threads: with the caller's, 1 or more. In a child of the process that made it, it is never freed: its threads are not
@@ -27,10 +29,15 @@ class Crew {
 
   int threads() const noexcept { return static_cast<int>(others_) + 1; }
 
-  // A caller's use of the crew. One at a time: who comes meanwhile, or in a child of this process, works alone.
+  // How much memory a network needs, which is had when one works.
+  void reserve(size_t bytes) noexcept;
+
+  // A caller's use of the crew. One at a time: who comes meanwhile, or in a child of this process, works alone, in memory
+  // of its own.
   class Shift {
    public:
-    explicit Shift(Crew* crew) noexcept;
+    // bytes: of memory, that were reserved. Throws std::bad_alloc.
+    Shift(Crew& crew, size_t bytes);
     ~Shift();
     Shift(const Shift&) = delete;
     Shift& operator=(const Shift&) = delete;
@@ -47,8 +54,13 @@ class Crew {
       }
     }
 
+    // At least so many bytes, in whole lines of the cache; whatever they hold.
+    uint8_t* memory() noexcept { return memory_; }
+
    private:
     Crew* crew_;
+    AlignedVector<uint8_t> own_;
+    uint8_t* memory_ = nullptr;
   };
 
   static constexpr int kMost = 1 << 12;
@@ -74,6 +86,8 @@ class Crew {
   void* context_ = nullptr;
   uint32_t layer_ = 0;
   std::atomic_flag taken_;
+  std::atomic<size_t> reserved_{0};
+  AlignedVector<uint8_t> memory_;  // of whoever has taken the crew
   std::mutex mutex_;
   std::condition_variable woken_;
   uint64_t shifts_ = 0;  // that have begun; under the mutex

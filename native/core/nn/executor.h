@@ -14,8 +14,9 @@ namespace facesdk::nn {
 // All variants compiled in, fastest first; the last is the scalar one.
 std::span<const Variant> variants() noexcept;
 
-// Throws RuntimeFailure for a model that is not understood (graph.h, float_graph.h). Nothing of `bytes` is kept. crew: the
-// threads that share its layers, none for the caller's alone; the results are the same.
+// Throws RuntimeFailure for a model that is not understood (graph.h, float_graph.h). Nothing of `bytes` is kept. crew: of
+// the networks that it shares threads and memory with, or one of its own with the caller's thread alone; the results are
+// the same.
 std::unique_ptr<Network> make_native_network(std::string_view bytes, const Variant& variant,
                                              std::shared_ptr<Crew> crew = nullptr);
 

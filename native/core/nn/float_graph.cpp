@@ -16,6 +16,7 @@ class Reader {
   explicit Reader(const Model& model) : model_(model), tensors_(model.tensors) {
     borders_.resize(tensors_.size());
     constants_.resize(tensors_.size());
+    halves_.resize(tensors_.size());
     same_as_.assign(tensors_.size(), kNone);
     parts_.resize(tensors_.size());
     maker_.assign(tensors_.size(), kNone);
@@ -67,22 +68,28 @@ class Reader {
     want((constant_bytes_ += 4 * count) <= kMostBytes, "so many constants");
     want(half.type == Type::float16 && half.data.size() == 2 * count && whole.type == Type::float32 &&
              whole.shape == half.shape, "constants of this kind");
-    std::vector<float>& values = constants_[op.target];
-    values.resize(count);
-    for (size_t i = 0; i < count; ++i) values[i] = of_half(nn::read<uint16_t>(half.data, 2 * i));
+    halves_[op.target] = half.data;
   }
 
+  // The numbers of a tensor that nothing computes. What one operator alone reads is let go of by `forget`.
   const std::vector<float>& constant(size_t i) {
     const Tensor& tensor = tensors_[i];
     std::vector<float>& values = constants_[i];
-    if (values.empty()) {
-      want(tensor.type == Type::float32 && !tensor.data.empty() && tensor.data.size() == 4 * tensor.elements(),
-           "weights that are not constant");
-      want((constant_bytes_ += tensor.data.size()) <= kMostBytes, "so many constants");
-      values.resize(tensor.elements());
-      std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+    if (!values.empty()) return values;
+    values.resize(tensor.elements());
+    if (const std::string_view half = halves_[i]; !half.empty()) {
+      for (size_t k = 0; k < values.size(); ++k) values[k] = of_half(nn::read<uint16_t>(half, 2 * k));
+      return values;
     }
+    want(tensor.type == Type::float32 && !tensor.data.empty() && tensor.data.size() == 4 * tensor.elements(),
+         "weights that are not constant");
+    want((constant_bytes_ += tensor.data.size()) <= kMostBytes, "so many constants");
+    std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
     return values;
+  }
+
+  void forget(size_t i) {
+    if (tensors_[i].readers == 1) constants_[i] = {};
   }
 
   // What was made before and can be read, or filled up with channels of zeros to make this.
@@ -135,7 +142,18 @@ class Reader {
     layer.inputs = depthwise ? 1 : layer.kernel() == 1 || first ? inputs : filled_up(inputs);
     want(!depthwise || !first, "depthwise convolutions of the input");
     want(!depthwise || layer.kernel() <= 25, "depthwise kernels that XNNPACK adds in several passes");
-    pack(layer, constant(op.sources[1]), bias, inputs, outputs);
+    layer.bias.assign(static_cast<size_t>(filled_up(outputs)), 0);
+    std::ranges::copy(bias, layer.bias.begin());
+    const size_t from = op.sources[1], channels = static_cast<size_t>(outputs), read = static_cast<size_t>(inputs);
+    if (depthwise) {
+      pack_depthwise(layer, constant(from), channels);
+    } else if (const std::string_view half = halves_[from]; !half.empty()) {
+      pack_convolution(layer, layer.halves, channels, read, [&](size_t i) { return nn::read<uint16_t>(half, 2 * i); });
+    } else {
+      const std::vector<float>& whole = constant(from);
+      pack_convolution(layer, layer.weights, channels, read, [&](size_t i) { return whole[i]; });
+    }
+    forget(from);
   }
 
   void pad_for(FloatLayer& layer, const Tensor& in, const Tensor& out, const Table& options) {
@@ -143,46 +161,36 @@ class Reader {
     borders_[layer.source] = widest(borders_[layer.source], set_padding(layer, in, out, {}, same));
   }
 
-  static void pack(FloatLayer& layer, const std::vector<float>& weights, const std::vector<float>& bias, int inputs,
-                   int outputs) {
-    const size_t vectors = static_cast<size_t>(filled_up(outputs)) / kLanes, kernel = static_cast<size_t>(layer.kernel());
-    layer.bias.assign(vectors * kLanes, 0);
-    std::ranges::copy(bias, layer.bias.begin());
-    layer.weights.assign(layer.count() * vectors * kLanes, 0);
-    const size_t columns = static_cast<size_t>(layer.kernel_width), rows = static_cast<size_t>(layer.kernel_height);
-    const size_t real = static_cast<size_t>(inputs), filled = static_cast<size_t>(layer.inputs);
-    for (size_t c = 0; c < static_cast<size_t>(outputs); ++c) {
-      const size_t vector = c / kLanes, lane = c % kLanes;
-      if (layer.kind == FloatKind::depthwise) {
-        for (size_t tap = 0; tap < kernel; ++tap) {
-          const size_t to = (vector * columns + tap % columns) * rows + tap / columns;
-          layer.weights[to * kLanes + lane] = weights[tap * static_cast<size_t>(outputs) + c];
-        }
-        continue;
-      }
-      const size_t block = block_of(vector, vectors);
-      const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
-      float* to = layer.weights.data() + (first * layer.count() + (vector - first)) * kLanes + lane;
-      for (size_t tap = 0; tap < kernel; ++tap) {
-        for (size_t i = 0; i < real; ++i) {
-          to[(tap * filled + i) * width * kLanes] = weights[(c * kernel + tap) * real + i];
-        }
+  static size_t vectors_of(const FloatLayer& layer) { return layer.bias.size() / kLanes; }
+
+  static void pack_depthwise(FloatLayer& layer, const std::vector<float>& weights, size_t channels) {
+    const size_t kernel = layer.count(), columns = static_cast<size_t>(layer.kernel_width);
+    const size_t rows = static_cast<size_t>(layer.kernel_height);
+    layer.weights.assign(kernel * vectors_of(layer) * kLanes, 0);
+    for (size_t tap = 0; tap < kernel; ++tap) {
+      for (size_t c = 0; c < channels; ++c) {
+        const size_t to = (c / kLanes * columns + tap % columns) * rows + tap / columns;
+        layer.weights[to * kLanes + c % kLanes] = weights[tap * channels + c];
       }
     }
-    if (layer.kind == FloatKind::convolution) shorten(layer);
   }
 
-  // Keeps the weights in 16 bits where that is all that they have: half of what is read for each picture.
-  static void shorten(FloatLayer& layer) {
-    AlignedVector<uint16_t> halves(layer.weights.size());
-    for (size_t i = 0; i < halves.size(); ++i) {
-      const uint32_t bits = std::bit_cast<uint32_t>(layer.weights[i]), exponent = bits >> 23 & 255;
-      halves[i] = to_half(layer.weights[i]);
-      if (exponent > 112 && exponent < 143 && (bits & 0x1fff) == 0) continue;  // nearly all
-      if (std::bit_cast<uint32_t>(of_half(halves[i])) != bits) return;
+  // weight(i): the model's i-th, of (channels, kernel, inputs).
+  template <typename Number, typename Weight>
+  static void pack_convolution(const FloatLayer& layer, AlignedVector<Number>& packed, size_t channels, size_t inputs,
+                               Weight weight) {
+    const size_t vectors = vectors_of(layer), kernel = static_cast<size_t>(layer.kernel());
+    packed.assign(layer.count() * vectors * kLanes, 0);
+    for (size_t c = 0; c < channels; ++c) {
+      const size_t vector = c / kLanes, block = block_of(vector, vectors);
+      const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
+      Number* to = packed.data() + (first * layer.count() + (vector - first)) * kLanes + c % kLanes;
+      for (size_t tap = 0; tap < kernel; ++tap) {
+        for (size_t i = 0; i < inputs; ++i) {
+          to[(tap * static_cast<size_t>(layer.inputs) + i) * width * kLanes] = weight((c * kernel + tap) * inputs + i);
+        }
+      }
     }
-    layer.halves = std::move(halves);
-    layer.weights = {};
   }
 
   void pool(const Operation& op) {
@@ -337,6 +345,7 @@ class Reader {
   const std::vector<Tensor>& tensors_;
   std::vector<Border> borders_;                 // the rest by tensor
   std::vector<std::vector<float>> constants_;   // their values, once they were asked for
+  std::vector<std::string_view> halves_;        // of constants, their values in 16 bits
   std::vector<size_t> same_as_;                 // what was filled up with channels to make it
   std::vector<std::vector<size_t>> parts_;      // what was joined to make it
   std::vector<size_t> maker_;                   // the layer

@@ -31,19 +31,12 @@ constexpr size_t block_of(size_t vector, size_t vectors) {
   return block;
 }
 
-// IEEE half to single, and back where the single is one of a half; else to any half.
+// IEEE half to single.
 inline float of_half(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
   if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(std::ldexp(static_cast<float>(fraction), -24)));
   const uint32_t high = exponent == 31 ? 255 : exponent + 112;
   return std::bit_cast<float>(sign | high << 23 | fraction << 13);
-}
-inline uint16_t to_half(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value), exponent = bits >> 23 & 255, fraction = bits & 0x7fffff;
-  const uint32_t sign = bits >> 16 & 0x8000;
-  if (exponent > 112) return static_cast<uint16_t>(sign | std::min<uint32_t>(exponent - 112, 31) << 10 | fraction >> 13);
-  if (exponent < 103) return static_cast<uint16_t>(sign);
-  return static_cast<uint16_t>(sign | (0x800000 | fraction) >> (126 - exponent));
 }
 
 enum class FloatKind { convolution, depthwise, max_pool };
@@ -57,7 +50,7 @@ struct FloatLayer : Window {
   int inputs = 0;                                // channels that are read: all that there are, filled up over a kernel
   Bend bend = Bend::none;
   AlignedVector<float> weights, bias, slopes;    // the latter two (filled-up channels,), slopes of a PReLU alone
-  AlignedVector<uint16_t> halves;                // a convolution's weights where 16 bits hold them; `weights` is empty then
+  AlignedVector<uint16_t> halves;                // a convolution's weights where the file has 16 bits of them; `weights` is empty then
 
   size_t count() const { return static_cast<size_t>(kernel() * inputs); }
 };
