@@ -1,3 +1,4 @@
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +83,49 @@ TEST(crew_serves_one_caller_and_others_work_alone) {
   }
   for (std::thread& caller : callers) caller.join();
   CHECK_EQ(good.load(), 800);
+}
+
+TEST(crew_keeps_off_the_callers_processor) {
+  cpu_set_t before;
+  CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+  if (CPU_COUNT(&before) < 2) return;
+  const auto crew = Crew::make(2);
+  std::atomic<int> elsewhere{0}, here{0};
+  while (elsewhere + here < 20) {
+    const int from = sched_getcpu();
+    Crew::Shift shift(*crew, 0);
+    if (sched_getcpu() != from) continue;
+    shift.run(2, [&](int piece, int thread) {
+      if (thread == 0) std::this_thread::sleep_for(std::chrono::milliseconds(piece == 0 ? 20 : 0));
+      if (thread == 0) return;
+      cpu_set_t allowed;
+      sched_getaffinity(0, sizeof(allowed), &allowed);
+      ++(CPU_ISSET(static_cast<size_t>(from), &allowed) ? here : elsewhere);
+    });
+  }
+  CHECK_EQ(here.load(), 0);
+}
+
+TEST(crew_on_one_processor_works_alone) {
+  const auto crew = Crew::make(2);
+  cpu_set_t before, one;
+  CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+  CPU_ZERO(&one);
+  for (size_t i = 0; CPU_COUNT(&one) == 0; ++i) {
+    if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
+  }
+  CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+  int others = 0;
+  {
+    Crew::Shift shift(*crew, 0);
+    shift.run(20, [&](int, int thread) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      others += thread != 0;
+    });
+  }
+  CHECK(sched_setaffinity(0, sizeof(before), &before) == 0);
+  CHECK_EQ(others, 0);
+  CHECK(shares(crew.get(), 9));
 }
 
 TEST(crew_in_a_child_works_alone_and_ends) {

@@ -83,7 +83,7 @@ Crew::Shift::Shift(Crew& crew, size_t bytes) : crew_(&crew) {
     throw;
   }
   memory_ = crew_->memory_.data();
-  if (crew_->others_ == 0) return;
+  if (!crew_->make_way()) return;
   {
     const std::lock_guard lock(crew_->mutex_);
     ++crew_->shifts_;
@@ -93,6 +93,20 @@ Crew::Shift::Shift(Crew& crew, size_t bytes) : crew_(&crew) {
 
 Crew::Shift::~Shift() {
   if (crew_ != nullptr) crew_->taken_.clear(std::memory_order_release);
+}
+
+// Whether there are threads, and processors for them besides the caller's.
+bool Crew::make_way() noexcept {
+  if (others_ == 0) return false;
+  const int here = sched_getcpu();
+  cpu_set_t allowed;
+  if (here < 0 || sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return true;  // let the system choose
+  CPU_CLR(static_cast<size_t>(here), &allowed);
+  if (CPU_COUNT(&allowed) == 0) return false;
+  if (CPU_EQUAL(&allowed, &elsewhere_)) return true;
+  for (std::thread& worker : workers_) pthread_setaffinity_np(worker.native_handle(), sizeof(allowed), &allowed);
+  elsewhere_ = allowed;
+  return true;
 }
 
 void Crew::share(int count, Call call, void* context) noexcept {

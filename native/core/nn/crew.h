@@ -1,6 +1,8 @@
 // What the networks of an engine share: threads, and memory to work in.
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -16,8 +18,10 @@
 namespace facesdk::nn {
 
 // The pieces of a layer are taken by whoever is free, the caller too: a thread that is late, or whose core has other work,
-// is waited for only while it has a piece. Between layers threads wait awake, and go to sleep soon after a network. The
-// memory is as large as the largest of the networks needs, and what one leaves there another overwrites.
+// is waited for only while it has a piece. Between layers threads wait awake, and go to sleep soon after a network. They
+// keep off the processor that the caller is on: a virtual machine's idle processors look to its system as if they were
+// taken, so that it wakes a thread behind the one that waits for it. The memory is as large as the largest of the networks
+// needs, and what one leaves there another overwrites.
 class Crew {
  public:
   // threads: with the caller's, 1 or more. In a child of the process that made it, it is never freed: its threads are not
@@ -76,6 +80,7 @@ class Crew {
   static uint64_t pack(Ticket t) noexcept;
   static Ticket unpack(uint64_t bits) noexcept;
 
+  bool make_way() noexcept;
   void share(int count, Call call, void* context) noexcept;
   bool take_piece(int thread) noexcept;
   void work(int thread) noexcept;
@@ -87,7 +92,9 @@ class Crew {
   uint32_t layer_ = 0;
   std::atomic_flag taken_;
   std::atomic<size_t> reserved_{0};
-  AlignedVector<uint8_t> memory_;  // of whoever has taken the crew
+  // Of whoever has taken the crew.
+  AlignedVector<uint8_t> memory_;
+  cpu_set_t elsewhere_{};  // processors that the threads may use
   std::mutex mutex_;
   std::condition_variable woken_;
   uint64_t shifts_ = 0;  // that have begun; under the mutex
