@@ -1,4 +1,5 @@
-// Float layers with AVX-512: one to four vectors of channels of several pixels at a time, sums in up to 24 registers.
+// Float layers with AVX-512: one to four vectors of channels of several pixels at a time, sums in up to 24 registers. The
+// last vector may be half a one, which takes half the time.
 #include "float_graph.h"
 #if defined(__x86_64__)
 // GCC 12 takes the undefined value that its own intrinsics are made with for one that is used (GCC bug 105593).
@@ -10,27 +11,69 @@
 
 #include <algorithm>
 
-#define TARGET __attribute__((target("avx512f,avx512vl")))
+#define TARGET __attribute__((target("avx512f,avx512vl,avx2,fma,f16c")))
 #define INLINE TARGET __attribute__((always_inline)) inline
 #define FACESDK_UNROLL _Pragma("GCC unroll 12")  // sums in registers, not in an array
 
 namespace facesdk::nn {
 namespace {
 
+// A vector of 16 floats, and half a one.
+struct Whole {
+  using Floats = __m512;
+  static constexpr size_t lanes = 16;
+  INLINE static Floats zero() { return _mm512_setzero_ps(); }
+  INLINE static Floats all(float value) { return _mm512_set1_ps(value); }
+  INLINE static Floats load(const float* at) { return _mm512_loadu_ps(at); }
+  INLINE static Floats load(const uint16_t* halves) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves)));
+  }
+  INLINE static void store(float* at, Floats x) { _mm512_storeu_ps(at, x); }
+  INLINE static Floats add_product(Floats a, Floats b, Floats sum) { return _mm512_fmadd_ps(a, b, sum); }
+  INLINE static Floats greater(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+  INLINE static Floats add_first(Floats sum, const float* other, size_t count) {
+    const auto mask = static_cast<__mmask16>((1u << std::min(count, lanes)) - 1);
+    return _mm512_mask_add_ps(sum, mask, sum, _mm512_maskz_loadu_ps(mask, other));
+  }
+  INLINE static Floats bend(Floats sum, Floats slopes) {
+    return _mm512_mask_mul_ps(sum, _mm512_cmp_ps_mask(sum, zero(), _CMP_LT_OQ), sum, slopes);
+  }
+};
+struct Half {
+  using Floats = __m256;
+  static constexpr size_t lanes = 8;
+  INLINE static Floats zero() { return _mm256_setzero_ps(); }
+  INLINE static Floats all(float value) { return _mm256_set1_ps(value); }
+  INLINE static Floats load(const float* at) { return _mm256_loadu_ps(at); }
+  INLINE static Floats load(const uint16_t* halves) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves)));
+  }
+  INLINE static void store(float* at, Floats x) { _mm256_storeu_ps(at, x); }
+  INLINE static Floats add_product(Floats a, Floats b, Floats sum) { return _mm256_fmadd_ps(a, b, sum); }
+  INLINE static Floats greater(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+  INLINE static Floats add_first(Floats sum, const float* other, size_t count) {
+    const auto mask = static_cast<__mmask8>((1u << std::min(count, lanes)) - 1);
+    return _mm256_mask_add_ps(sum, mask, sum, _mm256_maskz_loadu_ps(mask, other));
+  }
+  INLINE static Floats bend(Floats sum, Floats slopes) {
+    return _mm256_mask_mul_ps(sum, _mm256_cmp_ps_mask(sum, zero(), _CMP_LT_OQ), sum, slopes);
+  }
+};
+
 // What follows the sums of one vector of channels.
+template <typename Vector>
 struct Finish {
-  __m512 slopes;
+  typename Vector::Floats slopes;
   Bend bend;
 
-  TARGET Finish(const FloatLayer& layer, size_t channel) : slopes(_mm512_setzero_ps()), bend(layer.bend) {
-    if (bend == Bend::prelu) slopes = _mm512_loadu_ps(layer.slopes.data() + channel);
+  INLINE Finish(const FloatLayer& layer, size_t channel) : slopes(Vector::zero()), bend(layer.bend) {
+    if (bend == Bend::prelu) slopes = Vector::load(layer.slopes.data() + channel);
   }
 
-  INLINE __m512 of(__m512 sum) const {
-    const __m512 zero = _mm512_setzero_ps();
+  INLINE typename Vector::Floats of(typename Vector::Floats sum) const {
     if (bend == Bend::none) return sum;
-    if (bend == Bend::relu) return _mm512_max_ps(zero, sum);
-    return _mm512_mask_mul_ps(sum, _mm512_cmp_ps_mask(sum, zero, _CMP_LT_OQ), sum, slopes);
+    if (bend == Bend::relu) return Vector::greater(Vector::zero(), sum);
+    return Vector::bend(sum, slopes);
   }
 };
 
@@ -75,46 +118,56 @@ struct Walk {
   }
 };
 
-INLINE __m512 vector_at(const float* weights) { return _mm512_loadu_ps(weights); }
-INLINE __m512 vector_at(const uint16_t* halves) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves)));
+// Sums of one vector of kPixels pixels, and their end.
+template <typename Vector, int kPixels>
+INLINE void begin(typename Vector::Floats (&sums)[kPixels], const FloatLayer& layer, size_t channel) {
+  const auto bias = Vector::load(layer.bias.data() + channel);
+  FACESDK_UNROLL
+  for (int p = 0; p < kPixels; ++p) sums[p] = bias;
+}
+template <typename Vector, int kPixels>
+INLINE void end(const typename Vector::Floats (&sums)[kPixels], const FloatLayer& layer, size_t channel, float* const* to,
+                const float* const* other, size_t others) {
+  const Finish<Vector> finish(layer, channel);
+  FACESDK_UNROLL
+  for (int p = 0; p < kPixels; ++p) {
+    const auto sum = channel < others ? Vector::add_first(sums[p], other[p] + channel, others - channel) : sums[p];
+    Vector::store(to[p] + channel, finish.of(sum));
+  }
 }
 
-// kVectors vectors of kPixels pixels.
-template <int kPixels, int kVectors, typename Weight>
+// kWhole vectors of kPixels pixels, and kHalf half ones, 0 or 1, behind them.
+template <int kPixels, int kWhole, int kHalf, typename Weight>
 TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, const Weight* weights, size_t channel,
                  float* const* to, const float* const* other, size_t others) noexcept {
-  __m512 sums[kPixels][kVectors];
+  Whole::Floats sums[kWhole + 1][kPixels];  // one more than there are, as there may be none
+  Half::Floats rest[kPixels];
+  const size_t last = channel + kLanes * kWhole;
   FACESDK_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const __m512 bias = _mm512_loadu_ps(layer.bias.data() + channel + kLanes * static_cast<size_t>(v));
-    FACESDK_UNROLL
-    for (int p = 0; p < kPixels; ++p) sums[p][v] = bias;
-  }
+  for (int v = 0; v < kWhole; ++v) begin<Whole>(sums[v], layer, channel + kLanes * static_cast<size_t>(v));
+  if constexpr (kHalf) begin<Half>(rest, layer, last);
   const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);
   for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky) {
-    for (size_t i = ky * row; i < ky * row + run; ++i, weights += kVectors * kLanes) {
-      __m512 w[kVectors];
+    for (size_t i = ky * row; i < ky * row + run; ++i, weights += kWhole * Whole::lanes + kHalf * Half::lanes) {
+      Whole::Floats w[kWhole + 1];
+      Half::Floats half;
       FACESDK_UNROLL
-      for (int v = 0; v < kVectors; ++v) w[v] = vector_at(weights + kLanes * static_cast<size_t>(v));
+      for (int v = 0; v < kWhole; ++v) w[v] = Whole::load(weights + kLanes * static_cast<size_t>(v));
+      if constexpr (kHalf) half = Half::load(weights + kLanes * kWhole);
       FACESDK_UNROLL
       for (int p = 0; p < kPixels; ++p) {
-        const __m512 value = _mm512_set1_ps(from[p][i]);
+        const Whole::Floats value = Whole::all(from[p][i]);
         FACESDK_UNROLL
-        for (int v = 0; v < kVectors; ++v) sums[p][v] = _mm512_fmadd_ps(value, w[v], sums[p][v]);
+        for (int v = 0; v < kWhole; ++v) sums[v][p] = Whole::add_product(value, w[v], sums[v][p]);
+        if constexpr (kHalf) rest[p] = Half::add_product(_mm512_castps512_ps256(value), half, rest[p]);
       }
     }
   }
   FACESDK_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const size_t c = channel + kLanes * static_cast<size_t>(v);
-    const Finish finish(layer, c);
-    FACESDK_UNROLL
-    for (int p = 0; p < kPixels; ++p) {
-      const __m512 sum = c < others ? _mm512_add_ps(sums[p][v], _mm512_loadu_ps(other[p] + c)) : sums[p][v];
-      _mm512_storeu_ps(to[p] + c, finish.of(sum));
-    }
+  for (int v = 0; v < kWhole; ++v) {
+    end<Whole>(sums[v], layer, channel + kLanes * static_cast<size_t>(v), to, other, others);
   }
+  if constexpr (kHalf) end<Half>(rest, layer, last, to, other, others);
 }
 
 // Pixels of a tile, by its vectors.
@@ -122,29 +175,34 @@ constexpr size_t kFloatRows = 12;
 constexpr size_t kPixels[] = {0, 12, 12, 8, 6};
 
 template <typename Weight>
-using Tile = decltype(&tile<1, 1, Weight>);
+using Tile = decltype(&tile<1, 1, 0, Weight>);
 
-template <int kVectors, typename Weight>
+template <int kVectors, int kHalf, typename Weight>
 constexpr void add_tiles(Tile<Weight>* row) {
-  constexpr int kMost = static_cast<int>(kPixels[kVectors]);
-  row[1] = tile<1, kVectors, Weight>;
-  row[2] = tile<2, kVectors, Weight>;
-  row[3] = tile<3, kVectors, Weight>;
-  row[4] = tile<4, kVectors, Weight>;
-  row[5] = tile<5, kVectors, Weight>;
-  row[6] = tile<6, kVectors, Weight>;
-  if constexpr (kMost >= 8) row[8] = tile<8, kVectors, Weight>;
-  if constexpr (kMost >= 12) row[12] = tile<12, kVectors, Weight>;
+  constexpr int kMost = static_cast<int>(kPixels[kVectors]), kWhole = kVectors - kHalf;
+  row[1] = tile<1, kWhole, kHalf, Weight>;
+  row[2] = tile<2, kWhole, kHalf, Weight>;
+  row[3] = tile<3, kWhole, kHalf, Weight>;
+  row[4] = tile<4, kWhole, kHalf, Weight>;
+  row[5] = tile<5, kWhole, kHalf, Weight>;
+  row[6] = tile<6, kWhole, kHalf, Weight>;
+  if constexpr (kMost >= 8) row[8] = tile<8, kWhole, kHalf, Weight>;
+  if constexpr (kMost >= 12) row[12] = tile<12, kWhole, kHalf, Weight>;
 }
 
+// By vectors, whether the last of them is half a one, and pixels.
 template <typename Weight>
 struct Tiles {
-  Tile<Weight> of[kWidest + 1][kFloatRows + 1] = {};
+  Tile<Weight> of[kWidest + 1][2][kFloatRows + 1] = {};
   constexpr Tiles() {
-    add_tiles<1, Weight>(of[1]);
-    add_tiles<2, Weight>(of[2]);
-    add_tiles<3, Weight>(of[3]);
-    add_tiles<4, Weight>(of[4]);
+    add_tiles<1, 0, Weight>(of[1][0]);
+    add_tiles<2, 0, Weight>(of[2][0]);
+    add_tiles<3, 0, Weight>(of[3][0]);
+    add_tiles<4, 0, Weight>(of[4][0]);
+    add_tiles<1, 1, Weight>(of[1][1]);
+    add_tiles<2, 1, Weight>(of[2][1]);
+    add_tiles<3, 1, Weight>(of[3][1]);
+    add_tiles<4, 1, Weight>(of[4][1]);
   }
 };
 template <typename Weight>
@@ -153,7 +211,7 @@ constexpr Tiles<Weight> kTiles;
 // The largest tile of at most so many pixels.
 size_t pixels_of(size_t vectors, size_t left) {
   size_t count = std::min(kPixels[vectors], left);
-  while (kTiles<float>.of[vectors][count] == nullptr) --count;
+  while (kTiles<float>.of[vectors][0][count] == nullptr) --count;
   return count;
 }
 
@@ -162,12 +220,10 @@ TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, const
   Walk walk(program, layer, arena);
   const int begin = part.begin(walk.target.height), end = part.end(walk.target.height);
   walk.down(begin);
-  const size_t vectors = static_cast<size_t>(walk.target.channels) / kLanes, count = layer.count();
+  const size_t filled = static_cast<size_t>(walk.target.channels), blocks = blocks_in(vectors_in(filled));
   const size_t pixels = static_cast<size_t>((end - begin) * walk.target.width);
   size_t most = kFloatRows;
-  for (size_t b = 0; b < blocks_in(vectors); ++b) {
-    most = std::min(most, kPixels[first_vector(b + 1, vectors) - first_vector(b, vectors)]);
-  }
+  for (size_t b = 0; b < blocks; ++b) most = std::min(most, kPixels[vectors_in(block_group(b, filled).size)]);
   for (size_t done = 0; done < pixels;) {
     const size_t together = std::min(most, pixels - done);
     const float *from[kFloatRows], *other[kFloatRows];
@@ -177,13 +233,14 @@ TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, const
       to[p] = walk.to;
       other[p] = walk.other;
     }
-    for (size_t b = 0; b < blocks_in(vectors); ++b) {
-      const size_t first = first_vector(b, vectors), width = first_vector(b + 1, vectors) - first;
-      const Weight* weights = all + first * count * kLanes;
+    for (size_t b = 0; b < blocks; ++b) {
+      const Group group = block_group(b, filled);
+      const size_t width = vectors_in(group.size), half = group.size % kLanes != 0;
+      const Weight* weights = all + group.first * layer.count();
       for (size_t p = 0; p < together;) {
         const size_t now = pixels_of(width, together - p);
-        kTiles<Weight>.of[width][now](layer, from + p, walk.source.row(), weights, first * kLanes, to + p, other + p,
-                                      walk.other_step);
+        kTiles<Weight>.of[width][half][now](layer, from + p, walk.source.row(), weights, group.first, to + p, other + p,
+                                            walk.other_step);
         p += now;
       }
     }
@@ -192,25 +249,45 @@ TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, const
 }
 
 // kCount outputs of one row, side by side.
-template <int kCount>
+template <typename Vector, int kCount>
 INLINE void depthwise_some(const FloatLayer& layer, const Walk& walk, const float* from, const float* weights,
-                           __m512 bias, const Finish& finish, float* to) {
-  __m512 sums[kCount];
+                           typename Vector::Floats bias, const Finish<Vector>& finish, float* to) {
+  typename Vector::Floats sums[kCount];
   FACESDK_UNROLL
   for (int p = 0; p < kCount; ++p) sums[p] = bias;
   const size_t next = static_cast<size_t>(walk.source.channels);
   for (size_t kx = 0; kx < static_cast<size_t>(layer.kernel_width); ++kx) {
-    for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky, weights += kLanes) {
-      const __m512 w = _mm512_loadu_ps(weights);
+    for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky, weights += Vector::lanes) {
+      const auto w = Vector::load(weights);
       const float* at = from + ky * walk.source.row() + kx * next;
       FACESDK_UNROLL
       for (int p = 0; p < kCount; ++p) {
-        sums[p] = _mm512_fmadd_ps(_mm512_loadu_ps(at + static_cast<size_t>(p) * walk.from_step), w, sums[p]);
+        sums[p] = Vector::add_product(Vector::load(at + static_cast<size_t>(p) * walk.from_step), w, sums[p]);
       }
     }
   }
   FACESDK_UNROLL
-  for (int p = 0; p < kCount; ++p) _mm512_storeu_ps(to + static_cast<size_t>(p) * next, finish.of(sums[p]));
+  for (int p = 0; p < kCount; ++p) Vector::store(to + static_cast<size_t>(p) * next, finish.of(sums[p]));
+}
+
+// One row of one vector of channels.
+template <typename Vector>
+TARGET void depthwise_row(const FloatLayer& layer, const Walk& walk, size_t channel) noexcept {
+  const Finish<Vector> finish(layer, channel);
+  const auto bias = Vector::load(layer.bias.data() + channel);
+  const float* weights = layer.weights.data() + channel * layer.count();
+  const float* from = walk.from_row + channel;
+  float* to = walk.to_row + channel;
+  const size_t channels = static_cast<size_t>(walk.target.channels);
+  int x = 0;
+  const auto some = [&]<int kCount>() TARGET __attribute__((always_inline)) {
+    for (; x + kCount <= walk.target.width; x += kCount, from += kCount * walk.from_step, to += kCount * channels) {
+      depthwise_some<Vector, kCount>(layer, walk, from, weights, bias, finish, to);
+    }
+  };
+  some.template operator()<8>();
+  some.template operator()<4>();
+  some.template operator()<1>();
 }
 
 TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
@@ -218,25 +295,18 @@ TARGET void depthwise(const FloatProgram& program, const FloatLayer& layer, floa
   const int begin = part.begin(walk.target.height), end = part.end(walk.target.height);
   walk.down(begin);
   const size_t channels = static_cast<size_t>(walk.target.channels);
-  const int width = walk.target.width;
   for (int y = begin; y < end; ++y, walk.down()) {
-    for (size_t c = 0; c < channels; c += kLanes) {
-      const Finish finish(layer, c);
-      const __m512 bias = _mm512_loadu_ps(layer.bias.data() + c);
-      const float* weights = layer.weights.data() + c * static_cast<size_t>(layer.kernel());
-      const float* from = walk.from_row + c;
-      float* to = walk.to_row + c;
-      int x = 0;
-      const auto some = [&]<int kCount>() TARGET __attribute__((always_inline)) {
-        for (; x + kCount <= width; x += kCount, from += kCount * walk.from_step, to += kCount * channels) {
-          depthwise_some<kCount>(layer, walk, from, weights, bias, finish, to);
-        }
-      };
-      some.template operator()<8>();
-      some.template operator()<4>();
-      some.template operator()<1>();
-    }
+    size_t c = 0;
+    for (; c + Whole::lanes <= channels; c += Whole::lanes) depthwise_row<Whole>(layer, walk, c);
+    if (c < channels) depthwise_row<Half>(layer, walk, c);
   }
+}
+
+template <typename Vector>
+INLINE void pool_one(const float* from, size_t next, size_t row, float* to) {
+  const auto above = Vector::greater(Vector::load(from), Vector::load(from + next));
+  const auto below = Vector::greater(Vector::load(from + row), Vector::load(from + row + next));
+  Vector::store(to, Vector::greater(above, below));
 }
 
 TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float* arena, Part part) noexcept {
@@ -246,12 +316,9 @@ TARGET void max_pool(const FloatProgram& program, const FloatLayer& layer, float
   const size_t next = static_cast<size_t>(walk.source.channels), row = walk.source.row();
   const size_t pixels = static_cast<size_t>((end - begin) * walk.target.width);
   for (size_t i = 0; i < pixels; ++i, walk.next()) {
-    for (size_t c = 0; c < next; c += kLanes) {
-      const float* from = walk.from + c;
-      const __m512 above = _mm512_max_ps(_mm512_loadu_ps(from), _mm512_loadu_ps(from + next));
-      const __m512 below = _mm512_max_ps(_mm512_loadu_ps(from + row), _mm512_loadu_ps(from + row + next));
-      _mm512_storeu_ps(walk.to + c, _mm512_max_ps(above, below));
-    }
+    size_t c = 0;
+    for (; c + Whole::lanes <= next; c += Whole::lanes) pool_one<Whole>(walk.from + c, next, row, walk.to + c);
+    if (c < next) pool_one<Half>(walk.from + c, next, row, walk.to + c);
   }
 }
 

@@ -161,16 +161,15 @@ class Reader {
     borders_[layer.source] = widest(borders_[layer.source], set_padding(layer, in, out, {}, same));
   }
 
-  static size_t vectors_of(const FloatLayer& layer) { return layer.bias.size() / kLanes; }
-
   static void pack_depthwise(FloatLayer& layer, const std::vector<float>& weights, size_t channels) {
     const size_t kernel = layer.count(), columns = static_cast<size_t>(layer.kernel_width);
-    const size_t rows = static_cast<size_t>(layer.kernel_height);
-    layer.weights.assign(kernel * vectors_of(layer) * kLanes, 0);
-    for (size_t tap = 0; tap < kernel; ++tap) {
-      for (size_t c = 0; c < channels; ++c) {
-        const size_t to = (c / kLanes * columns + tap % columns) * rows + tap / columns;
-        layer.weights[to * kLanes + c % kLanes] = weights[tap * channels + c];
+    const size_t rows = static_cast<size_t>(layer.kernel_height), filled = layer.bias.size();
+    layer.weights.assign(kernel * filled, 0);
+    for (size_t c = 0; c < channels; ++c) {
+      const Group group = vector_group(c, filled);
+      float* to = layer.weights.data() + group.first * kernel + (c - group.first);
+      for (size_t tap = 0; tap < kernel; ++tap) {
+        to[(tap % columns * rows + tap / columns) * group.size] = weights[tap * channels + c];
       }
     }
   }
@@ -179,15 +178,14 @@ class Reader {
   template <typename Number, typename Weight>
   static void pack_convolution(const FloatLayer& layer, AlignedVector<Number>& packed, size_t channels, size_t inputs,
                                Weight weight) {
-    const size_t vectors = vectors_of(layer), kernel = static_cast<size_t>(layer.kernel());
-    packed.assign(layer.count() * vectors * kLanes, 0);
+    const size_t kernel = static_cast<size_t>(layer.kernel()), filled = layer.bias.size();
+    packed.assign(layer.count() * filled, 0);
     for (size_t c = 0; c < channels; ++c) {
-      const size_t vector = c / kLanes, block = block_of(vector, vectors);
-      const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
-      Number* to = packed.data() + (first * layer.count() + (vector - first)) * kLanes + c % kLanes;
+      const Group group = block_with(c, filled);
+      Number* to = packed.data() + group.first * layer.count() + (c - group.first);
       for (size_t tap = 0; tap < kernel; ++tap) {
         for (size_t i = 0; i < inputs; ++i) {
-          to[(tap * static_cast<size_t>(layer.inputs) + i) * width * kLanes] = weight((c * kernel + tap) * inputs + i);
+          to[(tap * static_cast<size_t>(layer.inputs) + i) * group.size] = weight((c * kernel + tap) * inputs + i);
         }
       }
     }

@@ -1,8 +1,9 @@
 // A float .tflite file (of MediaPipe's kind) read into layers of convolutions, each with what follows it.
 //
-// Channels are filled up to whole vectors of 16 floats with zeros, which stay zeros. Weights come in blocks of one to four
-// vectors: a convolution's as (blocks, inputs, vectors, 16), inputs in the order (kernel row, column, channel); a
-// depthwise one's as (vectors, kernel columns, kernel rows, 16), the order in which XNNPACK adds.
+// Channels are filled up to vectors of 16 floats, of which the last may have 8, with zeros, which stay zeros. Weights come
+// in blocks of one to four vectors: a convolution's as (blocks, inputs, channels of the block), inputs in the order (kernel
+// row, column, channel); a depthwise one's as (vectors, kernel columns, kernel rows, channels of the vector), the order in
+// which XNNPACK adds.
 #pragma once
 
 #include <algorithm>
@@ -20,15 +21,30 @@ namespace facesdk::nn {
 constexpr size_t kLanes = 16;
 constexpr size_t kWidest = 4;  // vectors of a block
 
-constexpr int filled_up(int channels) { return (channels + 15) / 16 * 16; }
+constexpr int filled_up(int channels) { return (channels + 7) / 8 * 8; }
+constexpr size_t vectors_in(size_t filled) { return (filled + kLanes - 1) / kLanes; }
 
 // How many vectors each block of a row of vectors has: as even as can be.
 constexpr size_t blocks_in(size_t vectors) { return (vectors + kWidest - 1) / kWidest; }
 constexpr size_t first_vector(size_t block, size_t vectors) { return block * vectors / blocks_in(vectors); }
-constexpr size_t block_of(size_t vector, size_t vectors) {
+
+// Where the weights of a channel are: those of `group` channels, beginning with `first`, stand side by side.
+struct Group {
+  size_t first, size;
+};
+// The vector that the channel is in, and the block.
+constexpr Group vector_group(size_t channel, size_t filled) {
+  const size_t first = channel / kLanes * kLanes;
+  return {first, std::min(kLanes, filled - first)};
+}
+constexpr Group block_group(size_t block, size_t filled) {
+  const size_t vectors = vectors_in(filled), first = kLanes * first_vector(block, vectors);
+  return {first, std::min(filled, kLanes * first_vector(block + 1, vectors)) - first};
+}
+constexpr Group block_with(size_t channel, size_t filled) {
   size_t block = 0;
-  while (block + 1 < blocks_in(vectors) && first_vector(block + 1, vectors) <= vector) ++block;
-  return block;
+  while (block + 1 < blocks_in(vectors_in(filled)) && block_group(block + 1, filled).first <= channel) ++block;
+  return block_group(block, filled);
 }
 
 // IEEE half to single.
@@ -49,7 +65,7 @@ struct FloatLayer : Window {
   size_t source = 0, target = 0, other = kNone;  // tensors
   int inputs = 0;                                // channels that are read: all that there are, filled up over a kernel
   Bend bend = Bend::none;
-  AlignedVector<float> weights, bias, slopes;    // the latter two (filled-up channels,), slopes of a PReLU alone
+  AlignedVector<float> weights, bias, slopes;    // the latter two by filled-up channels, slopes of a PReLU alone
   AlignedVector<uint16_t> halves;                // a convolution's weights where the file has 16 bits of them; `weights` is empty then
 
   size_t count() const { return static_cast<size_t>(kernel() * inputs); }

@@ -8,14 +8,13 @@
 namespace facesdk::nn {
 namespace {
 
-float convolved(const FloatLayer& layer, const Place& source, const float* in, size_t channel, size_t vectors) {
-  const size_t vector = channel / kLanes, block = block_of(vector, vectors);
-  const size_t first = first_vector(block, vectors), width = first_vector(block + 1, vectors) - first;
-  size_t at = (first * layer.count() + (vector - first)) * kLanes + channel % kLanes;
+float convolved(const FloatLayer& layer, const Place& source, const float* in, size_t channel) {
+  const Group group = block_with(channel, layer.bias.size());
+  size_t at = group.first * layer.count() + (channel - group.first);
   const size_t run = static_cast<size_t>(layer.kernel_width * layer.inputs);
   float sum = layer.bias[channel];
   for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky) {
-    for (size_t i = 0; i < run; ++i, at += width * kLanes) {
+    for (size_t i = 0; i < run; ++i, at += group.size) {
       const float weight = layer.halves.empty() ? layer.weights[at] : of_half(layer.halves[at]);
       sum = std::fma(in[ky * source.row() + i], weight, sum);
     }
@@ -24,10 +23,11 @@ float convolved(const FloatLayer& layer, const Place& source, const float* in, s
 }
 
 float depthwise(const FloatLayer& layer, const Place& source, const float* in, size_t channel) {
-  const float* weights = layer.weights.data() + channel / kLanes * static_cast<size_t>(layer.kernel()) * kLanes + channel % kLanes;
+  const Group group = vector_group(channel, layer.bias.size());
+  const float* weights = layer.weights.data() + group.first * layer.count() + (channel - group.first);
   float sum = layer.bias[channel];
   for (size_t kx = 0; kx < static_cast<size_t>(layer.kernel_width); ++kx) {
-    for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky, weights += kLanes) {
+    for (size_t ky = 0; ky < static_cast<size_t>(layer.kernel_height); ++ky, weights += group.size) {
       sum = std::fma(in[ky * source.row() + kx * static_cast<size_t>(source.channels) + channel], *weights, sum);
     }
   }
@@ -55,7 +55,7 @@ void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, floa
         return arena + place.at() + static_cast<size_t>(y) * place.row() + static_cast<size_t>(x * place.channels);
       };
       for (size_t c = 0; c < channels; ++c) {
-        float value = layer.kind == FloatKind::convolution ? convolved(layer, source, in, c, channels / kLanes)
+        float value = layer.kind == FloatKind::convolution ? convolved(layer, source, in, c)
                       : layer.kind == FloatKind::depthwise ? depthwise(layer, source, in, c)
                                                            : greatest(source, in, c);
         if (other != nullptr && c < static_cast<size_t>(other->channels)) value += pixel(*other)[c];
