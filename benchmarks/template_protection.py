@@ -112,8 +112,8 @@ def score_differences(features: np.ndarray, rng: np.random.Generator, *, referen
         probes = features[rng.choice(len(features), PROBES, replace=False)]
         with enrolled(features[row]) as template:
             for probe, turned in zip(probes, template.turned(list(probes)), strict=True):
-                plain = fused_score(features[row], [probe])
-                worst = max(worst, abs(fused_score(template.reference, [turned]) - plain))
+                plain = fused_score([features[row]], [probe])
+                worst = max(worst, abs(fused_score([template.reference], [turned]) - plain))
                 pairs += 1
     return worst, pairs
 
@@ -128,8 +128,8 @@ def renewed(features: np.ndarray, rng: np.random.Generator, *, count: int) -> tu
             Template(old.repacked(fresh, generation=2), fresh, user="alice") as new,
         ):
             turned = new.turned([features[row]])
-            old_scores.append(fused_score(old.reference, turned))
-            new_scores.append(fused_score(new.reference, turned))
+            old_scores.append(fused_score([old.reference], turned))
+            new_scores.append(fused_score([new.reference], turned))
     return np.array(old_scores), np.array(new_scores)
 
 

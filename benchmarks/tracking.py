@@ -96,7 +96,7 @@ class Tally:
         self.after_ms.append(after[0])
         probes = [matching.vectors_of(features) for _, features in (before, after)]
         for number, reference in enumerate(self._references):
-            decisions = [bool(p) and matching.fused_score(reference, p) >= self._threshold for p in probes]
+            decisions = [bool(p) and matching.fused_score([reference], p) >= self._threshold for p in probes]
             for opened, match in zip(self.opened, decisions, strict=True):
                 opened |= {number} if match else set()
             self.compared += 1

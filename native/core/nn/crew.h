@@ -94,7 +94,7 @@ class Crew {
   std::atomic<size_t> reserved_{0};
   // Of whoever has taken the crew.
   AlignedVector<uint8_t> memory_;
-  cpu_set_t elsewhere_{};  // processors that the threads may use
+  cpu_set_t allowed_{}, elsewhere_{};  // processors that the threads may use, and were told to
   std::mutex mutex_;
   std::condition_variable woken_;
   uint64_t shifts_ = 0;  // that have begun; under the mutex
