@@ -32,7 +32,7 @@ from facesdk.capture.quality import MIN_PRESENCE, QualityLimits
 from facesdk.capture.samples import Probe, usable_samples
 from facesdk.engine.tracking import Tracker
 from facesdk.images import load_rgb
-from facesdk.types import Face, Features, Float32Array, Frame, Sample
+from facesdk.types import Face, Float32Array, Frame, Sample
 
 PORTRAITS = Path(__file__).resolve().parent.parent / "facesdk" / "portraits"
 EVERY = 5
@@ -91,10 +91,10 @@ class Tally:
         self.differ, self.compared = 0, 0
         self.opened: tuple[set[int], set[int]] = (set(), set())  # references that matched at least once, both ways
 
-    def add(self, before: tuple[float, list[Features]], after: tuple[float, list[Features]]) -> None:
+    def add(self, before: tuple[float, list[Float32Array]], after: tuple[float, list[Float32Array]]) -> None:
         self.before_ms.append(before[0])
         self.after_ms.append(after[0])
-        probes = [matching.vectors_of(features) for _, features in (before, after)]
+        probes = [vectors for _, vectors in (before, after)]
         for number, reference in enumerate(self._references):
             decisions = [bool(p) and matching.fused_score([reference], p) >= self._threshold for p in probes]
             for opened, match in zip(self.opened, decisions, strict=True):
@@ -116,9 +116,11 @@ def measure_features(engine: Engine, frames: Sequence[Frame], tally: Tally) -> T
     """Features of every frame with a face, which is followed or detected."""
     tracker = Tracker(engine, detect_every=EVERY)
 
-    def features(observe: Observe, frame: Frame) -> list[Features]:
+    def features(observe: Observe, frame: Frame) -> list[Float32Array]:
         sample, _ = observe(frame)
-        return [engine.embed(sample)] if sample is not None and sample.quality.presence >= MIN_PRESENCE else []
+        if sample is None or sample.turned or sample.quality.presence < MIN_PRESENCE:
+            return []
+        return matching.vectors_of([engine.embed(sample)])
 
     for number, f in enumerate(frames):
         tally.add(*in_turn(partial(features, engine.observe, f), partial(features, tracker.observe, f), number))
