@@ -17,7 +17,7 @@ MARKER = "# operating points"
 def _toml(value: object) -> str:
     """A number, text or list as TOML has it, a matrix as one text: JSON, but for infinity."""
     if isinstance(value, str) and "\n" in value:
-        return f"'''\n{value}'''"
+        return f'"""\n{value}"""'
     return json.dumps(value).replace("Infinity", "inf")
 
 
