@@ -19,7 +19,7 @@ from facesdk.errors import AcceleratorError, ForkedError, InputError, ModelInteg
 RUNTIMES = ("native", "litert-native", "litert", "tflite-runtime")
 EDGE_TPU = "edgetpu"
 # Of native/core/nn: raised when what it computes, or what it takes, changes.
-EXECUTOR = "1"
+EXECUTOR = "2"
 # The C library of an ai-edge-litert wheel and its VERSION, put here by setup.py.
 LITERT = Path(__file__).parents[1] / "_litert"
 

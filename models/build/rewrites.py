@@ -19,15 +19,15 @@ def fold_batchnorm_forward(conv: Conv, scale: np.ndarray, shift: np.ndarray) -> 
     return replace(conv, weights=conv.weights * scale, bias=bias)
 
 
-def _scale_outputs(network: Network, index: int, factor: np.ndarray, slope: np.ndarray) -> None:
-    """Multiplies the output channels of node `index` by `factor`, before a PReLU of these slopes."""
+def _scale_outputs(network: Network, index: int, factor: np.ndarray, slope: np.ndarray | None) -> None:
+    """Multiplies the output channels of node `index` by `factor`, before a PReLU of these slopes, if there is one."""
     node = network.nodes[index]
     scaled = node.weights * factor[:, None, None, None]
     network.nodes[index] = replace(node, weights=scaled, bias=node.bias * factor, slope=slope)
 
 
 def _scale_inputs(network: Network, index: int, factor: np.ndarray) -> None:
-    """Multiplies the output of node `index`, after its PReLU, by `factor`: in the weights of the node that reads it."""
+    """Multiplies what node `index` gives, after its PReLU, by `factor`: in the weights of the node that reads it."""
     (following,) = network.consumers(network.nodes[index].name)
     weights = following.weights * (factor[:, None, None, None] if following.depthwise else factor)
     network.nodes[network.nodes.index(following)] = replace(following, weights=weights)
@@ -64,20 +64,29 @@ def equalize(network: Network, peak: dict[str, np.ndarray], *, power: float, bou
     """
     for index in _activated(network):
         node = network.nodes[index]
-        ranges = np.maximum(peak[node.name], 1e-6)
-        factor = np.clip((np.median(ranges) / ranges) ** power, 1.0 / bound, bound)
-        factor = 2.0 ** (np.round(np.log2(factor) * 4) / 4)
+        factor = _factors(peak[node.name], power, bound)
         _scale_outputs(network, index, factor, node.slope)
         _scale_inputs(network, index, 1.0 / factor)
 
 
+def _factors(ranges: np.ndarray, power: float, bound: float) -> np.ndarray:
+    """What brings channels of these ranges to like ones, as equalize says."""
+    ranges = np.maximum(ranges, 1e-6)
+    factor = np.clip((np.median(ranges) / ranges) ** power, 1.0 / bound, bound)
+    return 2.0 ** (np.round(np.log2(factor) * 4) / 4)
+
+
 def merge_tail(network: Network) -> None:
-    """Makes of a last k x k depthwise convolution over all pixels, and of the linear ones behind it, a depthwise one of k x 1
-    over rows and one convolution of all columns: one-channel convolutions of k x k are slow where there are many.
+    """Makes two of three last layers, a depthwise k x k convolution over all pixels and two linear ones of one pixel.
+
+    A depthwise one of k x 1 over rows, and one convolution of all columns: LiteRT runs a k x k one as one small product
+    a channel.
     """
     spread, *last = network.nodes[-3:]
     if not all(isinstance(n, Conv) and n.slope is None and not any(n.padding) for n in (spread, *last)):
         raise ValueError("the network does not end in three linear convolutions")
+    if not spread.depthwise or any(n.depthwise or n.weights.shape[1:3] != (1, 1) for n in last):
+        raise ValueError("the last three convolutions are not a depthwise one and two of one pixel")
     channels, rows, columns, _ = spread.weights.shape
     first, second = (n.weights[:, 0, 0, :] for n in last)
     merged = second @ first
@@ -91,11 +100,7 @@ def merge_tail(network: Network) -> None:
 
 
 def equalize_linear(network: Network, index: int, peak: dict[str, np.ndarray], *, power: float, bound: float) -> None:
-    """As equalize, for the output of a node without PReLU, which one convolution alone reads."""
-    node = network.nodes[index]
-    spread = np.maximum(peak[node.name], 1e-6)
-    factor = np.clip((np.median(spread) / spread) ** power, 1.0 / bound, bound)
-    factor = 2.0 ** (np.round(np.log2(factor) * 4) / 4)
-    scaled = node.weights * factor[:, None, None, None]
-    network.nodes[index] = replace(node, weights=scaled, bias=node.bias * factor)
+    """As equalize, its source too, for the output of a node without PReLU, which one convolution alone reads."""
+    factor = _factors(peak[network.nodes[index].name], power, bound)
+    _scale_outputs(network, index, factor, None)
     _scale_inputs(network, index, 1.0 / factor)

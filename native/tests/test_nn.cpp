@@ -1,5 +1,5 @@
-// The int8 executor: the scalar definition against a plain loop over the model's own weights, every variant against the
-// scalar one at all lane boundaries, and what is read of files that are damaged.
+// The executor: the definition of int8 layers against a plain loop over the model's own weights, every variant against it at
+// all lane boundaries, whole networks of both kinds, and what is read of files that are damaged.
 #include <algorithm>
 #include <bit>
 #include <cmath>

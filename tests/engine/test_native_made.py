@@ -264,17 +264,67 @@ def test_rows_become_pixels_of_more_channels(channels: int, bent: bool) -> None:
     assert accepted(made.file(made.convolution(over_rows, 16, (1, 1))))
 
 
+def refusal(model: bytes) -> str:
+    """What the executor has not, by each of its variants; "" where it takes the model."""
+    found = set()
+    for variant in _core.native_variants():
+        try:
+            _core.native_network(model, variant)
+            found.add("")
+        except _core.RuntimeFailure as refused:
+            found.add(str(refused).removeprefix("the native executor has no "))
+    (one,) = found
+    return one
+
+
 def test_new_shapes_that_are_none_of_rows_are_refused() -> None:
     made = Made("int8")
     last = made.convolution(made.source, 16, (3, 3))
     assert accepted(made.file(made.convolution(reshaped(made, last, (1, 8, 4, 32)), 8, (3, 3))))  # padded at the sides
-    for make in (
-        lambda m, t: reshaped(m, t, (1, 4, 16, 16)),  # other rows
-        lambda m, t: reshaped(m, t, (1, 8, 4, 32), steps(*OTHER_STEPS)),  # other steps
-        lambda m, t: reshaped(m, m.source, (1, 8, 4, 6), steps(1 / 128)),  # of what no layer made
-        lambda m, t: m.prelu(reshaped(m, t, (1, 8, 4, 32)), (1, 1, 1, 32)),  # bent afterwards
-        lambda m, t: m.sum(reshaped(m, t, (1, 8, 4, 32)), reshaped(m, t, (1, 8, 4, 32))),
+    for make, reason in (
+        (lambda m, t: reshaped(m, t, (1, 4, 16, 16)), "such new shapes"),  # other rows
+        (lambda m, t: reshaped(m, t, (1, 8, 4, 32), steps(*OTHER_STEPS)), "such new shapes"),
+        (lambda m, t: reshaped(m, m.source, (1, 8, 4, 6), steps(1 / 128)), "such new shapes"),  # no layer made it
+        (lambda m, t: m.prelu(reshaped(m, t, (1, 8, 4, 32)), (1, 1, 1, 32)), "such order of operators"),
+        (lambda m, t: m.sum(reshaped(m, t, (1, 8, 4, 32)), reshaped(m, t, (1, 8, 4, 32))), "such new shapes"),
     ):
         other = Made("int8")
         target = make(other, other.convolution(other.source, 16, (3, 3)))
-        assert not accepted(other.file(target))
+        assert refusal(other.file(target)) == reason
+
+
+def test_a_sum_takes_a_new_shape_that_was_made_before() -> None:
+    made = Made("int8")
+    half = made.convolution(made.source, 32, (3, 3), stride=2)
+    rows = reshaped(made, made.convolution(half, 8, (3, 3)), (1, 4, 1, 32))
+    whole = made.convolution(half, 32, (1, 4), padding=VALID)
+    assert accepted(made.file(made.sum(whole, rows)))
+
+
+def test_a_sum_is_not_made_onto_a_new_shape() -> None:
+    made = Made("int8")
+    half = made.convolution(made.source, 32, (3, 3), stride=2)
+    whole = made.convolution(half, 32, (1, 4), padding=VALID)
+    rows = reshaped(made, made.convolution(half, 8, (3, 3)), (1, 4, 1, 32))
+    assert refusal(made.file(made.sum(whole, rows))) == "such order of operators"
+
+
+@pytest.mark.parametrize("channels", [2, 6, 7, 8, 9, 16, 24, 25, 36, 42, 56, 72, 88, 100])
+def test_floats_of_any_number_of_channels(channels: int) -> None:
+    """Vectors of 16, of which the last may have half: convolutions, depthwise ones, sums and slopes."""
+    made = Made("float32", seed=channels)
+    first = made.convolution(made.source, channels, (3, 3), stride=2)
+    across = made.convolution(made.convolution(first, 0, (3, 3), depthwise=True), channels, (1, 1))
+    bent = made.float_prelu(made.sum(across, first), (1, 1, channels))
+    assert accepted(made.file(made.convolution(bent, 5, (3, 3))))
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 3), (1, 3)])
+def test_floats_of_one_channel_are_read_by_one_pixel_alone(kernel: tuple[int, int]) -> None:
+    """A larger kernel XNNPACK takes for a depthwise one, whose products it adds in another order."""
+    for size, reason in ((kernel, "convolutions of one channel, which XNNPACK adds as depthwise ones"), ((1, 1), "")):
+        made = Made("float32")
+        one = made.convolution(made.source, 1, (3, 3))
+        model = made.file(made.convolution(one, 1, size))
+        assert refusal(model) == reason
+        assert accepted(model) is (reason == "")

@@ -45,8 +45,8 @@ class Operator(enum.IntEnum):
 
 # BuiltinOptions of each operator; those that are not here have none.
 _OPTIONS = {
-    Operator.CONV_2D: 1, Operator.DEPTHWISE_CONV_2D: 2, Operator.SOFTMAX: 9, Operator.ADD: 11, Operator.RESHAPE: 17, Operator.MUL: 21,
-    Operator.PAD: 22, Operator.MEAN: 27, Operator.MAXIMUM: 39,
+    Operator.CONV_2D: 1, Operator.DEPTHWISE_CONV_2D: 2, Operator.SOFTMAX: 9, Operator.ADD: 11, Operator.RESHAPE: 17,
+    Operator.MUL: 21, Operator.PAD: 22, Operator.MEAN: 27, Operator.MAXIMUM: 39,
 }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class Crew {
 
   int threads() const noexcept { return static_cast<int>(others_) + 1; }
 
-  // How much memory a network needs, which is had when one works.
+  // How much memory a network needs; it is allocated when the first one works.
   void reserve(size_t bytes) noexcept;
 
   // A caller's use of the crew. One at a time: who comes meanwhile, or in a child of this process, works alone, in memory

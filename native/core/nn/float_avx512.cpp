@@ -118,7 +118,7 @@ struct Walk {
   }
 };
 
-// Sums of one vector of kPixels pixels, and their end.
+// The sums of one vector of channels for kPixels pixels begin with its bias; `end` finishes and stores them.
 template <typename Vector, int kPixels>
 INLINE void begin(typename Vector::Floats (&sums)[kPixels], const FloatLayer& layer, size_t channel) {
   const auto bias = Vector::load(layer.bias.data() + channel);
@@ -172,14 +172,14 @@ TARGET void tile(const FloatLayer& layer, const float* const* from, size_t row, 
 
 // Pixels of a tile, by its vectors.
 constexpr size_t kFloatRows = 12;
-constexpr size_t kPixels[] = {0, 12, 12, 8, 6};
+constexpr size_t kMostPixels[] = {0, 12, 12, 8, 6};
 
 template <typename Weight>
 using Tile = decltype(&tile<1, 1, 0, Weight>);
 
 template <int kVectors, int kHalf, typename Weight>
 constexpr void add_tiles(Tile<Weight>* row) {
-  constexpr int kMost = static_cast<int>(kPixels[kVectors]), kWhole = kVectors - kHalf;
+  constexpr int kMost = static_cast<int>(kMostPixels[kVectors]), kWhole = kVectors - kHalf;
   row[1] = tile<1, kWhole, kHalf, Weight>;
   row[2] = tile<2, kWhole, kHalf, Weight>;
   row[3] = tile<3, kWhole, kHalf, Weight>;
@@ -210,7 +210,7 @@ constexpr Tiles<Weight> kTiles;
 
 // The largest tile of at most so many pixels.
 size_t pixels_of(size_t vectors, size_t left) {
-  size_t count = std::min(kPixels[vectors], left);
+  size_t count = std::min(kMostPixels[vectors], left);
   while (kTiles<float>.of[vectors][0][count] == nullptr) --count;
   return count;
 }
@@ -223,7 +223,7 @@ TARGET void convolve(const FloatProgram& program, const FloatLayer& layer, const
   const size_t filled = static_cast<size_t>(walk.target.channels), blocks = blocks_in(vectors_in(filled));
   const size_t pixels = static_cast<size_t>((end - begin) * walk.target.width);
   size_t most = kFloatRows;
-  for (size_t b = 0; b < blocks; ++b) most = std::min(most, kPixels[vectors_in(block_group(b, filled).size)]);
+  for (size_t b = 0; b < blocks; ++b) most = std::min(most, kMostPixels[vectors_in(block_group(b, filled).size)]);
   for (size_t done = 0; done < pixels;) {
     const size_t together = std::min(most, pixels - done);
     const float *from[kFloatRows], *other[kFloatRows];

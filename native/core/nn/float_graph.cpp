@@ -141,6 +141,7 @@ class Reader {
     const bool first = source == model_.input;  // not filled up
     layer.inputs = depthwise ? 1 : layer.kernel() == 1 || first ? inputs : filled_up(inputs);
     want(!depthwise || !first, "depthwise convolutions of the input");
+    want(depthwise || inputs > 1 || layer.kernel() == 1, "convolutions of one channel, which XNNPACK adds as depthwise ones");
     want(!depthwise || layer.kernel() <= 25, "depthwise kernels that XNNPACK adds in several passes");
     layer.bias.assign(static_cast<size_t>(filled_up(outputs)), 0);
     std::ranges::copy(bias, layer.bias.begin());

@@ -28,7 +28,7 @@ constexpr size_t vectors_in(size_t filled) { return (filled + kLanes - 1) / kLan
 constexpr size_t blocks_in(size_t vectors) { return (vectors + kWidest - 1) / kWidest; }
 constexpr size_t first_vector(size_t block, size_t vectors) { return block * vectors / blocks_in(vectors); }
 
-// Where the weights of a channel are: those of `group` channels, beginning with `first`, stand side by side.
+// Where the weights of a channel are: those of `size` channels, beginning with `first`, stand side by side.
 struct Group {
   size_t first, size;
 };
