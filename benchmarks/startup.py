@@ -44,7 +44,7 @@ copies = [load_model(name, manifest) for name in (*COMMON_MODELS, *manifest.embe
 step("read the models, check their sha256")
 del copies
 engine = Engine(embedder, threads=threads, runtime=sys.argv[4])
-step("all of Engine(): the same, and networks")
+step("Engine() after that: the same, and networks")
 from facesdk.evaluation.timing import bench_frame
 frame = bench_frame()
 start = time.perf_counter()
