@@ -149,7 +149,15 @@ TEST(crew_on_one_processor_works_alone) {
   CHECK(!others_help(*Crew::make(3), 3));
   move_all_threads(before);
   if (CPU_COUNT(&before) > 1) CHECK(others_help(*crew, 200));
-  // Its threads were not told to stay with a caller that is.
+  // Nor do its threads leave the processor that all were told to use, where that is the one that they were on.
+  cpu_set_t theirs = before;
+  CPU_CLR(static_cast<size_t>(sched_getcpu()), &theirs);
+  if (CPU_COUNT(&before) == 2) {
+    move_all_threads(theirs);
+    CHECK(!others_help(*crew, 3));
+    move_all_threads(before);
+  }
+  // They need not stay with a caller that is.
   CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
   if (CPU_COUNT(&before) > 1) CHECK(others_help(*crew, 200));
   CHECK(sched_setaffinity(0, sizeof(before), &before) == 0);

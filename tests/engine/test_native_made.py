@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 
 import numpy as np
@@ -246,9 +247,15 @@ def test_the_length_of_a_name_is_bounded() -> None:
     assert not accepted(made.file(target))
 
 
-def reshaped(made: Made, source: int, shape: tuple[int, ...], quantization: Quantization | None = None) -> int:
+def reshaped(
+    made: Made, source: int, shape: tuple[int, ...], quantization: Quantization | None = None,
+    *, says: tuple[int, ...] | None = None,
+) -> int:  # fmt: skip
+    """says: the shape that the operator is given, () for none."""
     target = made.image(shape, quantization or steps(*STEPS))
-    made.graph.operator(Operator.RESHAPE, (source, made.constant(np.array(shape, np.int32))), target, version=1)
+    given = shape if says is None else says
+    sources = (source, made.constant(np.array(given, np.int32))) if given else (source,)
+    made.graph.operator(Operator.RESHAPE, sources, target, version=1)
     return target
 
 
@@ -278,15 +285,20 @@ def refusal(model: bytes) -> str:
 
 
 def test_new_shapes_that_are_none_of_rows_are_refused() -> None:
-    made = Made("int8")
-    last = made.convolution(made.source, 16, (3, 3))
-    assert accepted(made.file(made.convolution(reshaped(made, last, (1, 8, 4, 32)), 8, (3, 3))))  # padded at the sides
+    for says in (None, (1, 8, -1, 32)):
+        made = Made("int8")
+        last = reshaped(made, made.convolution(made.source, 16, (3, 3)), (1, 8, 4, 32), says=says)
+        assert accepted(made.file(made.convolution(last, 8, (3, 3))))  # padded at the sides
     for make, reason in (
         (lambda m, t: reshaped(m, t, (1, 4, 16, 16)), "such new shapes"),  # other rows
         (lambda m, t: reshaped(m, t, (1, 8, 4, 32), steps(*OTHER_STEPS)), "such new shapes"),
         (lambda m, t: reshaped(m, m.source, (1, 8, 4, 6), steps(1 / 128)), "such new shapes"),  # no layer made it
         (lambda m, t: m.prelu(reshaped(m, t, (1, 8, 4, 32)), (1, 1, 1, 32)), "such order of operators"),
         (lambda m, t: m.sum(reshaped(m, t, (1, 8, 4, 32)), reshaped(m, t, (1, 8, 4, 32))), "such new shapes"),
+        (lambda m, t: reshaped(m, t, (1, 8, 4, 32), says=(1, 4, 8, 32)), "shapes of this kind"),
+        (lambda m, t: reshaped(m, t, (1, 8, 4, 32), says=(1, -1, -1, 32)), "shapes of this kind"),
+        (lambda m, t: reshaped(m, t, (1, 8, 4, 32), says=(1, 8, 128)), "shapes of this kind"),
+        (lambda m, t: reshaped(m, t, (1, 8, 4, 32), says=()), "operators of this kind"),
     ):
         other = Made("int8")
         target = make(other, other.convolution(other.source, 16, (3, 3)))
@@ -328,3 +340,30 @@ def test_floats_of_one_channel_are_read_by_one_pixel_alone(kernel: tuple[int, in
         model = made.file(made.convolution(one, 1, size))
         assert refusal(model) == reason
         assert accepted(model) is (reason == "")
+
+
+def test_weights_that_a_file_only_claims_take_no_memory() -> None:
+    made = Made("float32")
+    target = made.convolution(made.source, 8, (1, 1))
+    number = made.graph.operators[-1][1][2]  # the bias
+    name, _, *rest = made.graph.tensors[number]
+    made.graph.tensors[number] = (name, (1 << 14, 1 << 14), *rest)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert refusal(made.file(target)) == "weights that are not constant"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB, of 1 GiB
+
+
+@pytest.mark.parametrize("channels", [12, 24, 40])
+def test_a_sum_with_filled_up_channels_gives_no_negative_zero(channels: int) -> None:
+    """Biases of -0 and weights of 0, to which the padding's 0 is added."""
+    made = Made("float32")
+    first = made.convolution(made.source, channels // 2, (1, 1))
+    zeros = made.image((1, 8, 8, channels))
+    weights = made.constant(np.zeros((channels, 1, 1, channels // 2), np.float32))
+    bias = made.constant(np.full(channels, -0.0, np.float32))
+    options = [Field(0, "b", SAME), Field(1, "i", 1), Field(2, "i", 1)]
+    made.graph.operator(CONV, (first, weights, bias), zeros, options=options, version=1)
+    padded = made.image((1, 8, 8, channels))
+    amounts = made.constant(np.array([[0, 0], [0, 0], [0, 0], [0, channels - channels // 2]], np.int32))
+    made.graph.operator(Operator.PAD, (first, amounts), padded, version=1)
+    assert accepted(made.file(made.sum(zeros, padded)))

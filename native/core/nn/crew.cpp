@@ -7,7 +7,10 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include <algorithm>
+#include <new>
+#include <string>
+
+#include "../network.h"
 
 namespace facesdk::nn {
 namespace {
@@ -62,53 +65,48 @@ Crew::~Crew() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Crew::reserve(size_t bytes) noexcept {
-  size_t known = reserved_.load();
-  while (known < bytes && !reserved_.compare_exchange_weak(known, bytes)) {
-  }
-}
-
 Crew::Shift::Shift(Crew& crew, size_t bytes) : crew_(&crew) {
-  if (crew_->process_.left() || crew_->taken_.test_and_set(std::memory_order_acquire)) {
-    crew_ = nullptr;
-    own_.resize(bytes);
-    memory_ = own_.data();
-    return;
-  }
+  if (crew.process_.left() || crew.taken_.test_and_set(std::memory_order_acquire)) crew_ = nullptr;
+  AlignedVector<uint8_t>& memory = crew_ == nullptr ? own_ : crew.memory_;
   try {
-    // Made anew rather than resized: nothing of it is needed any more.
-    if (crew_->memory_.size() < bytes) crew_->memory_ = AlignedVector<uint8_t>(std::max(bytes, crew_->reserved_.load()));
-  } catch (...) {
-    crew_->taken_.clear(std::memory_order_release);
-    throw;
+    if (memory.size() < bytes) {
+      memory = {};  // before as much again
+      memory.resize(bytes);
+    }
+  } catch (const std::bad_alloc&) {
+    if (crew_ != nullptr) crew.taken_.clear(std::memory_order_release);
+    throw RuntimeFailure("there are no " + std::to_string(bytes >> 10) + " KiB of memory for a network to work in");
   }
-  memory_ = crew_->memory_.data();
-  if (!crew_->make_way()) return;
+  memory_ = memory.data();
+  if (crew_ == nullptr || !crew.make_way()) return;
   {
-    const std::lock_guard lock(crew_->mutex_);
-    ++crew_->shifts_;
+    const std::lock_guard lock(crew.mutex_);
+    ++crew.shifts_;
   }
-  crew_->woken_.notify_all();
+  crew.woken_.notify_all();
 }
 
 Crew::Shift::~Shift() {
   if (crew_ != nullptr) crew_->taken_.clear(std::memory_order_release);
 }
 
-// Whether there are threads, and processors for them besides the caller's. What they may use is what the system says of
-// them at first, and whenever somebody else has changed it.
+// Whether there are threads, and processors for them besides the caller's. They may use what the caller may; where that is
+// one processor alone they stay where they are.
 bool Crew::make_way() noexcept {
   if (workers_.empty()) return false;
   const int here = sched_getcpu();
-  cpu_set_t now;
-  if (here < 0 || pthread_getaffinity_np(workers_.front().native_handle(), sizeof(now), &now) != 0) return true;
-  if (!CPU_EQUAL(&now, &elsewhere_)) allowed_ = now;
-  cpu_set_t wanted = allowed_;
+  cpu_set_t wanted, now;
+  if (here < 0 || sched_getaffinity(0, sizeof(wanted), &wanted) != 0 ||
+      pthread_getaffinity_np(workers_.front().native_handle(), sizeof(now), &now) != 0) {
+    return true;  // the system chooses
+  }
   CPU_CLR(static_cast<size_t>(here), &wanted);
-  if (CPU_COUNT(&wanted) == 0) return false;
+  if (CPU_COUNT(&wanted) == 0) {
+    CPU_CLR(static_cast<size_t>(here), &now);
+    return CPU_COUNT(&now) > 0;
+  }
   if (CPU_EQUAL(&wanted, &now)) return true;
   for (std::thread& worker : workers_) pthread_setaffinity_np(worker.native_handle(), sizeof(wanted), &wanted);
-  elsewhere_ = wanted;
   return true;
 }
 

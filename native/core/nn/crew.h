@@ -33,14 +33,11 @@ class Crew {
 
   int threads() const noexcept { return static_cast<int>(others_) + 1; }
 
-  // How much memory a network needs; it is allocated when the first one works.
-  void reserve(size_t bytes) noexcept;
-
   // A caller's use of the crew. One at a time: who comes meanwhile, or in a child of this process, works alone, in memory
   // of its own.
   class Shift {
    public:
-    // bytes: of memory, that were reserved. Throws std::bad_alloc.
+    // bytes: of memory. Throws RuntimeFailure where there is none.
     Shift(Crew& crew, size_t bytes);
     ~Shift();
     Shift(const Shift&) = delete;
@@ -91,10 +88,7 @@ class Crew {
   void* context_ = nullptr;
   uint32_t layer_ = 0;
   std::atomic_flag taken_;
-  std::atomic<size_t> reserved_{0};
-  // Of whoever has taken the crew.
-  AlignedVector<uint8_t> memory_;
-  cpu_set_t allowed_{}, elsewhere_{};  // processors that the threads may use, and were told to
+  AlignedVector<uint8_t> memory_;  // of whoever has taken the crew
   std::mutex mutex_;
   std::condition_variable woken_;
   uint64_t shifts_ = 0;  // that have begun; under the mutex

@@ -52,7 +52,6 @@ class ByteNetwork final : public Network {
     }
     arena_bytes_ = whole_lines(program_.arena_bytes + kSlack);
     scratch_bytes_ = whole_lines(lines + kSlack);
-    crew_->reserve(memory());
   }
 
   void* input() override { return in_.data(); }
@@ -114,7 +113,6 @@ class FloatNetwork final : public Network {
     input_info_ = std::move(graph.input);
     output_infos_ = std::move(graph.outputs);
     for (const TensorInfo& info : output_infos_) outs_.emplace_back(info.elements());
-    crew_->reserve(memory());
     for (const FloatLayer& layer : program_.layers) {
       const Place& target = program_.places[layer.target];
       const bool depthwise = layer.kind != FloatKind::convolution;

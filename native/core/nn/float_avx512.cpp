@@ -31,9 +31,10 @@ struct Whole {
   INLINE static void store(float* at, Floats x) { _mm512_storeu_ps(at, x); }
   INLINE static Floats add_product(Floats a, Floats b, Floats sum) { return _mm512_fmadd_ps(a, b, sum); }
   INLINE static Floats greater(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+  // other: so many floats, then zeros.
   INLINE static Floats add_first(Floats sum, const float* other, size_t count) {
     const auto mask = static_cast<__mmask16>((1u << std::min(count, lanes)) - 1);
-    return _mm512_mask_add_ps(sum, mask, sum, _mm512_maskz_loadu_ps(mask, other));
+    return _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, other));
   }
   INLINE static Floats bend(Floats sum, Floats slopes) {
     return _mm512_mask_mul_ps(sum, _mm512_cmp_ps_mask(sum, zero(), _CMP_LT_OQ), sum, slopes);
@@ -53,7 +54,7 @@ struct Half {
   INLINE static Floats greater(Floats a, Floats b) { return _mm256_max_ps(a, b); }
   INLINE static Floats add_first(Floats sum, const float* other, size_t count) {
     const auto mask = static_cast<__mmask8>((1u << std::min(count, lanes)) - 1);
-    return _mm256_mask_add_ps(sum, mask, sum, _mm256_maskz_loadu_ps(mask, other));
+    return _mm256_add_ps(sum, _mm256_maskz_loadu_ps(mask, other));
   }
   INLINE static Floats bend(Floats sum, Floats slopes) {
     return _mm256_mask_mul_ps(sum, _mm256_cmp_ps_mask(sum, zero(), _CMP_LT_OQ), sum, slopes);
@@ -131,7 +132,8 @@ INLINE void end(const typename Vector::Floats (&sums)[kPixels], const FloatLayer
   const Finish<Vector> finish(layer, channel);
   FACESDK_UNROLL
   for (int p = 0; p < kPixels; ++p) {
-    const auto sum = channel < others ? Vector::add_first(sums[p], other[p] + channel, others - channel) : sums[p];
+    const size_t there = others - std::min(others, channel);
+    const auto sum = others == 0 ? sums[p] : Vector::add_first(sums[p], other[p] + channel, there);
     Vector::store(to[p] + channel, finish.of(sum));
   }
 }

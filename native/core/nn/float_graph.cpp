@@ -76,14 +76,15 @@ class Reader {
     const Tensor& tensor = tensors_[i];
     std::vector<float>& values = constants_[i];
     if (!values.empty()) return values;
-    values.resize(tensor.elements());
     if (const std::string_view half = halves_[i]; !half.empty()) {
+      values.resize(half.size() / 2);
       for (size_t k = 0; k < values.size(); ++k) values[k] = of_half(nn::read<uint16_t>(half, 2 * k));
       return values;
     }
     want(tensor.type == Type::float32 && !tensor.data.empty() && tensor.data.size() == 4 * tensor.elements(),
          "weights that are not constant");
     want((constant_bytes_ += tensor.data.size()) <= kMostBytes, "so many constants");
+    values.resize(tensor.elements());
     std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
     return values;
   }
@@ -295,14 +296,7 @@ class Reader {
     const Tensor& out = tensors_[op.target];
     want(out.type == Type::float32 && out.shape[0] == 1 && (!several || op.options().scalar<int32_t>(0, 0) == 1),
          "joins of this kind");
-    if (op.kind == kReshape && op.sources.size() == 2) {
-      const std::string_view shape = tensors_[op.sources[1]].data;
-      want(shape.size() == 4 * out.shape.size(), "shapes of this kind");
-      for (size_t i = 0; i < out.shape.size(); ++i) {
-        const int side = nn::read<int32_t>(shape, 4 * i);
-        want(side == out.shape[i] || side == -1, "shapes of this kind");
-      }
-    }
+    if (op.kind == kReshape && op.sources.size() == 2) check_new_shape(tensors_[op.sources[1]], out);
     std::vector<size_t> parts;
     for (size_t i = 0; i < (several ? op.sources.size() : 1); ++i) {
       want(tensors_[op.sources[i]].shape[0] == 1, "joins of this kind");

@@ -58,7 +58,8 @@ void run_float_scalar(const FloatProgram& program, const FloatLayer& layer, floa
         float value = layer.kind == FloatKind::convolution ? convolved(layer, source, in, c)
                       : layer.kind == FloatKind::depthwise ? depthwise(layer, source, in, c)
                                                            : greatest(source, in, c);
-        if (other != nullptr && c < static_cast<size_t>(other->channels)) value += pixel(*other)[c];
+        // 0 where it has no such channel: -0 becomes 0.
+        if (other != nullptr) value += c < static_cast<size_t>(other->channels) ? pixel(*other)[c] : 0.f;
         if (layer.bend != Bend::none && value < 0) value = layer.bend == Bend::relu ? 0 : value * layer.slopes[c];
         pixel(target)[c] = value;
       }

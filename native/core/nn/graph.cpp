@@ -51,9 +51,9 @@ class Reader {
     want(is_image(op.target) && !made_[op.target], "results that are no int8 image");
     made_[op.target] = true;
     if (op.kind == kConvolution || op.kind == kDepthwise) return convolve(op);
-    if (op.kind == kReshape) return reshape(op.sources[0], op.target);
     want(op.sources.size() == 2, "operators of this kind");
     const size_t first = op.sources[0], second = op.sources[1];
+    if (op.kind == kReshape) return reshape(first, second, op.target);
     if (op.kind == kPad) return pad(first, second, op.target);
     if (op.kind == kMaximum) return take_maximum(first, second, op.target);
     if (op.kind != kMultiply && op.kind != kAdd) refuse("operator " + std::to_string(op.kind));
@@ -124,8 +124,9 @@ class Reader {
   }
 
   // The rows of what was just made, cut into other pixels: the same bytes in the same places.
-  void reshape(size_t source, size_t target) {
+  void reshape(size_t source, size_t shape, size_t target) {
     const Tensor &in = tensors_[source], &out = tensors_[target];
+    check_new_shape(tensors_[shape], out);
     want(!program_.layers.empty() && program_.layers.back().target == source && in.readers == 1 && !slopes_ &&
              same_steps(in, out) && in.shape[1] == out.shape[1] && in.elements() == out.elements(), "such new shapes");
     program_.layers.back().target = reshaped_ = target;

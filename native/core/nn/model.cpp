@@ -112,6 +112,16 @@ Padding padding_of(const Tensor& amounts) {
   return {{n[2], n[4], n[3], n[5]}, n[7]};
 }
 
+void check_new_shape(const Tensor& shape, const Tensor& out) {
+  want(shape.type == Type::int32 && shape.data.size() == 4 * out.shape.size(), "shapes of this kind");
+  int left_out = 0;
+  for (size_t i = 0; i < out.shape.size(); ++i) {
+    const int side = read<int32_t>(shape.data, 4 * i);
+    left_out += side == -1;
+    want((side == out.shape[i] || side == -1) && left_out <= 1, "shapes of this kind");
+  }
+}
+
 Border set_padding(Window& window, const Tensor& in, const Tensor& out, const Border& before, bool same) {
   const auto axis = [&](size_t which, int kernel, int stride, int first, int last) {
     want(kernel <= kLargestKernel, "kernels so large");

@@ -74,6 +74,9 @@ struct Padding {
 };
 Padding padding_of(const Tensor& amounts);
 
+// Refuses a RESHAPE whose shape is not the one that its result has; one side may be -1, which stands for the rest.
+void check_new_shape(const Tensor& shape, const Tensor& out);
+
 // How a kernel goes over an image.
 struct Window {
   int kernel_height = 1, kernel_width = 1, stride_y = 1, stride_x = 1, pad_top = 0, pad_left = 0;
