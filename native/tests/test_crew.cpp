@@ -75,6 +75,21 @@ TEST(crew_works_again_after_it_slept) {
   }
 }
 
+TEST(crew_has_memory_for_the_largest_of_its_networks_that_there_are) {
+  const auto crew = Crew::make(1);
+  const auto rubbish = [&](size_t bytes) {
+    Crew::Shift shift(*crew, bytes);
+    return shift.memory();
+  };
+  const Crew::Reservation small(*crew, 4096);
+  {
+    const Crew::Reservation large(*crew, size_t{1} << 40);  // nobody works in it
+  }
+  const Crew::Reservation middle(*crew, 1 << 20);
+  const uint8_t* first = rubbish(4096);
+  CHECK(rubbish(1 << 20) == first);  // it was there already
+}
+
 TEST(crew_serves_one_caller_and_others_work_alone) {
   const auto crew = Crew::make(2);
   std::vector<std::thread> callers;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <new>
 #include <string>
 
@@ -65,13 +66,24 @@ Crew::~Crew() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+Crew::Reservation::Reservation(Crew& crew, size_t bytes) : crew_(crew), bytes_(bytes) {
+  const std::lock_guard lock(crew_.mutex_);
+  crew_.reserved_.insert(bytes_);
+}
+
+Crew::Reservation::~Reservation() {
+  if (crew_.process_.left()) return;  // a thread may have had the mutex, which nobody would ever give back
+  const std::lock_guard lock(crew_.mutex_);
+  crew_.reserved_.erase(crew_.reserved_.find(bytes_));
+}
+
 Crew::Shift::Shift(Crew& crew, size_t bytes) : crew_(&crew) {
   if (crew.process_.left() || crew.taken_.test_and_set(std::memory_order_acquire)) crew_ = nullptr;
   AlignedVector<uint8_t>& memory = crew_ == nullptr ? own_ : crew.memory_;
   try {
     if (memory.size() < bytes) {
       memory = {};  // before as much again
-      memory.resize(bytes);
+      memory.resize(crew_ == nullptr ? bytes : std::max(bytes, crew.largest()));
     }
   } catch (const std::bad_alloc&) {
     if (crew_ != nullptr) crew.taken_.clear(std::memory_order_release);
@@ -88,6 +100,11 @@ Crew::Shift::Shift(Crew& crew, size_t bytes) : crew_(&crew) {
 
 Crew::Shift::~Shift() {
   if (crew_ != nullptr) crew_->taken_.clear(std::memory_order_release);
+}
+
+size_t Crew::largest() {
+  const std::lock_guard lock(mutex_);
+  return reserved_.empty() ? 0 : *reserved_.rbegin();
 }
 
 // Whether there are threads, and processors for them besides the caller's. They may use what the caller may; where that is

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -32,6 +33,19 @@ class Crew {
   Crew& operator=(const Crew&) = delete;
 
   int threads() const noexcept { return static_cast<int>(others_) + 1; }
+
+  // Says how much memory a network needs, for as long as there is that network: who is first to need any takes for all.
+  class Reservation {
+   public:
+    Reservation(Crew& crew, size_t bytes);
+    ~Reservation();
+    Reservation(const Reservation&) = delete;
+    Reservation& operator=(const Reservation&) = delete;
+
+   private:
+    Crew& crew_;
+    size_t bytes_;
+  };
 
   // A caller's use of the crew. One at a time: who comes meanwhile, or in a child of this process, works alone, in memory
   // of its own.
@@ -77,6 +91,7 @@ class Crew {
   static uint64_t pack(Ticket t) noexcept;
   static Ticket unpack(uint64_t bits) noexcept;
 
+  size_t largest();
   bool make_way() noexcept;
   void share(int count, Call call, void* context) noexcept;
   bool take_piece(int thread) noexcept;
@@ -91,6 +106,7 @@ class Crew {
   AlignedVector<uint8_t> memory_;  // of whoever has taken the crew
   std::mutex mutex_;
   std::condition_variable woken_;
+  std::multiset<size_t> reserved_;  // bytes; under the mutex
   uint64_t shifts_ = 0;  // that have begun; under the mutex
   bool ends_ = false;    // under the mutex
   size_t others_ = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "float_graph.h"
@@ -52,6 +53,7 @@ class ByteNetwork final : public Network {
     }
     arena_bytes_ = whole_lines(program_.arena_bytes + kSlack);
     scratch_bytes_ = whole_lines(lines + kSlack);
+    reservation_.emplace(*crew_, memory());
   }
 
   void* input() override { return in_.data(); }
@@ -88,6 +90,7 @@ class ByteNetwork final : public Network {
   const Variant& variant_;
   Program program_;
   std::shared_ptr<Crew> crew_;
+  std::optional<Crew::Reservation> reservation_;
   std::vector<int> pieces_;  // of each layer
   AlignedVector<uint8_t> in_, out_;
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;  // with some past the end that are read, though nothing depends on them
@@ -113,6 +116,7 @@ class FloatNetwork final : public Network {
     input_info_ = std::move(graph.input);
     output_infos_ = std::move(graph.outputs);
     for (const TensorInfo& info : output_infos_) outs_.emplace_back(info.elements());
+    reservation_.emplace(*crew_, memory());
     for (const FloatLayer& layer : program_.layers) {
       const Place& target = program_.places[layer.target];
       const bool depthwise = layer.kind != FloatKind::convolution;
@@ -160,6 +164,7 @@ class FloatNetwork final : public Network {
   const Variant& variant_;
   FloatProgram program_;
   std::shared_ptr<Crew> crew_;
+  std::optional<Crew::Reservation> reservation_;
   std::vector<int> pieces_;  // of each layer
   AlignedVector<float> in_;
   std::vector<AlignedVector<float>> outs_;
