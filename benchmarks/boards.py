@@ -19,7 +19,7 @@ HEADER = (
     "board", "memory, page", "kernels", "first frame / p50 / p99, ms", "tracking", "cold verify, ms", "peak, MB",
     "portraits", "heat, throttling, power",
 )  # fmt: skip
-# Outputs of the int8 networks on one synthetic crop, as every processor so far gave them with LiteRT.
+# Outputs of the int8 networks on one synthetic crop, as every processor so far gave them with LiteRT or our executor.
 BITS = {"mobilefacenet": "99cdfaa4e2a89050", "sface": "7a2cf18ab56e45e8"}
 
 
@@ -40,10 +40,10 @@ def _name(data: dict[str, Any]) -> str:
 
 
 def _portraits(data: dict[str, Any]) -> str:
-    """Right decisions of all embedders, and whether the int8 networks gave the bits of all other boards with LiteRT."""
+    """Right decisions of all embedders, and whether the int8 networks gave the bits of all other boards."""
     pairs = [row[kind] for row in data["accuracy"]["portraits"].values() for kind in ("mated", "non_mated")]
     decisions = f"{sum(pair[0] for pair in pairs)} of {sum(pair[1] for pair in pairs)}"
-    if not data["runtime"]["name"].startswith("litert"):
+    if not data["runtime"]["name"].startswith(("litert", "native")):  # those whose sums are whole numbers added alike
         return decisions
     return f"{decisions}, {'same bits' if data['accuracy']['bits'] == BITS else 'OTHER BITS'}"
 
