@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from facesdk import _core
 from facesdk.digest import sha256
-from facesdk.engine.distance import FarDetector, is_distant, is_doubtful
+from facesdk.engine.distance import MAX_PART, FarDetector, is_distant, is_doubtful
 from facesdk.engine.eyes import EyeReader, Eyes
 from facesdk.engine.faces import TURNED_PIXELS, face_of, fills, moved, sample_of
 from facesdk.engine.networks import COMMON_MODELS, load_manifest
@@ -199,11 +199,20 @@ class Engine:
         return seen, [moved(face, -margin) for face in more]
 
     def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
-        return self._seen(frame, self._find(frame, distant=distant))
+        if self._mediapipe is not None:
+            return self._seen(frame, self._find(frame, distant=distant))
+        # Faces that are not distant are looked at on the spot: Python between two networks costs what they evicted.
+        found, look = _run(self._pipeline.detect_and_look, frame, MAX_PART if distant else 0.0)
+        if distant and look is None:
+            found = _run(self._far.instead, frame, found)
+        return self._seen(frame, found, look)
 
-    def _seen(self, frame: Frame, found: Sequence[Any]) -> tuple[Sample | None, list[Face]]:
+    def _seen(self, frame: Frame, found: Sequence[Any], look: Any = None) -> tuple[Sample | None, list[Face]]:
         faces = [face_of(one) for one in found]
-        sample = self._look(frame, faces) if faces else None
+        if look is not None:
+            sample = sample_of(faces, look)
+        else:
+            sample = self._look(frame, faces) if faces else None
         if sample is not None and self._is_turned(frame, faces[0], *found[0][4:]):
             sample = replace(sample, turned=True)
         return sample, faces

@@ -51,7 +51,8 @@ def sample_of(faces: Sequence[Face], look: Any) -> Sample | None:
     if crop is None:
         return None
     crop.flags.writeable = False
-    face = replace(faces[0], landmarks_px=points, pose=Pose(*pose))
+    seen = faces[0]
+    face = Face(seen.box_px, seen.keypoints_px, seen.score, Pose(*pose), points)
     quality = Quality(eye_distance, brightness, contrast, overexposed, sharpness, presence, light)
     return Sample(face, quality, runner_up_of(faces), crop, turned=not apart <= MAX_APART)
 

@@ -4,8 +4,10 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -141,21 +143,25 @@ void register_pipeline(py::module_& m) {
              return look_tuple(look, crop);
            })
       .def("detect_and_look",
-           [](Pipeline& p, const py::object& frame) {
+           [](Pipeline& p, const py::object& frame, double above) {
              const Image image = image_of(frame);
              py::array_t<uint8_t> crop = empty_crop();
              uint8_t* pixels = crop.mutable_data();
              std::vector<Detection> found;
-             Look look;
+             std::optional<Look> look;
              {
                const py::gil_scoped_release release;
                found = p.detect(image);
-               if (!found.empty()) look = p.look(image, found.front(), pixels);
+               const double least = above * std::max(image.width, image.height);
+               if (!found.empty() && std::max(found[0].box.width(), found[0].box.height()) > least) {
+                 look = p.look(image, found[0], pixels);
+               }
              }
              py::list faces;
              for (const Detection& d : found) faces.append(detection_tuple(d));
-             return py::make_tuple(faces, found.empty() ? py::object(py::none()) : py::object(look_tuple(look, crop)));
-           })
+             return py::make_tuple(faces, look ? py::object(look_tuple(*look, crop)) : py::object(py::none()));
+           },
+           py::arg("frame"), py::arg("above") = 0.0)
       .def("embed", [](Pipeline& p, const py::array& crop) {
         const uint8_t* pixels = crop_of(crop);
         // Into the array itself: a copy would leave features in freed memory.

@@ -2,8 +2,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include <cstring>
-
 #include "kernels_avx2.h"
 #include "kernels_warp.h"
 
@@ -21,98 +19,123 @@ TARGET_AVX2 inline __m256i channel_of(__m256i pixels, int shift) noexcept {
   return _mm256_and_si256(_mm256_srli_epi32(pixels, shift), _mm256_set1_epi32(255));
 }
 
-// Eight pixels of four bytes, the last of which is left out.
-TARGET_AVX2 inline void store_rgb(__m256i pixels, uint8_t* out) noexcept {
-  const __m256i order = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, 0, 1, 2, 4, 5, 6, 8,
-                                         9, 10, 12, 13, 14, -1, -1, -1, -1);
-  alignas(32) uint8_t bytes[32];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), _mm256_shuffle_epi8(pixels, order));
-  std::memcpy(out, bytes, 12);
-  std::memcpy(out + 12, bytes + 16, 12);
+// The bytes of both halves in this order; -1 is a zero.
+TARGET_AVX2 inline __m256i in_halves(__m256i bytes, __m128i order) noexcept {
+  return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
 }
 
-// Eight bytes of each of two pixels, in 16 bits: their taps in one row, side by side.
-TARGET_AVX2 inline __m256i taps_of_two(const uint8_t* first, const uint8_t* second) noexcept {
-  const __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
-  const __m128i high = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(second));
-  return _mm256_cvtepu8_epi16(_mm_unpacklo_epi64(low, high));
+// The first twelve bytes of both halves.
+TARGET_AVX2 inline void store_twelves(__m256i halves, uint8_t* out) noexcept {
+  const __m256i bytes = _mm256_permutevar8x32_epi32(halves, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(bytes));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 16), _mm256_extracti128_si256(bytes, 1));
 }
 
-// Two RGB samples, four numbers each, the last of which is noise. u: 256 - u and u, v: twice v, of each pixel.
-TARGET_AVX2 inline __m256i two_rgb(const uint8_t* data, size_t stride, const int32_t* at, __m256i u, __m256i v) noexcept {
-  const __m256i above = taps_of_two(data + at[0], data + at[1]);
-  const __m256i below = taps_of_two(data + stride + at[0], data + stride + at[1]);
-  // above * (256 - v) + below * v, modulo 2^16, which holds it; less 2^15, so that the next products are of signed ones.
-  const __m256i both = _mm256_add_epi16(_mm256_slli_epi16(above, 8), _mm256_mullo_epi16(_mm256_sub_epi16(below, above), v));
-  const __m256i column = _mm256_xor_si256(both, _mm256_set1_epi16(-32768));
-  const __m256i pairs = _mm256_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1, 0, 1, 6, 7, 2, 3, 8, 9, 4, 5,
-                                         10, 11, -1, -1, -1, -1);
-  const __m256i sum = _mm256_madd_epi16(_mm256_shuffle_epi8(column, pairs), u);
-  return _mm256_srli_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32((32768 << 8) + 32768)), 16);
+// Eight bytes of each of two rows, which hold a pixel's taps.
+TARGET_AVX2 inline __m128i taps_of(const uint8_t* above, size_t stride) noexcept {
+  const __m128i first = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(above));
+  return _mm_castps_si128(_mm_loadh_pi(_mm_castsi128_ps(first), reinterpret_cast<const __m64*>(above + stride)));
 }
 
-TARGET_AVX2 inline void eight_rgb(const Image& src, __m256i at, __m256i u, __m256i v, uint8_t* out) noexcept {
-  alignas(32) int32_t offsets[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), at);
-  u = _mm256_add_epi32(_mm256_sub_epi32(_mm256_set1_epi32(256), u), _mm256_slli_epi32(u, 16));
-  v = _mm256_or_si256(v, _mm256_slli_epi32(v, 16));
-  __m256i two[4];
-  for (int i = 0; i < 4; ++i) {
-    const __m256i of = _mm256_add_epi32(_mm256_set1_epi32(2 * i), _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
-    two[i] = two_rgb(src.data, src.stride, offsets + 2 * i, _mm256_permutevar8x32_epi32(u, of),
-                     _mm256_permutevar8x32_epi32(v, of));
+// Two RGB samples, four numbers each, the last of which is noise, in the upper halves of 32 bits. Of each pixel
+// v holds the bytes 255 - v and v twice over, u the numbers 256 - u and u.
+TARGET_AVX2 inline __m256i two_rgb(const uint8_t* first, const uint8_t* second, size_t stride, __m256i v,
+                                   __m256i u) noexcept {
+  const __m128i low = taps_of(first, stride), high = taps_of(second, stride);
+  const __m256i rows = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+  // Above and below of the left tap, then of the right one, channel by channel, less 128: signed ones for maddubs.
+  const __m128i order = _mm_setr_epi8(0, 8, 3, 11, 1, 9, 4, 12, 2, 10, 5, 13, -1, -1, -1, -1);
+  const __m256i taps = in_halves(_mm256_xor_si256(rows, _mm256_set1_epi8(-128)), order);
+  // above * (256 - v) + below * v, less 2^15: 256 - v takes nine bits, so the last of them is added apart.
+  const __m256i last = _mm256_maddubs_epi16(_mm256_set1_epi16(1), taps);
+  const __m256i column = _mm256_add_epi16(_mm256_maddubs_epi16(v, taps), last);
+  return _mm256_add_epi32(_mm256_madd_epi16(column, u), _mm256_set1_epi32((32768 << 8) + 32768));
+}
+
+// The pair of pixels kPair and kPair + 4, whose weights lie at the same place of the two halves.
+template <int kPair>
+TARGET_AVX2 inline __m256i pair_of(const uint8_t* data, size_t stride, const uint32_t* at, __m256i v,
+                                   __m256i u) noexcept {
+  return two_rgb(data + at[kPair], data + at[kPair + 4], stride, _mm256_shuffle_epi32(v, kPair * 0x55),
+                 _mm256_shuffle_epi32(u, kPair * 0x55));
+}
+
+// The upper halves, those of the first in the even places.
+TARGET_AVX2 inline __m256i upper_halves(__m256i first, __m256i second) noexcept {
+  return _mm256_blend_epi16(_mm256_srli_epi32(first, 16), second, 0xaa);
+}
+
+// Asks for the taps of the first and the last of eight pixels; of an address outside the picture nothing comes.
+TARGET_AVX2 inline void fetch_ahead(uintptr_t first, uintptr_t last, size_t stride) noexcept {
+  for (const uintptr_t p : {first, first + stride, last, last + stride}) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
   }
-  const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(two[0], two[1]), _mm256_packus_epi32(two[2], two[3]));
-  store_rgb(_mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)), out);
 }
 
-TARGET_AVX2 inline void eight_gray(const Image& src, __m256i at, __m256i u, __m256i v, uint8_t* out) noexcept {
-  const __m256i above = _mm256_i32gather_epi32(reinterpret_cast<const int*>(src.data), at, 1);
-  const __m256i below = _mm256_i32gather_epi32(reinterpret_cast<const int*>(src.data + src.stride), at, 1);
+// Eight RGB pixels of the samples at (fx, fy), whose first taps lie `at` bytes into the picture, those of the next row
+// `ahead` bytes on.
+TARGET_AVX2 inline void eight_rgb(const uint8_t* data, size_t stride, int64_t ahead, __m256i at, __m256i fx, __m256i fy,
+                                  uint8_t* out) noexcept {
+  alignas(32) uint32_t offsets[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), at);
+  const uintptr_t next = reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(ahead);
+  fetch_ahead(next + offsets[0], next + offsets[7], stride);
+  const __m128i four_times = _mm_setr_epi8(1, 1, 1, 1, 5, 5, 5, 5, 9, 9, 9, 9, 13, 13, 13, 13);
+  const __m128i twice = _mm_setr_epi8(1, -1, 1, -1, 5, -1, 5, -1, 9, -1, 9, -1, 13, -1, 13, -1);
+  const __m256i v = _mm256_xor_si256(in_halves(fy, four_times), _mm256_set1_epi16(255));
+  const __m256i negative = _mm256_xor_si256(in_halves(fx, twice), _mm256_set1_epi32(0xffff));  // -1 - u, and u
+  const __m256i u = _mm256_add_epi16(negative, _mm256_set1_epi32(257));
+  const __m256i low = upper_halves(pair_of<0>(data, stride, offsets, v, u), pair_of<1>(data, stride, offsets, v, u));
+  const __m256i high = upper_halves(pair_of<2>(data, stride, offsets, v, u), pair_of<3>(data, stride, offsets, v, u));
+  const __m128i order = _mm_setr_epi8(0, 2, 4, 1, 3, 5, 8, 10, 12, 9, 11, 13, -1, -1, -1, -1);
+  store_twelves(in_halves(_mm256_packus_epi16(low, high), order), out);
+}
+
+TARGET_AVX2 inline void eight_gray(const uint8_t* data, size_t stride, int64_t, __m256i at, __m256i fx, __m256i fy,
+                                   uint8_t* out) noexcept {
+  const __m256i u = channel_of(fx, 8), v = channel_of(fy, 8);
+  const __m256i above = _mm256_i32gather_epi32(reinterpret_cast<const int*>(data), at, 1);
+  const __m256i below = _mm256_i32gather_epi32(reinterpret_cast<const int*>(data + stride), at, 1);
   const __m256i top = blend(channel_of(above, 0), channel_of(above, 8), u);
   const __m256i bottom = blend(channel_of(below, 0), channel_of(below, 8), u);
   const __m256i gray = _mm256_srli_epi32(_mm256_add_epi32(blend(top, bottom, v), _mm256_set1_epi32(32768)), 16);
-  store_rgb(_mm256_shuffle_epi8(gray, _mm256_setr_epi8(0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8, -1, 12, 12, 12, -1, 0, 0, 0, -1,
-                                                       4, 4, 4, -1, 8, 8, 8, -1, 12, 12, 12, -1)), out);
+  const __m128i thrice = _mm_setr_epi8(0, 0, 0, 4, 4, 4, 8, 8, 8, 12, 12, 12, -1, -1, -1, -1);
+  store_twelves(in_halves(gray, thrice), out);
 }
 
-TARGET_AVX2 inline void warp_eight(const Image& src, __m256i fx, __m256i fy, uint8_t* out) noexcept {
-  const __m256i low = _mm256_set1_epi32(255);
-  const __m256i u = _mm256_and_si256(_mm256_srai_epi32(fx, 8), low);
-  const __m256i v = _mm256_and_si256(_mm256_srai_epi32(fy, 8), low);
-  const __m256i rows = _mm256_mullo_epi32(_mm256_srai_epi32(fy, kFraction), _mm256_set1_epi32(int(src.stride)));
-  const __m256i columns = _mm256_mullo_epi32(_mm256_srai_epi32(fx, kFraction), _mm256_set1_epi32(src.channels));
-  const __m256i at = _mm256_add_epi32(rows, columns);
-  (src.channels == 3 ? eight_rgb : eight_gray)(src, at, u, v, out);
+// A run of blocks whose taps lie in the picture.
+template <int kChannels>
+TARGET_AVX2 void warp_inside(const Image& src, const WarpRun& run, uint8_t* out) noexcept {
+  const auto [s, x, blocks, ahead] = run;
+  const uint8_t* const data = src.data;
+  const size_t stride = src.stride;
+  const __m256i row = _mm256_set1_epi32(static_cast<int>(stride)), pixel = _mm256_set1_epi32(kChannels);
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const auto coordinates = [lanes](int64_t start, int64_t step) TARGET_AVX2 {
+    return _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(start)),
+                            _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(step))));
+  };
+  __m256i fx = coordinates(s.x + s.dx * x, s.dx), fy = coordinates(s.y + s.dy * x, s.dy);
+  const __m256i dx = _mm256_set1_epi32(static_cast<int>(8 * s.dx)), dy = _mm256_set1_epi32(static_cast<int>(8 * s.dy));
+  for (int i = 0; i < blocks; ++i, out += 24) {
+    const __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srai_epi32(fy, kFraction), row),
+                                        _mm256_mullo_epi32(_mm256_srai_epi32(fx, kFraction), pixel));
+    (kChannels == 3 ? eight_rgb : eight_gray)(data, stride, ahead, at, fx, fy, out);
+    fx = _mm256_add_epi32(fx, dx);
+    fy = _mm256_add_epi32(fy, dy);
+  }
 }
 
 }  // namespace
 
 bool has_avx2() noexcept { return __builtin_cpu_supports("avx2"); }
 
-TARGET_AVX2 void warp_u8_avx2(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
+void warp_u8_avx2(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
   // Eight bytes are read for the six of two RGB pixels, four for the two of gray ones.
-  const int spare = src.channels == 1 ? 4 : 2;
-  const bool fits = fits_32_bits(src);
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  for (int y = 0; y < height; ++y) {
-    uint8_t* row = out + static_cast<size_t>(y) * width * 3;
-    const Steps s = warp_steps(map, y);
-    const __m256i dx = _mm256_set1_epi32(static_cast<int>(s.dx)), dy = _mm256_set1_epi32(static_cast<int>(s.dy));
-    int x = 0;
-    for (; x + 8 <= width; x += 8) {
-      const WarpBlock block = warp_block(s, x);
-      if (lies_outside(src, block)) {
-        std::memset(row + 3 * x, 0, 24);
-      } else if (fits && lies_inside(src, block, spare)) {
-        const __m256i fx = _mm256_set1_epi32(static_cast<int>(block.x0)), fy = _mm256_set1_epi32(static_cast<int>(block.y0));
-        warp_eight(src, _mm256_add_epi32(fx, _mm256_mullo_epi32(lanes, dx)),
-                   _mm256_add_epi32(fy, _mm256_mullo_epi32(lanes, dy)), row + 3 * x);
-      } else {
-        warp_row_scalar(src, map, row, x, x + 8, y);
-      }
-    }
-    warp_row_scalar(src, map, row, x, width, y);
+  if (src.channels == 3) {
+    warp_rows(src, map, out, width, height, 2, warp_inside<3>);
+  } else {
+    warp_rows(src, map, out, width, height, 4, warp_inside<1>);
   }
 }
 

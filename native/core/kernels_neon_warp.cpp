@@ -80,44 +80,32 @@ inline void eight_gray(const uint8_t* data, size_t stride, const Offsets& o, con
   vst3_u8(out, uint8x8x3_t{{gray, gray, gray}});
 }
 
-void eight(const Image& src, const WarpBlock& block, const Steps& s, uint8_t* out) noexcept {
+// A run of blocks whose taps lie in the picture.
+void warp_inside(const Image& src, const WarpRun& run, uint8_t* out) noexcept {
   static constexpr int32_t kLanes[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   const int32x4_t first = vld1q_s32(kLanes), last = vld1q_s32(kLanes + 4);
-  const int32x4_t fx = vdupq_n_s32(static_cast<int32_t>(block.x0)), fy = vdupq_n_s32(static_cast<int32_t>(block.y0));
+  const Steps s = run.steps;
   const int32_t dx = static_cast<int32_t>(s.dx), dy = static_cast<int32_t>(s.dy);
-  const int32x4_t x0 = vmlaq_n_s32(fx, first, dx), x1 = vmlaq_n_s32(fx, last, dx);
-  const int32x4_t y0 = vmlaq_n_s32(fy, first, dy), y1 = vmlaq_n_s32(fy, last, dy);
   const int32_t stride = static_cast<int32_t>(src.stride), channels = src.channels;
-  Offsets o;
-  vst1q_s32(o.at, vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y0, kFraction), stride), vshrq_n_s32(x0, kFraction), channels));
-  vst1q_s32(o.at + 4, vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y1, kFraction), stride), vshrq_n_s32(x1, kFraction), channels));
-  const uint16x8_t u = fraction(x0, x1);
-  const Weights w{u, vsubq_u16(vdupq_n_u16(256), u), fraction(y0, y1)};
-  (channels == 3 ? eight_rgb : eight_gray)(src.data, src.stride, o, w, out);
+  for (int i = 0, x = run.x; i < run.blocks; ++i, x += 8, out += 24) {
+    const int32x4_t fx = vdupq_n_s32(static_cast<int32_t>(s.x + s.dx * x));
+    const int32x4_t fy = vdupq_n_s32(static_cast<int32_t>(s.y + s.dy * x));
+    const int32x4_t x0 = vmlaq_n_s32(fx, first, dx), x1 = vmlaq_n_s32(fx, last, dx);
+    const int32x4_t y0 = vmlaq_n_s32(fy, first, dy), y1 = vmlaq_n_s32(fy, last, dy);
+    Offsets o;
+    vst1q_s32(o.at, vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y0, kFraction), stride), vshrq_n_s32(x0, kFraction), channels));
+    vst1q_s32(o.at + 4, vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y1, kFraction), stride), vshrq_n_s32(x1, kFraction), channels));
+    const uint16x8_t u = fraction(x0, x1);
+    const Weights w{u, vsubq_u16(vdupq_n_u16(256), u), fraction(y0, y1)};
+    (channels == 3 ? eight_rgb : eight_gray)(src.data, src.stride, o, w, out);
+  }
 }
 
 }  // namespace
 
 void warp_u8_neon(const Image& src, const Affine& map, uint8_t* out, int width, int height) noexcept {
   // Eight bytes are read for the six of two RGB pixels.
-  const int spare = src.channels == 3 ? 2 : 1;
-  const bool fits = fits_32_bits(src);
-  for (int y = 0; y < height; ++y) {
-    uint8_t* row = out + static_cast<size_t>(y) * width * 3;
-    const Steps s = warp_steps(map, y);
-    int x = 0;
-    for (; x + 8 <= width; x += 8) {
-      const WarpBlock block = warp_block(s, x);
-      if (lies_outside(src, block)) {
-        std::memset(row + 3 * x, 0, 24);
-      } else if (fits && lies_inside(src, block, spare)) {
-        eight(src, block, s, row + 3 * x);
-      } else {
-        warp_row_scalar(src, map, row, x, x + 8, y);
-      }
-    }
-    warp_row_scalar(src, map, row, x, width, y);
-  }
+  warp_rows(src, map, out, width, height, src.channels == 3 ? 2 : 1, warp_inside);
 }
 
 }  // namespace facesdk
