@@ -45,7 +45,9 @@ BOUNDS = {
     f"{DETECTOR}:regressors": 1e-3, f"{DETECTOR}:classificators": 1e-4, f"{MESH}:conv2d_21": 1e-4,
     f"{MESH}:conv2d_31": 1e-4, "box_px": 1e-3, "score": 1e-5, "landmarks_px": 0.02, "pose_deg": 0.01,
 }  # fmt: skip
-# Of a comparison score: a landmark 0.001 px away changes a few bytes of the crop by 1, and int8 features with them.
+# Of the crops so many are the same bytes: a face is aligned on a grid, which landmarks 0.003 px away seldom leave.
+SAME_CROPS = 0.9
+# Of a comparison score where a crop is not: a few bytes of it differ by 1, and int8 features with them.
 SCORE_BOUND = 0.06
 # Of decisions: some pairs of disturbed portraits lie at any threshold, and crops differ by one step in some bytes.
 DECISION_BOUND = 0.001
@@ -167,10 +169,13 @@ def _bounded(here: Arrays, there: Arrays) -> list[str]:
             broken.append(name)
     apart = np.abs(here["crops"][:FRAMES].astype(np.int16) - there["crops"][:FRAMES])
     share = (apart > 0).mean(axis=(1, 2, 3))
+    same = int((share == 0).sum())
     print(
-        f"  aligned crops: {(share == 0).sum()} of {FRAMES} are the same bytes; at most {share.max():.2%} of the bytes "
-        f"of one differ, by at most {apart.max()}"
+        f"  aligned crops: {same} of {FRAMES} are the same bytes; at most {share.max():.2%} of the bytes of one differ, "
+        f"by at most {apart.max()}"
     )
+    if same < SAME_CROPS * FRAMES:
+        broken.append("aligned crops")
     return broken
 
 

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -39,6 +40,15 @@ py::tuple detection_tuple(const Detection& d) {
                         py::make_tuple(pose.yaw, pose.pitch, pose.roll));
 }
 
+// Which faces can be looked at; a network that gives others is no detector.
+void check_face(const Detection& d) {
+  constexpr double kFar = 1e6;
+  const auto fits = [](double v) { return std::abs(v) < kFar; };
+  const bool finite = std::ranges::all_of(std::array{d.box.x0, d.box.y0, d.box.x1, d.box.y1}, fits) &&
+                      std::ranges::all_of(d.keypoints, [&](const Point& p) { return fits(p.x) && fits(p.y); });
+  if (!finite || !(d.box.area() > 0)) wrong("a face with a box of positive area and finite points", "other numbers");
+}
+
 Detection detection_of(const py::array& box, const py::array& keypoints, double score) {
   const float* b = floats_of<float>(box, 1, "float32 box of shape (4,)");
   const float* k = floats_of<float>(keypoints, 2, "float32 array of keypoints of shape (6, 2)");
@@ -47,10 +57,7 @@ Detection detection_of(const py::array& box, const py::array& keypoints, double 
   }
   Detection d{{b[0], b[1], b[2], b[3]}, {}, score};
   for (int i = 0; i < 6; ++i) d.keypoints[i] = {k[2 * i], k[2 * i + 1]};
-  bool finite = true;
-  for (int i = 0; i < 4; ++i) finite = finite && std::abs(b[i]) < 1e6f;
-  for (int i = 0; i < 12; ++i) finite = finite && std::abs(k[i]) < 1e6f;
-  if (!finite || !(d.box.area() > 0)) wrong("a face with a box of positive area and finite points", "other numbers");
+  check_face(d);
   return d;
 }
 
@@ -154,6 +161,7 @@ void register_pipeline(py::module_& m) {
                found = p.detect(image);
                const double least = above * std::max(image.width, image.height);
                if (!found.empty() && std::max(found[0].box.width(), found[0].box.height()) > least) {
+                 check_face(found[0]);
                  look = p.look(image, found[0], pixels);
                }
              }

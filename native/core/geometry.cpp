@@ -45,6 +45,18 @@ Affine inverse(const Affine& m) {
   return {a, b, -(a * m.c + b * m.f), d, e, -(d * m.c + e * m.f)};
 }
 
+Affine on_grid(const Affine& map) {
+  constexpr double half = kCropSize / 2;
+  int exponent = 0;
+  std::frexp(scale_of(map), &exponent);
+  const auto to = [exponent](double value, int bits) {
+    return std::ldexp(std::nearbyint(std::ldexp(value, bits - exponent)), exponent - bits);
+  };
+  const double a = to(map.a, 11), d = to(map.d, 11);
+  const Point middle = map({half, half});
+  return {a, -d, to(middle.x, 6) - half * (a - d), d, a, to(middle.y, 6) - half * (d + a)};
+}
+
 // Not std::hypot: it asks for glibc 2.35.
 double scale_of(const Affine& map) { return std::sqrt(map.a * map.a + map.d * map.d); }
 

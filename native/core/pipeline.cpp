@@ -111,8 +111,9 @@ CropStatistics measure(const uint8_t* crop) {
 }
 
 bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop) {
-  const Affine map = inverse(similarity(points, kArcFacePoints));
-  const double scale = scale_of(map);
+  const Affine exact = inverse(similarity(points, kArcFacePoints)), map = on_grid(exact);
+  // Not that of the grid: whole scales lie on it, where samples lie half-way between pixels and are all rounded up.
+  const double scale = scale_of(exact);
   if (!(scale > 0) || !std::isfinite(scale)) return false;
   const int fine = static_cast<int>(std::clamp(scale, 1.0, 8.0));
   if (fine == 1) {

@@ -116,6 +116,33 @@ TEST(geometry_degenerate_points_give_nothing) {
   check_same_map(similarity(line, mapped(line, similarity_map(3, 1, 2, 5))), similarity_map(3, 1, 2, 5), 1e-12);
 }
 
+TEST(geometry_grid_is_near_and_takes_noise_away) {
+  std::mt19937 random(7);
+  std::uniform_real_distribution<double> scale(0.2, 9), angle(-3.2, 3.2), place(-500, 4500), noise(-1, 1);
+  int same = 0;
+  constexpr int kTried = 2000;
+  for (int i = 0; i < kTried; ++i) {
+    const double s = scale(random), turn = angle(random), a = s * std::cos(turn), d = s * std::sin(turn);
+    const Affine map{a, -d, place(random), d, a, place(random)}, grid = on_grid(map);
+    CHECK(grid.a == grid.e && grid.b == -grid.d);
+    for (const Point corner : {Point{0, 0}, Point{112, 0}, Point{0, 112}, Point{112, 112}}) {
+      const Point before = map(corner), after = grid(corner);
+      CHECK(std::hypot(before.x - after.x, before.y - after.y) <= 0.073 * s);
+    }
+    const auto off = [&](double value, double by) { return value + by * s * noise(random); };
+    const double a2 = off(a, 1e-5), d2 = off(d, 1e-5);
+    const Affine other = on_grid({a2, -d2, off(map.c, 5e-4), d2, a2, off(map.f, 5e-4)});
+    same += other.a == grid.a && other.d == grid.d && other.c == grid.c && other.f == grid.f;
+  }
+  CHECK(same >= kTried * 9 / 10);
+  // The scale just above a power of two, where the grid is widest.
+  const Affine widest{0x1.81bf6f768ef7bp+0, -0x1.513f4b1589654p+0, 0x1.a76f0b4b8aa94p+6,
+                      0x1.513f4b1589654p+0, 0x1.81bf6f768ef7bp+0, 0x1.db000c614acc6p+11};
+  const Point before = widest({0, 0}), after = on_grid(widest)({0, 0});
+  CHECK(std::hypot(before.x - after.x, before.y - after.y) <= 0.073 * scale_of(widest));
+  CHECK(scale_of(on_grid({0, 0, 3, 0, 0, 4})) == 0);
+}
+
 TEST(geometry_region_corners) {
   const Region level{{100, 200}, 50, 0};
   const Affine map = region_to_frame(level, 10);

@@ -160,6 +160,28 @@ class TestNetworksInPython:
         failing = False
         assert len(pipeline.detect(frame)) == 1
 
+    @pytest.mark.parametrize("column, value", [(2, 1e-8), (2, 1e38), (0, 3e6), (4, 3e6)])
+    def test_a_face_that_no_detector_would_give_is_not_looked_at(self, column: int, value: float) -> None:
+        """A box of no width or of endless size, one far from the picture, a keypoint there."""
+        nonsense = False
+
+        def run(array: Any, outputs: Any) -> None:
+            one_face(array, outputs)
+            if nonsense:
+                outputs[0][0, np.argmax(outputs[1][0]), column] = value
+
+        def see(_: Any, outputs: Any) -> None:
+            outputs[0][:] = np.random.default_rng(1).uniform(0, 192, outputs[0].shape)
+            outputs[1][:] = 10
+
+        mesh = _core.PythonNetwork(tensor(1, 192, 192, 3), [tensor(1, 1404), tensor(1, 1)], see)
+        pipeline = _core.Pipeline(scripted_detector(run), mesh, [])
+        frame = np.zeros((128, 128, 3), np.uint8)
+        assert pipeline.detect_and_look(frame)[1] is not None
+        nonsense = True
+        with pytest.raises(ValueError, match="a box of positive area and finite points"):
+            pipeline.detect_and_look(frame)
+
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_a_mesh_that_answers_nonsense_sees_no_face(self, value: float) -> None:
         def run(_: Any, outputs: Any) -> None:

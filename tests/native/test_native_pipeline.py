@@ -158,6 +158,16 @@ class TestResults:
             rgb = np.ascontiguousarray(np.repeat(gray[:, :, None], 3, axis=2))
             assert flatten(pipeline.detect_and_look(gray)) == flatten(pipeline.detect_and_look(rgb))
 
+    def test_only_a_large_enough_face_is_looked_at(
+        self, pipeline: _core.Pipeline, frames: list[NDArray[np.uint8]]
+    ) -> None:
+        for frame in frames:
+            faces, look = pipeline.detect_and_look(frame)
+            x0, y0, x1, y1 = (float(v) for v in faces[0][0])
+            part = max(x1 - x0, y1 - y0) / max(frame.shape[:2])
+            assert flatten(pipeline.detect_and_look(frame, part * 0.999)) == flatten((faces, look))
+            assert flatten(pipeline.detect_and_look(frame, part * 1.001)) == flatten((faces, None))
+
     def test_no_face_is_no_sample(self, pipeline: _core.Pipeline) -> None:
         assert pipeline.detect_and_look(np.full((120, 90, 3), 128, np.uint8)) == ([], None)
 
