@@ -171,8 +171,8 @@ def _bounded(here: Arrays, there: Arrays) -> list[str]:
     share = (apart > 0).mean(axis=(1, 2, 3))
     same = int((share == 0).sum())
     print(
-        f"  aligned crops: {same} of {FRAMES} are the same bytes; at most {share.max():.2%} of the bytes of one differ, "
-        f"by at most {apart.max()}"
+        f"  aligned crops: {same} of {FRAMES} are the same bytes; at most {share.max():.2%} of the bytes "
+        f"of one differ, by at most {apart.max()}"
     )
     if same < SAME_CROPS * FRAMES:
         broken.append("aligned crops")

@@ -125,7 +125,7 @@ class Engine:
             The faces, the largest first; empty where there is none.
         """
         frame = array_frame(frame)
-        faces = [face_of(found) for found in self._find(frame, distant=True)]
+        faces = [face_of(found) for found in self._find(frame)]
         return [self._with_mesh(frame, face) for face in faces] if landmarks else faces
 
     def features(self, frame: Frame, face: Face | None = None) -> Features | None:
@@ -200,7 +200,7 @@ class Engine:
 
     def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
         if self._mediapipe is not None:
-            return self._seen(frame, self._find(frame, distant=distant))
+            return self._seen(frame, self._find(frame))
         # Faces that are not distant are looked at on the spot: Python between two networks costs what they evicted.
         found, look = _run(self._pipeline.detect_and_look, frame, MAX_PART if distant else 0.0)
         if distant and look is None:
@@ -209,10 +209,7 @@ class Engine:
 
     def _seen(self, frame: Frame, found: Sequence[Any], look: Any = None) -> tuple[Sample | None, list[Face]]:
         faces = [face_of(one) for one in found]
-        if look is not None:
-            sample = sample_of(faces, look)
-        else:
-            sample = self._look(frame, faces) if faces else None
+        sample = sample_of(faces, look or self._look(frame, faces[0])) if faces else None
         if sample is not None and self._is_turned(frame, faces[0], *found[0][4:]):
             sample = replace(sample, turned=True)
         return sample, faces
@@ -232,7 +229,7 @@ class Engine:
         if not isinstance(face, Face):
             raise InputError(f"expected a Face as Engine.detect gives them, not {type(face).__name__}")
         frame = array_frame(frame)
-        sample = self._look(frame, [face])
+        sample = sample_of([face], self._look(frame, face))
         if sample is not None and self._is_turned(frame, face):
             sample = replace(sample, turned=True)
         return self._with_surroundings(frame, sample, [face])[0]
@@ -247,7 +244,7 @@ class Engine:
         Returns:
             Its sample; None where the mesh could not align it.
         """
-        return self._look(array_frame(frame), [face])
+        return sample_of([face], self._look(array_frame(frame), face))
 
     def eyes(self, frame: Frame, face: Face | Sample) -> Eyes:
         """Measure how far the eyes of a face are open.
@@ -259,8 +256,7 @@ class Engine:
         Returns:
             Its eyes; NaN without landmarks, and for an eye that reaches out of the frame.
         """
-        eyes: Eyes = _run(self._eyes.read, array_frame(frame), face)
-        return eyes
+        return _run(self._eyes.read, array_frame(frame), face)
 
     def embed(self, sample: Sample) -> Features:
         """Features of a sample; the embedding networks, by far the longest part, run here and nowhere else."""
@@ -273,17 +269,12 @@ class Engine:
         vector.flags.writeable = False
         return Features(self.embedder, sample.face, sample.quality, sample.runner_up, vector)
 
-    def _find(self, frame: Frame, *, distant: bool) -> list[Any]:
-        """The faces of a whole frame; distant: small ones are looked at again, and looked for where there is none.
-
-        As _core.Pipeline.detect gives faces; those that were looked at from nearby with that look behind.
-        """
+    def _find(self, frame: Frame) -> list[Any]:
+        """The faces, distant ones too, as _core.Pipeline.detect gives them; with the look that found one behind it."""
         if self._mediapipe is not None:
             return _run(self._mediapipe.find, frame)
         found = _run(self._pipeline.detect, frame)
-        if distant and (not found or is_distant(frame, found[0])):
-            found = _run(self._far.instead, frame, found)
-        return found
+        return found if found and not is_distant(frame, found[0]) else _run(self._far.instead, frame, found)
 
     def _detect(self, frame: Frame) -> list[Face]:
         find = self._pipeline.detect if self._mediapipe is None else self._mediapipe.find
@@ -296,8 +287,8 @@ class Engine:
         points, _, pose = _run(self._pipeline.mesh, frame, face.box_px, face.keypoints_px)
         return replace(face, landmarks_px=points, pose=Pose(*pose))
 
-    def _look(self, frame: Frame, faces: Sequence[Face]) -> Sample | None:
-        return sample_of(faces, _run(self._pipeline.look, frame, faces[0].box_px, faces[0].keypoints_px))
+    def _look(self, frame: Frame, face: Face) -> Any:
+        return _run(self._pipeline.look, frame, face.box_px, face.keypoints_px)
 
 
 def _check_names(*, embedder: Any, runtime: Any, detector: Any) -> None:

@@ -160,7 +160,7 @@ class TestNetworksInPython:
         failing = False
         assert len(pipeline.detect(frame)) == 1
 
-    @pytest.mark.parametrize("column, value", [(2, 1e-8), (2, 1e38), (0, 3e6), (4, 3e6)])
+    @pytest.mark.parametrize(("column", "value"), [(2, 1e-8), (2, 1e38), (0, 3e6), (4, 3e6)])
     def test_a_face_that_no_detector_would_give_is_not_looked_at(self, column: int, value: float) -> None:
         """A box of no width or of endless size, one far from the picture, a keypoint there."""
         nonsense = False
