@@ -182,7 +182,11 @@ def main() -> int:
     arguments = parser.parse_args()
     processes = arguments.processes
     machine = f"{platform.machine()}, {os.cpu_count()} processors, {time.strftime('%Y-%m-%d')}"
-    tables = (startup_table(processes), imports_table(processes), cache_table(processes))
+    with tempfile.TemporaryDirectory() as compiled:
+        # As in an installation: modules are compiled once, whatever the environment says of that.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled
+        tables = (startup_table(processes), imports_table(processes), cache_table(processes))
     text = "\n\n".join((f"Medians of {processes} new processes ({machine}).", *tables))
     show("startup", text, arguments.write)
     return 0
