@@ -25,7 +25,7 @@ from photo_sets import ROOT, PhotoSet, of_embedder
 from readme import write_between_markers
 
 from facesdk import Policy, learning, matching
-from facesdk.learning import EVERY_S, Rule, sets_with
+from facesdk.learning import EVERY_S, Rule, sets, sets_with
 from facesdk.vault import SampleSet
 
 EMBEDDER, SAMPLES, LEAST_PHOTOS, MOST_UNLOCKS, DRAWS = "sface", 3, 15, 57, 8
@@ -129,7 +129,7 @@ def _fused(samples: list[np.ndarray], others: np.ndarray) -> np.ndarray:
 
 def simulated(way: Way, photos: PhotoSet, plain: np.ndarray, image: np.ndarray, people: np.ndarray) -> dict:
     """FNMR of the owners over their unlocks, and what strangers open at the end."""
-    learning.MAX_LEARNED = way.most
+    sets.MAX_LEARNED = way.most
     policy, shares, parts, false, tried, sure = Policy(), [], [], 0, 0, 0
     for who in people:
         rows, misses = np.flatnonzero(photos.people == who), []
@@ -146,7 +146,7 @@ def simulated(way: Way, photos: PhotoSet, plain: np.ndarray, image: np.ndarray, 
         shares.append(np.mean([np.mean(one) for one in misses]))
         parts.append([np.mean([m for one in misses for m in one[a:b]]) if len(rows) >= SAMPLES + b * way.frames
                       else np.nan for a, b in PARTS])  # fmt: skip
-    learning.MAX_LEARNED = WAYS[0].most
+    sets.MAX_LEARNED = WAYS[0].most
     full = np.array(parts)[~np.isnan(np.array(parts)).any(axis=1)]
     return {
         "way": way.name, "people": len(people), "fnmr": float(np.mean(shares)), "interval": interval(np.array(shares)),

@@ -5,9 +5,9 @@ python tools/arm64_features.py answers INPUTS ANSWERS    on the board: what it a
 python tools/arm64_features.py compare INPUTS ANSWERS    here again: exits 1 if a bound is broken
 With --sface-only the last two take the fixed crops and SFace alone.
 
-int8 answers must be equal to the last bit; float ones may differ by the bounds below, and no decision may differ. The
-pixels travel in the files, so that neither a JPEG decoder nor a warp has a part in what is compared. A crop that the
-board made of a frame comes back with its features, and is embedded here again.
+int8 answers must be equal to the last bit; float ones may differ by the bounds below, and with them a few crops and
+decisions. The pixels travel in the files, so that no JPEG decoder has a part in what is compared. A crop that the board
+made of a frame comes back with its features, and is embedded here again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ BOUNDS = {
 SAME_CROPS = 0.9
 # Of a comparison score where a crop is not: a few bytes of it differ by 1, and int8 features with them.
 SCORE_BOUND = 0.06
-# Of decisions: some pairs of disturbed portraits lie at any threshold, and crops differ by one step in some bytes.
+# Of decisions: some pairs of disturbed portraits lie at any threshold, where a crop that differs can decide.
 DECISION_BOUND = 0.001
 
 

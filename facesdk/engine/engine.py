@@ -201,15 +201,15 @@ class Engine:
     def _observe(self, frame: Frame, *, distant: bool = False) -> tuple[Sample | None, list[Face]]:
         if self._mediapipe is not None:
             return self._seen(frame, self._find(frame))
-        # Faces that are not distant are looked at on the spot: Python between two networks costs what they evicted.
-        found, look = _run(self._pipeline.detect_and_look, frame, MAX_PART if distant else 0.0)
-        if distant and look is None:
+        # In one call where the face is near: the networks empty the caches that Python would need in between.
+        found, seen = _run(self._pipeline.detect_and_look, frame, MAX_PART if distant else 0.0)
+        if distant and seen is None:
             found = _run(self._far.instead, frame, found)
-        return self._seen(frame, found, look)
+        return self._seen(frame, found, seen)
 
-    def _seen(self, frame: Frame, found: Sequence[Any], look: Any = None) -> tuple[Sample | None, list[Face]]:
+    def _seen(self, frame: Frame, found: Sequence[Any], seen: Any = None) -> tuple[Sample | None, list[Face]]:
         faces = [face_of(one) for one in found]
-        sample = sample_of(faces, look or self._look(frame, faces[0])) if faces else None
+        sample = sample_of(faces, seen or self._look(frame, faces[0])) if faces else None
         if sample is not None and self._is_turned(frame, faces[0], *found[0][4:]):
             sample = replace(sample, turned=True)
         return sample, faces

@@ -149,6 +149,7 @@ void register_pipeline(py::module_& m) {
              }
              return look_tuple(look, crop);
            })
+      // The largest face is looked at if its longer side is over `above` of the frame's: is_distant of distance.py.
       .def("detect_and_look",
            [](Pipeline& p, const py::object& frame, double above) {
              const Image image = image_of(frame);

@@ -33,10 +33,10 @@ Affine similarity(const FivePoints& from, const FivePoints& to);
 // The inverse; a map with determinant 0 gives all zeros.
 Affine inverse(const Affine& map);
 
-// The nearest similarity on a grid, from a crop to the frame: of scale and rotation 2^-11, of the crop's middle 2^-6, of
-// the power of two above the scale. It moves no corner of the crop by more than 0.073 of its pixels. Landmarks of one
-// face that differ in their last digits, as those of two processors do, so lead to the same map, unless they lie at an
-// edge of the grid.
+// The nearest similarity, from a crop to the frame, on a grid: with s the power of two above its scale, the
+// coefficients a and d are multiples of s / 2048, where the crop's middle comes to lie of s / 64. It moves no corner of
+// the crop by more than 0.073 of the crop's pixels. Landmarks of one face that differ in their last digits, as those of
+// two processors do, so lead to the same map, unless they lie at an edge of the grid.
 Affine on_grid(const Affine& map);
 
 // Length in the frame of one pixel's step of the map.

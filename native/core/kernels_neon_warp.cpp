@@ -94,7 +94,8 @@ void warp_inside(const Image& src, const WarpRun& run, uint8_t* out) noexcept {
     const int32x4_t y0 = vmlaq_n_s32(fy, first, dy), y1 = vmlaq_n_s32(fy, last, dy);
     Offsets o;
     vst1q_s32(o.at, vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y0, kFraction), stride), vshrq_n_s32(x0, kFraction), channels));
-    vst1q_s32(o.at + 4, vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y1, kFraction), stride), vshrq_n_s32(x1, kFraction), channels));
+    vst1q_s32(o.at + 4,
+              vmlaq_n_s32(vmulq_n_s32(vshrq_n_s32(y1, kFraction), stride), vshrq_n_s32(x1, kFraction), channels));
     const uint16x8_t u = fraction(x0, x1);
     const Weights w{u, vsubq_u16(vdupq_n_u16(256), u), fraction(y0, y1)};
     (channels == 3 ? eight_rgb : eight_gray)(src.data, src.stride, o, w, out);

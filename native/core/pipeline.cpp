@@ -112,9 +112,10 @@ CropStatistics measure(const uint8_t* crop) {
 
 bool align(const Image& frame, const FivePoints& points, std::vector<uint8_t>& scratch, uint8_t* crop) {
   const Affine exact = inverse(similarity(points, kArcFacePoints)), map = on_grid(exact);
-  // Not that of the grid: whole scales lie on it, where samples lie half-way between pixels and are all rounded up.
   const double scale = scale_of(exact);
   if (!(scale > 0) || !std::isfinite(scale)) return false;
+  // How many samples make a pixel goes by the exact scale, so faces at either side of a whole one get other crops,
+  // however near they are. By the grid's, one of twice the size would have samples half-way between pixels alone.
   const int fine = static_cast<int>(std::clamp(scale, 1.0, 8.0));
   if (fine == 1) {
     kernels().warp_u8(frame, map, crop, kCropSize, kCropSize);

@@ -33,7 +33,7 @@ class Request:
             self._camera.breaks.clear()
             raise RuntimeError("Camera frontend has timed out!")
         picture = np.full((64, 80, 3), 90, np.uint8)
-        picture[..., 0] = self._camera.frames  # red, as BGR888 has it
+        picture[..., 0] = self._camera.frames % 256  # red, as BGR888 has it
         return picture
 
     def release(self) -> None:
